@@ -1,4 +1,4 @@
-"""Suites that need additional packages run only where these are installed; `tox` has an environment for each."""
+"""Configuration of all tests. A suite is collected only if its additional packages are installed; see `tox`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell's background job ignores Ctrl-C, and so would every program that the tests start and interrupt.
+    # In a background job of a shell, SIGINT is ignored. Subprocesses inherit that, and some tests interrupt them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NEEDS = {
@@ -43,14 +43,14 @@ collect_ignore = [suite for suite, packages in NEEDS.items() if any(map(_is_miss
 if not _is_missing("hypothesis"):
     from hypothesis import HealthCheck, settings
 
-    # Neither a deadline nor a health check may fail a test because the machine is slow.
+    # A slow machine must not fail a test by Hypothesis's deadline or health check.
     settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("patient")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
-    """Return the processes of `--numprocesses=auto`: one more than processors, since tests over sockets often wait."""
+    """Return the number for `--numprocesses=auto`: processors + 1, because tests with sockets often wait."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None  # xdist reads it
     return (os.cpu_count() or 1) + 1
@@ -70,13 +70,13 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if hasattr(session.config, "workeroutput"):  # a process of pytest-xdist
+    if hasattr(session.config, "workeroutput"):  # a worker process of pytest-xdist
         session.config.workeroutput[_KEY] = session.config.stash[_LEFT_OUT]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over the number of deselected tests from a pytest-xdist process; it is the same in all."""
+    """Copy the number of deselected tests from a pytest-xdist worker. All workers have the same number."""
     node.config.stash[_LEFT_OUT] = getattr(node, "workeroutput", {}).get(_KEY, 0)
 
 

@@ -1,4 +1,4 @@
-"""Programs that some tests need. Without them the tests are skipped here, and fail in CI."""
+"""Programs that some tests need. Without them, these tests are skipped, or fail where all tests must run, as in CI."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ ADVICE = {
     "zsh": (("zsh",), "apt-get install zsh"),
     "fish": (("fish",), "apt-get install fish"),
 }
-"""By the program's name: the commands that may be it, and how Debian gets it."""
+"""Name of a program -> (its possible commands, how to install it on Debian)."""
 
 
 def program(name: str) -> str:
-    """Find a program, or skip the test.
+    """Find a program, or skip the running test.
 
     Args:
-        name: One of `ADVICE`.
+        name: A key of `ADVICE`.
 
     Returns:
-        The path of its command. Without it, the test that asks is skipped with the reason and the advice; under `CI`
-        or with `EAS_REQUIRE_BROWSER=1` it fails instead, so that nothing is left out unseen where everything must run.
+        Path of the program's command. If there is none, the test is skipped with a message that says how to install it.
+        With `CI` or `EAS_REQUIRE_BROWSER=1` in the environment, the test fails instead.
     """
     commands, advice = ADVICE[name]
     for command in commands:
@@ -38,5 +38,5 @@ def program(name: str) -> str:
 
 
 def must_run_all() -> bool:
-    """Whether a missing program is a failure."""
+    """Whether a missing program is a failure, and not a reason to skip."""
     return any(os.environ.get(name, "") not in ("", "0", "false") for name in ("CI", "EAS_REQUIRE_BROWSER"))

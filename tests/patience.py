@@ -1,4 +1,4 @@
-"""Time limits of tests, and waiting for a condition."""
+"""Time limits for tests, and waiting for a condition."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PATIENCE_S = 120.0
-"""Bound on every wait for another process, thread or socket.
+"""Maximum time of a wait for another process, thread or socket, in seconds.
 
-Only a defect reaches it, never a slow machine: so no test passes or fails by how fast the machine is. What a test must
-not wait for has to last longer than this (a processor that sleeps for an hour, a deadline of an hour).
+Only a defect reaches this limit, never a slow machine. Where a test must show that nothing waits for a fault, that
+fault lasts longer, such as a processor that sleeps for an hour.
 """
 PATIENT: dict[str, float] = {
     "timeout_s": PATIENCE_S,
@@ -20,22 +20,22 @@ PATIENT: dict[str, float] = {
     "discovery_timeout_s": PATIENCE_S,
     "init_timeout_s": PATIENCE_S,
 }
-"""Settings of a client whose calls are not late because the machine is slow, nor hedged for that."""
+"""Settings of a client with such long timeouts that a slow machine causes neither late calls nor hedges."""
 HOUR_MS = 3_600_000
-"""For faults that must still be at work when the test ends."""
+"""An hour in milliseconds, for faults that must still be active at the end of the test."""
 
 
 def until(look: Callable[[], Any]) -> Any:
-    """Call `look` until its result is true, and return that.
+    """Call `look` until its result is true, and return this result.
 
     Args:
-        look: Called again and again, without a pause when it waits for an answer itself.
+        look: Called every 5 ms.
 
     Raises:
-        AssertionError: It was not true within `PATIENCE_S`.
+        AssertionError: No result was true within `PATIENCE_S`.
     """
     ends = time.monotonic() + PATIENCE_S
     while not (found := look()):
-        assert time.monotonic() < ends, "it never came"
-        time.sleep(0.005)  # gives the other process or thread its time
+        assert time.monotonic() < ends, f"not true within {PATIENCE_S} s"
+        time.sleep(0.005)  # let the other process or thread run
     return found

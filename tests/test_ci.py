@@ -1,4 +1,4 @@
-"""CI runs every test environment; those that are run by hand are documented."""
+"""CI runs each test environment, or the environment is documented as run by hand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if not (ROOT / "Makefile").is_file():
 
 
 def braces(text: str) -> set[str]:
-    """Expand `a-{b,c}` as tox does."""
+    """Expand `a-{b,c}` to the names of environments, as tox does."""
     match = re.fullmatch(r"(.*)\{(.*)\}(.*)", text)
     if not match:
         return {text}
@@ -36,7 +36,7 @@ def braces(text: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def tox() -> dict[str, dict[str, str]]:
-    """Return the sections of tox.ini, one for each environment."""
+    """Return the sections of tox.ini with their settings."""
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(ROOT / "tox.ini")
     sections = {name: dict(parser[name]) for name in parser.sections()}
@@ -50,13 +50,13 @@ def env_list(tox: dict[str, dict[str, str]]) -> set[str]:
 
 
 def commands(target: str) -> list[str]:
-    """Return the commands of a make target, without the preparation of tox."""
+    """Return the tox commands of a make target."""
     ended = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603, S607
     return [line for line in ended.stdout.splitlines() if "tox run" in line]
 
 
 def test_ci_runs_every_environment_of_the_list(env_list: set[str]) -> None:
-    """`.ci/run` is `make check`, that is tox for its whole list, with no test deselected and no program missing."""
+    """`.ci/run` runs `make check`: tox with its whole list, all tests, and an error for each missing program."""
     script = (ROOT / ".ci" / "run").read_text("utf-8")
     assert script.splitlines()[-1] == "exec make check"
     assert "\nexport EAS_REQUIRE_BROWSER=1\n" in script
@@ -102,14 +102,14 @@ def test_make_test_leaves_out_what_is_marked_long_and_nothing_else(env_list: set
     assert set(found[1].split(",")) <= env_list
 
 
-def test_programs_that_tests_start_load_bytecode(tox: dict[str, dict[str, str]]) -> None:
-    """Compiling all modules takes 0.15 s of each start, and tests start hundreds of programs."""
+def test_subprocesses_of_tests_use_cached_bytecode(tox: dict[str, dict[str, str]]) -> None:
+    """Compiling all modules takes 0.15 s at each start, and tests start hundreds of subprocesses."""
     settings = tox["testenv"]["set_env"]
     assert "PYTHONPYCACHEPREFIX = {env_dir}/" in settings
     assert "PYTHONDONTWRITEBYTECODE" not in settings
 
 
-def test_waiting_tests_leave_no_processor_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_one_more_test_process_than_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTEST_XDIST_AUTO_NUM_WORKERS", raising=False)
     assert conftest.pytest_xdist_auto_num_workers() == (os.cpu_count() or 1) + 1
     monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", "7")
@@ -125,7 +125,7 @@ def test_the_dev_group_has_the_extras_that_the_tests_use(tox: dict[str, dict[str
 
 @pytest.mark.parametrize("name", needs.ADVICE)
 @pytest.mark.parametrize("variable", ["CI", "EAS_REQUIRE_BROWSER"])
-def test_a_missing_program_skips_here_and_fails_in_ci(
+def test_a_missing_program_skips_a_test_and_fails_it_in_ci(
     name: str, variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -154,8 +154,8 @@ def test_deselected_tests_are_reported(tmp_path: Path, processes: tuple[str, ...
 
 
 def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the tests of a folder, in an environment without this run's own options."""
+    """Run pytest on a folder, without the options of this run in the environment."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "CI"))}
-    variables["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # loading the others takes most of the time
+    variables["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # loading all installed plug-ins takes most of the time
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "xdist", *arguments]
     return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)  # noqa: S603

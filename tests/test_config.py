@@ -27,7 +27,7 @@ HUGE = 10**5000
 
 
 class Odd:
-    """An invalid value of any setting; its name, and so the test's, is the same in every process."""
+    """An invalid value for any setting. Its repr is the same in each process, because test ids contain it."""
 
     def __repr__(self) -> str:
         return "<odd>"
@@ -65,7 +65,7 @@ ABOVE_1 = ("outlier_latency_ratio", "hash_load_factor")
 
 
 def is_told(error: BaseException, name: str) -> bool:
-    """Whether the error is one line of bounded length, with the name and the allowed values."""
+    """Whether the error is one line of bounded length, with the name of the setting and the allowed values."""
     text = str(error)
     return text.startswith(f"{name} must be ") and "got " in text and len(text) < 250 and "\n" not in text
 
@@ -96,8 +96,8 @@ def test_an_error_about_hedging_has_the_allowed_names() -> None:
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_numbers_of_numpy_are_numbers(name: str) -> None:
-    """They are kept as Python's own, so configs pickle without numpy."""
+def test_numbers_of_numpy_are_accepted(name: str) -> None:
+    """Numbers of numpy are converted to Python's types, so that a configuration can be unpickled without numpy."""
     default = NUMBERS[name]
     kinds: list[Any] = [np.int64, np.uint8] if isinstance(default, int) else [np.float64, np.float32, Fraction]
     for kind in kinds:
@@ -144,7 +144,7 @@ def test_errors_have_the_allowed_values(settings: dict[str, Any], text: str) -> 
     assert len(str(caught.value)) < 500
 
 
-def test_valid_settings_are_kept() -> None:
+def test_valid_settings_are_accepted() -> None:
     truncated = AttemptStatus.RESPONSE_TRUNCATED
     config = ClientConfig(snapshot_path=Path("/tmp/x"), retry_on=[np.int64(503), "lost", truncated])  # type: ignore[arg-type]  # noqa: S108
     assert config.snapshot_path == "/tmp/x"  # noqa: S108
@@ -187,7 +187,7 @@ ODD_ARGUMENTS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize("arguments", ODD_ARGUMENTS, ids=shown)
-def test_odd_arguments_are_refused_when_the_client_is_made(kind: str, arguments: dict[str, Any]) -> None:
+def test_invalid_arguments_are_refused_when_the_client_is_made(kind: str, arguments: dict[str, Any]) -> None:
     make, error = MAKERS[kind]
     with pytest.raises(error) as caught:
         make(**arguments)
@@ -224,7 +224,7 @@ ODD_SETTINGS: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize(("setter", "value"), ODD_SETTINGS, ids=shown)
-def test_setters_refuse_odd_values_and_keep_the_old_ones(kind: str, setter: str, value: Any) -> None:
+def test_setters_refuse_invalid_values_and_keep_the_old_ones(kind: str, setter: str, value: Any) -> None:
     make, error = MAKERS[kind]
     client = make(endpoint="http://e", service_name="s", token="t")
     with pytest.raises(error) as caught:
@@ -268,7 +268,7 @@ ODD_CALLS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", ODD_CALLS, ids=shown)
-def test_odd_arguments_of_a_call_fail_its_deferred(options: dict[str, Any]) -> None:
+def test_invalid_arguments_of_a_call_fail_its_deferred(options: dict[str, Any]) -> None:
     harness = Harness(2)
     call = harness.call(**options)
     assert isinstance(call.error, ConfigError)
@@ -279,7 +279,7 @@ def test_odd_arguments_of_a_call_fail_its_deferred(options: dict[str, Any]) -> N
 
 
 class Said:
-    """A request with an arbitrary body."""
+    """A request whose body can be any object."""
 
     def __init__(self, body: Any) -> None:
         self.body = body
@@ -342,8 +342,8 @@ def test_a_listener_must_be_a_function() -> None:
         twisted().listen(5)
 
 
-def test_every_setting_is_read_somewhere() -> None:
-    """A module of the client has `config.<name>` or the like: a setting that nothing reads would have no effect."""
+def test_every_setting_is_used() -> None:
+    """Some module of the client reads each setting. A setting that is not read would have no effect."""
     package = Path(eas_tw.__file__).parent
     trees = [ast.parse(path.read_text("utf-8")) for path in package.rglob("*.py") if path != package / "config.py"]
     read = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}

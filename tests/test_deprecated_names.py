@@ -1,4 +1,4 @@
-"""Old names work for one release, with a warning that has the new one."""
+"""Old names work for one release, with a warning that gives the new name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_an_old_name_is_the_new_one_with_a_warning(old: str) -> None:
 
 
 def test_old_members_of_an_enumeration_are_the_new_ones() -> None:
-    """The values stay: metric labels and settings are written with them."""
+    """The values do not change, because metric labels and settings contain them."""
     assert AttemptStatus.CUT is AttemptStatus.RESPONSE_TRUNCATED
     assert AttemptStatus.WAITED is AttemptStatus.QUEUE_TIMEOUT
     assert AttemptStatus.RETIRED is AttemptStatus.INSTANCE_REMOVED
@@ -68,7 +68,7 @@ def test_new_names_do_not_warn() -> None:
         assert "Attempt" not in eas_tw.__all__
 
 
-def test_an_unknown_name_is_none_at_all() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     load = deprecated_names("eas_tw.errors", {"Old": "EasError"})
     with pytest.raises(AttributeError, match=r"module 'eas_tw\.errors' has no attribute 'nosuch'"):
         load("nosuch")

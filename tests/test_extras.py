@@ -1,4 +1,4 @@
-"""Every module that needs an extra names it if it is missing."""
+"""Each module that needs an extra names the extra if its package is missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.patience import PATIENCE_S
 from tests.simulator.serving import environment
 
 MODULES = {
-    # extra: the module that needs it, and the package it brings
+    # extra: the module that needs it, and a package of the extra
     "scrapy": ("eas_tw.scrapy", "scrapy"),
     "prometheus": ("eas_tw.telemetry.prometheus", "prometheus_client"),
     "opentelemetry": ("eas_tw.telemetry.opentelemetry", "opentelemetry"),
@@ -22,7 +22,7 @@ MODULES = {
 
 
 @pytest.mark.parametrize("extra", MODULES)
-def test_a_module_says_what_to_install(extra: str) -> None:
+def test_importing_a_module_without_its_extra_names_the_extra(extra: str) -> None:
     module, package = MODULES[extra]
     code, said = without(package, f"import {module}")
     assert (code, said.endswith(f"pip install 'eas-tw[{extra}]'")) == (1, True)
@@ -51,20 +51,20 @@ PACKAGES = {
 
 
 @pytest.mark.parametrize("extra", USES)
-def test_a_use_says_what_to_install(extra: str) -> None:
+def test_using_a_feature_without_its_extra_names_the_extra(extra: str) -> None:
     code, said = without(PACKAGES[extra], USES[extra])
     assert code == (2 if "main" in USES[extra] else 1)
     assert said.endswith(f"pip install 'eas-tw[{extra}]'")
 
 
-def test_perf_says_that_it_needs_the_extra() -> None:
+def test_perf_without_its_extra_names_the_extra() -> None:
     program = "from eas_tw.cli import main; sys.exit(main(['perf', '--endpoint', 'x', '--service', 'y', '[1]']))"
     code, said = without("hdrh", program)
     assert (code, said) == (2, "eas-tw: eas-tw perf needs hdrhistogram: pip install 'eas-tw[cli]'")
 
 
 def without(package: str, program: str) -> tuple[int, str]:
-    """Run a program as if the package were missing; return the exit code and the last line of output."""
+    """Run a program that cannot import the package. Return the exit code and the last line of standard error."""
     command = [sys.executable, "-c", f"import sys; sys.modules[{package!r}] = None; {program}"]
     ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
     return ended.returncode, ended.stderr.splitlines()[-1]

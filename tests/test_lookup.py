@@ -1,4 +1,4 @@
-"""Look-ups of names in threads, which the test runs by hand."""
+"""Resolution of host names in threads, which the test runs one by one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OTHER = (socket.AF_UNIX, socket.SOCK_STREAM, 0, "", "/x")
 
 
 class Threads:
-    """A resolver whose threads and results the test controls."""
+    """A reactor and a resolver, whose threads and results are controlled by the test."""
 
     def __init__(self) -> None:
         self.started: list[Callable[[], None]] = []
@@ -58,7 +58,7 @@ class Receiver:
         self.heard.append("complete")
 
 
-def test_concurrent_look_ups_of_one_name_are_shared() -> None:
+def test_concurrent_resolutions_of_one_name_are_shared() -> None:
     threads = Threads()
     answers = [Result(threads.resolver.look_up("a")) for _ in range(3)]
     answers[1].deferred.cancel()
@@ -70,8 +70,8 @@ def test_concurrent_look_ups_of_one_name_are_shared() -> None:
     assert len(threads.started) == 1
 
 
-def test_threads_are_few() -> None:
-    """Further names wait, in order."""
+def test_at_most_four_threads_resolve_names() -> None:
+    """Further names are queued, in order."""
     threads = Threads()
     names = [f"n{number}" for number in range(10)]
     answers = [Result(threads.resolver.look_up(name)) for name in names]
@@ -83,8 +83,8 @@ def test_threads_are_few() -> None:
     assert all(answer.fired for answer in answers)
 
 
-def test_what_getaddrinfo_raises_is_the_answer() -> None:
-    """A label of 70 characters is a UnicodeError; a reactor that has ended is not called."""
+def test_an_exception_of_getaddrinfo_is_the_result() -> None:
+    """A label of 70 characters raises UnicodeError. The resolver does not fail if the reactor has ended meanwhile."""
     for error in (socket.gaierror(-2, "Name or service not known"), UnicodeError("label too long")):
         threads = Threads()
         threads.answer = error
@@ -97,7 +97,7 @@ def test_what_getaddrinfo_raises_is_the_answer() -> None:
     threads.run_one()
 
 
-def test_a_machine_without_threads_is_an_answer() -> None:
+def test_a_thread_that_cannot_be_started_is_an_error_result() -> None:
     def refuse(_: Callable[[], None]) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -107,7 +107,7 @@ def test_a_machine_without_threads_is_an_answer() -> None:
         assert isinstance(Result(resolver.look_up("x")).error, RuntimeError)
 
 
-def test_it_is_a_resolver_of_twisted() -> None:
+def test_the_resolver_implements_twisteds_interface() -> None:
     threads = Threads()
     assert verifyObject(IHostnameResolver, threads.resolver)
     both = [IPv4Address("TCP", "10.0.0.1", 80), IPv6Address("TCP", "fe80::1", 80, 0, 2)]

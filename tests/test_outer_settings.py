@@ -1,4 +1,4 @@
-"""The settings that the command line and Scrapy share are written once, and none is forgotten."""
+"""Settings that the command line and Scrapy share are defined in one table, which is complete."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "trust_roots": ("roots.pem", "roots.pem"),
     "balancer": ("p2c", "p2c"),
 }
-"""A text for each setting, and what becomes of it."""
+"""A text for each setting, and the value that it is converted to."""
 LEFT_TO_PROGRAMS = {
     "poll_interval_s", "poll_jitter", "discovery_timeout_s", "max_discovery_bytes", "discovery_path",
     "connect_timeout_s", "attempt_timeout_s", "hedge_after_s", "retry_on", "retry_budget_ratio",
@@ -32,7 +32,7 @@ LEFT_TO_PROGRAMS = {
     "max_waiting", "max_response_bytes", "max_head_bytes", "drain_timeout_s", "auth", "stream_idle_timeout_s",
     "stream_buffer_bytes", "queue_watch", "snapshot_path", "compress", "decompress", "seed",
 }  # fmt: skip
-"""Settings of a client that have good defaults for a command and a crawl."""
+"""Settings of a client whose defaults suit commands and crawls."""
 
 
 def read(arguments: list[str], environment: dict[str, str]) -> Any:
@@ -68,6 +68,6 @@ def test_every_setting_is_read_from_every_place_of_the_command_line(key: str, pl
 
 
 @pytest.mark.parametrize("value", [2.5, "2.5", True, -1, float("nan"), [], None])
-def test_a_number_that_is_not_whole_is_wrong(value: Any) -> None:
+def test_a_value_that_is_no_number_is_refused(value: Any) -> None:
     with pytest.raises(ConfigError, match=r"^retry_times must be a whole number ≥ 0, got "):
         number(int, at_least=0)("retry_times", value)

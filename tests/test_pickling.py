@@ -1,4 +1,4 @@
-"""Values survive pickling and copying; clients raise an error that says what to pass instead."""
+"""Values can be pickled and copied. Clients raise an error that says what to pass instead."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ ERRORS: dict[str, Exception] = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ERRORS)
-def test_errors_come_back_equal(name: str, way: str) -> None:
+def test_unpickled_errors_are_equal(name: str, way: str) -> None:
     error = ERRORS[name]
     twin = WAYS[way](error)
     assert twin == error
@@ -94,7 +94,7 @@ def test_errors_come_back_equal(name: str, way: str) -> None:
     assert (type(twin), str(twin), repr(twin), vars(twin)) == (type(error), str(error), repr(error), vars(error))
 
 
-def test_errors_that_say_something_else_are_not_equal() -> None:
+def test_errors_with_other_values_are_not_equal() -> None:
     error = status_error()
     others = [
         errors.StatusError("said 503", ATTEMPTS, status=500, body=b"busy", headers={"retry-after": "2"}),
@@ -110,7 +110,7 @@ def test_errors_that_say_something_else_are_not_equal() -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_predict_exception_keeps_its_cause(way: str) -> None:
-    """`__cause__` is the typed error, although Python does not pickle causes by itself."""
+    """`__cause__` is the typed error, although Python does not pickle causes."""
     cause = status_error()
     error = as_predict_exception(cause)
     error.__cause__ = cause
@@ -120,21 +120,21 @@ def test_a_predict_exception_keeps_its_cause(way: str) -> None:
 
 
 class Flagged(errors.StatusError):
-    """A user's error with another constructor."""
+    """An error class of a user, with another constructor."""
 
     def __init__(self, flag: str) -> None:
         super().__init__(f"flagged {flag}", ATTEMPTS, status=499)
         self.flag = flag
 
 
-def test_errors_that_users_derive_come_back_equal() -> None:
+def test_unpickled_errors_of_derived_classes_are_equal() -> None:
     for way in WAYS.values():
         twin = way(Flagged("x"))
         assert (twin, twin.flag, twin.status) == (Flagged("x"), "x", 499)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_errors_of_discovery_come_back(way: str) -> None:
+def test_unpickled_errors_of_discovery_are_equal(way: str) -> None:
     refused = WAYS[way](DiscoveryReplyRejected(RejectReason.EMPTY_LIST, "the list is empty"))
     assert (refused.reason, str(refused)) == (RejectReason.EMPTY_LIST, "the list is empty")
     bad = WAYS[way](BadStatusError(503))
@@ -175,14 +175,14 @@ VALUES: dict[str, Any] = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", VALUES)
-def test_values_come_back_equal(name: str, way: str) -> None:
+def test_unpickled_values_are_equal(name: str, way: str) -> None:
     twin = WAYS[way](VALUES[name])
     assert twin == VALUES[name]
     assert type(twin) is type(VALUES[name])
 
 
-def test_events_of_one_call_stay_together() -> None:
-    """In one pickle they share one `call`, which holds no reference to the client."""
+def test_unpickled_events_of_one_call_share_the_call() -> None:
+    """The shared `call` has no reference to the client."""
     harness = Harness(1)
     harness.client.set_token(SECRET)
     heard: list[Any] = []
@@ -200,7 +200,7 @@ def test_events_of_one_call_stay_together() -> None:
 
 
 def tensors() -> dict[str, Any]:
-    """Return a request of each kind that has tensors, with borrowed memory, copied elements, and text if supported."""
+    """Return a request of each class with tensors: with borrowed memory, copied elements, and text where possible."""
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     made: dict[str, Any] = {}
     for name, kind in KINDS.items():
@@ -239,8 +239,8 @@ def requests() -> dict[str, Any]:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", requests())
-def test_requests_come_back_equal(name: str, way: str) -> None:
-    """They send the same bytes."""
+def test_unpickled_requests_are_equal(name: str, way: str) -> None:
+    """An unpickled request also has the same bytes."""
     request = requests()[name]
     twin = WAYS[way](request)
     assert twin == request
@@ -251,8 +251,8 @@ def test_requests_come_back_equal(name: str, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", [*tensors(), *recommendations()])
-def test_a_copy_of_a_request_is_changed_by_itself(name: str, way: str) -> None:
-    """Adding to a shallow copy does not change the original."""
+def test_a_change_of_a_copied_request_does_not_change_the_original(name: str, way: str) -> None:
+    """A shallow copy is independent of the original, too."""
     request = requests()[name]
     before, twin = request.to_string(), WAYS[way](request)
     if name in KINDS:
@@ -265,7 +265,7 @@ def test_a_copy_of_a_request_is_changed_by_itself(name: str, way: str) -> None:
     assert twin != request
 
 
-def test_requests_that_send_something_else_are_not_equal() -> None:
+def test_requests_with_other_bytes_are_not_equal() -> None:
     made = list(requests().values())
     for at, request in enumerate(made):
         assert request not in made[:at]
@@ -300,7 +300,7 @@ def caffe_array() -> Any:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", responses())
-def test_responses_come_back_equal(name: str, way: str) -> None:
+def test_unpickled_responses_are_equal(name: str, way: str) -> None:
     made = responses()[name]
     twin = WAYS[way](made)
     assert twin == made
@@ -314,8 +314,8 @@ def test_responses_come_back_equal(name: str, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_messages_come_back_equal(way: str) -> None:
-    """Messages of a request, and those inside a response."""
+def test_unpickled_messages_are_equal(way: str) -> None:
+    """Messages of a request, and those in a response."""
     tensor = eas_tw.OnnxDataHelper.from_array(np.arange(3), "x")
     found = responses()["easyrec"].results["i1"]
     for message in (tensor, found, responses()["torchrec"].message):
@@ -325,7 +325,7 @@ def test_messages_come_back_equal(way: str) -> None:
 
 
 def clients() -> dict[str, Any]:
-    """Return clients with a token, and objects that hold one."""
+    """Return clients with a token, and objects that contain such a client."""
     given = ("http://127.0.0.1:1", "svc")
     late = eas_tw.aio.PredictClient(*given)
     late.set_token(SECRET)
@@ -356,7 +356,7 @@ def clients() -> dict[str, Any]:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", clients())
-def test_clients_refuse_in_one_line(name: str, way: str) -> None:
+def test_pickling_a_client_is_an_error_of_one_line(name: str, way: str) -> None:
     client = clients()[name]
     with pytest.raises(TypeError) as caught:
         WAYS[way](client)
@@ -379,14 +379,14 @@ OPENED = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", OPENED)
-def test_what_a_client_has_opened_refuses_in_one_line(name: str, way: str) -> None:
+def test_pickling_a_stream_or_watcher_is_an_error_of_one_line(name: str, way: str) -> None:
     kind = OPENED[name]
     with pytest.raises(TypeError, match=f"^{kind.__name__} cannot be pickled or copied: its connections"):
         WAYS[way](kind.__new__(kind))
 
 
 def shown_of(value: Any, depth: int = 4) -> str:
-    """Return the repr, text and attributes of a value, and of the objects of this package that it holds."""
+    """Return repr, text and attributes of a value, and of the objects of this package that it contains."""
     seen = [repr(value), str(value)]
     if depth and type(value).__module__.startswith(("eas_tw", "builtins")):
         parts = list(vars(value).values()) if hasattr(value, "__dict__") else []

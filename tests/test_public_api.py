@@ -1,4 +1,4 @@
-"""The public API has exactly the names listed here."""
+"""The public API has exactly the names in this list."""
 
 from __future__ import annotations
 
@@ -81,11 +81,15 @@ def test_the_public_names_are_those_listed_here() -> None:
 
 
 def test_blocking_has_every_request_response_and_setting() -> None:
-    """Under the same names, derived from the package: a new request does not escape.
+    """The expected names are computed from the package, so that this test fails for a new request class.
 
-    Not the errors, which are `PredictException` there, nor what only their attempts are made of, nor `Request`, which
-    is a protocol for annotations, nor the keyword arguments of calls, nor what a stream returns before it opens and the
-    tools to read bytes by hand. The list itself is written out for type checkers, which compute none.
+    These names are left out:
+
+    * the errors, which `PredictException` replaces, and the classes that only their attempts use;
+    * `Request`, a protocol for annotations, and the keyword arguments of calls;
+    * what a stream returns before it is open, and the tools for reading bytes without a stream.
+
+    `__all__` is written out, because type checkers do not compute it.
     """
     errors = {name for name in eas_tw.__all__ if _is_error(getattr(eas_tw, name))}
     of_errors = {"AttemptResult", "AttemptStatus", "Outcome"}
@@ -111,7 +115,7 @@ def _is_error(value: object) -> bool:
 
 
 def test_the_options_of_calls_are_those_of_the_client() -> None:
-    """The adapters' signatures are written with them, so that an argument is written once."""
+    """The signatures of the adapters use these types, so that each argument is defined once."""
     client = eas_tw.PredictClient
     for method, options, positional in (
         (client.predict, eas_tw.CallOptions, {"self", "request"}),

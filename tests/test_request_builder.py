@@ -1,4 +1,4 @@
-"""Requests: path, headers, signature, and no injection."""
+"""Building of requests: path, headers, signature, and protection against injection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def builder(token: str = "", *, plain: bool = False) -> RequestBuilder:
 
 
 def fields(made: RequestBuilder, *arguments: Any, **given: Any) -> dict[str, str]:
-    """Return the header lines of a request, which must be well-formed."""
+    """Return the header lines of a request. Assert that each is well-formed."""
     text = made.build(b"body", *arguments, **given).fields.decode()
     assert text.endswith("\r\n")
     pairs = [line.split(": ", 1) for line in text.removesuffix("\r\n").split("\r\n")]
@@ -33,12 +33,12 @@ def fields(made: RequestBuilder, *arguments: Any, **given: Any) -> dict[str, str
     return {name: value for name, value in pairs}  # noqa: C416  dict() would take a malformed pair
 
 
-def test_a_request_without_a_token_says_type_and_length() -> None:
+def test_a_request_without_a_token_has_type_and_length() -> None:
     assert fields(builder()) == {"Content-Type": "application/octet-stream", "Content-Length": "4"}
 
 
 def test_a_signed_request_covers_its_query_and_its_type() -> None:
-    """Another path, query, type, body or second gives another signature; the rest is the same."""
+    """Another path, query, type, body or second changes only the signature."""
     made = builder("t0ken")
     usual = fields(made)
     assert usual["Date"] == formatdate(NOW, usegmt=True)
@@ -49,7 +49,7 @@ def test_a_signed_request_covers_its_query_and_its_type() -> None:
 
 
 def test_a_plain_token_is_sent_as_it_is() -> None:
-    """For custom URLs and `auth="token"`: no date, no digest."""
+    """Custom URLs and `auth="token"` send the token without a date and a digest."""
     assert fields(builder("t0ken", plain=True)) == {
         "Content-Type": "application/octet-stream",
         "Authorization": "t0ken",
@@ -68,7 +68,7 @@ def test_a_new_token_applies_to_the_next_request() -> None:
     assert fields(made) == {"Content-Type": "application/json", "X-A": "1", "Content-Length": "4"}
 
 
-def test_later_headers_win_whatever_their_case() -> None:
+def test_later_headers_replace_earlier_ones_in_any_case() -> None:
     made = builder()
     made.add_headers({"X-A": "1", "X-B": "2"})
     sent = fields(made, headers={"x-a": "3", "CONTENT-TYPE": "text/plain"})
@@ -87,8 +87,8 @@ def test_later_headers_win_whatever_their_case() -> None:
         ("v2", "a=1&a=2", "/api/predict/svc/v2?a=1&a=2"),
     ],
 )
-def test_paths_and_queries(path: str, query: Any, target: str) -> None:
-    """They are joined with one slash and one question mark."""
+def test_path_and_query_are_joined(path: str, query: Any, target: str) -> None:
+    """Path and query are joined with one slash and one question mark."""
     assert builder().build(b"", path, query).target.decode() == target
 
 
@@ -96,15 +96,15 @@ BREAKOUTS = ["a b", "a\r\nX: 1", "a\nb", "a\0b", "ä", "a\x7f"]
 
 
 @pytest.mark.parametrize("text", BREAKOUTS)
-def test_nothing_breaks_out_of_the_request_line(text: str) -> None:
-    """Spaces, line breaks, NUL and what is not ASCII, in path and query."""
+def test_characters_that_would_break_the_request_line_are_refused(text: str) -> None:
+    """Spaces, line breaks, NUL and characters outside ASCII are refused in path and query."""
     for arguments in ((text,), ("", text)):
         with pytest.raises(ConfigError):
             builder().build(b"", *arguments)
 
 
 @pytest.mark.parametrize("text", ["a\r\nX: 1", "a\nb", "a\0b", "ä"])
-def test_nothing_breaks_out_of_a_header(text: str) -> None:
+def test_characters_that_would_break_a_header_are_refused(text: str) -> None:
     for headers in ({"X": text}, {text: "x"}, {"a b": "x"}, {"": "x"}, {"a:": "x"}):
         with pytest.raises(ConfigError):
             check_headers(headers)
@@ -114,12 +114,12 @@ def test_nothing_breaks_out_of_a_header(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "Authorization", "DATE"])
-def test_the_clients_own_headers_are_not_the_callers(name: str) -> None:
+def test_a_caller_cannot_set_headers_of_the_client(name: str) -> None:
     with pytest.raises(ConfigError, match="set by the client"):
         check_headers({name: "x"})
 
 
-def test_a_function_is_asked_for_the_token_of_each_request() -> None:
+def test_a_token_function_is_called_for_each_request() -> None:
     tokens = iter(["first", "first", "second", ""])
     made = RequestBuilder(lambda: 0.0)
     made.address("/api/predict/svc", auth="bearer")
@@ -128,7 +128,7 @@ def test_a_function_is_asked_for_the_token_of_each_request() -> None:
     assert [re.findall(r"Bearer (\w+)", fields) for fields in sent] == [["first"], ["first"], ["second"], []]
 
 
-def test_a_function_that_returns_the_same_token_costs_no_new_template() -> None:
+def test_the_header_template_is_reused_while_the_token_is_the_same() -> None:
     made = builder()
     made.set_token(lambda: "same")
     made.build(b"")
@@ -137,7 +137,7 @@ def test_a_function_that_returns_the_same_token_costs_no_new_template() -> None:
     assert made._usual[None] is template
 
 
-def test_a_text_replaces_the_function_and_a_function_the_text() -> None:
+def test_a_token_may_be_replaced_by_a_function_and_the_reverse() -> None:
     made = builder("text", plain=True)
     made.set_token(lambda: "returned")
     assert "Authorization: returned" in made.build(b"").fields.decode()
@@ -166,7 +166,7 @@ def test_a_function_that_raises_fails_the_call_with_its_error_as_cause() -> None
 
 
 def test_a_client_without_a_token_takes_the_authorization_of_a_call() -> None:
-    """A client with a token does not, because there would be two."""
+    """If the client has a token, Authorization is refused, because there would be two."""
     made = builder("").build(b"", headers={"authorization": "Bearer x"})
     assert b"authorization: Bearer x\r\n" in made.fields
     with pytest.raises(ConfigError, match="Authorization is set by the client"):
@@ -177,7 +177,7 @@ def test_a_client_without_a_token_takes_the_authorization_of_a_call() -> None:
 
 @SETTINGS
 @given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
-def test_whatever_is_accepted_stays_one_request(path: str, query: str, value: str) -> None:
+def test_any_accepted_arguments_give_exactly_one_request(path: str, query: str, value: str) -> None:
     made = builder("t0ken")
     try:
         request = made.build(b"body", path, query, {"X-A": value})
@@ -210,7 +210,7 @@ def test_no_repr_shows_a_token() -> None:
     ],
 )
 def test_endpoints(given: str, meant: str) -> None:
-    """With or without a scheme and a slash at the end."""
+    """A scheme and a slash at the end are optional."""
     assert check_endpoint(given) == meant
 
 
@@ -261,7 +261,7 @@ JSON = "application/json"
 def test_an_explicit_content_type_overrides_the_requests(
     setting: str | None, extra: dict[str, str] | None, headers: dict[str, str] | None, own: str | None, sent: str
 ) -> None:
-    """In order: headers of the call, headers of the client, its content type, the request's, the default."""
+    """Precedence: header of the call, header of the client, content type of the client, of the request, the default."""
     made = RequestBuilder(lambda: NOW)
     made.address("/api/predict/s", auth="signature")
     made.set_token("t")
@@ -294,7 +294,7 @@ def test_a_request_with_a_wrong_type_is_a_config_error(own: Any) -> None:
         made.set_content_type("text/csv")
 
 
-def test_types_of_requests_take_bounded_memory() -> None:
+def test_the_memory_for_content_types_is_bounded() -> None:
     made = RequestBuilder(lambda: NOW)
     for number in range(100):
         made.build(b"[]", content_type=f"text/x-{number}")

@@ -1,4 +1,4 @@
-"""Each kind of request is exported, documented and tested; a failure lists the missing places."""
+"""Each request class is exported, documented and tested. A failure lists the missing places."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from tests.test_pickling import requests
 
 ROOT = Path(__file__).parents[1]
 SHARED = {"Request", "RecRequest"}
-"""A protocol and a base: no kinds."""
+"""A protocol and a base class, which are no request classes themselves."""
 
 
 def kinds() -> list[str]:
-    """Return the public classes of `eas_tw.body` that are requests, exported or not."""
+    """Return the public request classes in `eas_tw.body`, exported or not."""
     modules = [import_module(f"eas_tw.body.{found.name}") for found in pkgutil.iter_modules(body.__path__)]
     names = {name for module in modules for name in vars(module) if re.fullmatch(r"[A-Z]\w*Request", name)}
     return sorted(names - SHARED)
 
 
 def text(*paths: str) -> str:
-    """Return the text of files and of whole folders."""
+    """Return the text of files and of all files in folders."""
     files = [file for path in paths for file in ([ROOT / path] if "." in path else (ROOT / path).iterdir())]
     return "\n".join(file.read_text("utf-8") for file in files if file.suffix in (".md", ".py"))
 
 
 @pytest.fixture(scope="module")
 def places() -> dict[str, str]:
-    """Return the places in which a kind has to be, each with the text that must have its name."""
+    """Return the places that must have the name of each request class, with their text."""
     return {
         "exported by eas_tw/__init__.py": " ".join(eas_tw.__all__),
         "exported by eas_tw/blocking/__init__.py": " ".join(eas_tw.blocking.__all__),
@@ -55,7 +55,7 @@ def places() -> dict[str, str]:
 
 @pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="needs docs/, which only a source tree has")
 @pytest.mark.parametrize("kind", kinds())
-def test_a_kind_of_request_is_forgotten_nowhere(kind: str, places: dict[str, str]) -> None:
+def test_a_request_class_is_in_every_place(kind: str, places: dict[str, str]) -> None:
     missing = [place for place, found in places.items() if not re.search(rf"\b{kind}\b", found)]
     assert not missing, f"{kind} is not yet: " + "; ".join(missing)
 

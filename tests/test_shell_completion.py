@@ -1,4 +1,4 @@
-"""Completion of both commands, asked of the shells themselves."""
+"""Completion of both commands, tested with the shells."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_bash_completes(tmp_path: Path, typed: str) -> None:
 
 
 def test_bash_offers_files_after_an_option_with_a_value(tmp_path: Path) -> None:
-    """By `-o default`, when the function offers nothing."""
+    """With `-o default`, bash completes file names when the function offers nothing."""
     path = written(tmp_path, "eas-tw", "bash")
     text = f"source {path}; COMP_WORDS=(eas-tw predict --file ''); COMP_CWORD=3; _eas_tw; echo ${{#COMPREPLY[@]}}"
     assert said_by("bash", text) == "0\n"
@@ -69,7 +69,7 @@ def test_fish_completes(tmp_path: Path, typed: str) -> None:
 
 
 @pytest.mark.parametrize("command", PARSERS)
-def test_zsh_takes_the_script(tmp_path: Path, command: str) -> None:
+def test_zsh_accepts_the_script(tmp_path: Path, command: str) -> None:
     path = written(tmp_path, command, "zsh")
     text = f"autoload -U compinit; compinit -u -d {tmp_path}/dump; source {path}; print ${{_comps[{command}]}}"
     assert said_by("zsh", text) == f"_{command.replace('-', '_')}\n"

@@ -1,4 +1,4 @@
-"""The target of a client: request URLs, sources of instances, and missing settings."""
+"""The target of a client: request URLs, sources of instances, and errors for missing settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DIRECT = ClientTarget("http://e", "group/svc", "", ENDPOINT_TYPE_DIRECT, ())
 
 @implementer(IAgent)
 class Recorder:
-    """Records requests, and never responds."""
+    """An agent that records requests, and never responds."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -30,7 +30,7 @@ class Recorder:
 
 
 def asked(target: ClientTarget) -> list[str]:
-    """Return the first request of its source of instances."""
+    """Return the first request of the target's source of instances."""
     recorder = Recorder()
     source = target.make_source(Clock(), ClientConfig(), Random(1), recorder)  # type: ignore[arg-type]
     assert source is not None
@@ -41,14 +41,16 @@ def asked(target: ClientTarget) -> list[str]:
 PATH = "GET http://e/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/group"
 
 
-def test_discovery_asks_for_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first segment of the service's name, on the documented path."""
+def test_discovery_requests_the_group_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The group is the first segment of the service's name. The path is the documented one."""
     monkeypatch.delenv("NAMESPACE", raising=False)
     assert asked(DIRECT) == [PATH]
 
 
 @pytest.mark.parametrize(("names", "query"), [(("NAMESPACE", "POD_NAME"), "?internal=true"), (("POD_NAME",), "")])
-def test_inside_eas_it_says_so(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], query: str) -> None:
+def test_inside_eas_discovery_requests_have_internal_true(
+    monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], query: str
+) -> None:
     for name in ("NAMESPACE", "POD_NAME"):
         monkeypatch.delenv(name, raising=False)
     for name in names:
@@ -66,7 +68,9 @@ def test_inside_eas_it_says_so(monkeypatch: pytest.MonkeyPatch, names: tuple[str
         (ClientTarget("http://e", "s", "http://g", ENDPOINT_TYPE_DIRECT, ()), "http://g", "/"),
     ],
 )
-def test_where_requests_go(target: ClientTarget, url: str | None, path: str) -> None:
+def test_the_url_and_path_of_requests_depend_on_the_endpoint_type(
+    target: ClientTarget, url: str | None, path: str
+) -> None:
     target.check_complete()
     assert target.is_gateway == (url is not None)
     assert target.path == path
@@ -82,7 +86,7 @@ def test_where_requests_go(target: ClientTarget, url: str | None, path: str) -> 
         (ClientTarget("", "s", "", ENDPOINT_TYPE_FIXED, (Instance("10.0.0.1", 80, 0),)), "at least one instance"),
     ],
 )
-def test_what_is_missing_is_named(target: ClientTarget, missing: str) -> None:
+def test_missing_settings_are_named(target: ClientTarget, missing: str) -> None:
     with pytest.raises(ConfigError, match=missing):
         target.check_complete()
 
@@ -105,7 +109,7 @@ def test_a_fixed_list_is_checked_like_discovery() -> None:
 @pytest.mark.parametrize("endpoint_type", [ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_DEFAULT])
 @pytest.mark.parametrize("given", ["http://H/api/predict/group/svc", "h/api/predict/group/svc/"])
 def test_the_url_of_a_service_is_no_endpoint(endpoint_type: str, given: str) -> None:
-    """The console shows this URL, so it is often given."""
+    """The console shows this URL, so users often pass it."""
     with pytest.raises(
         ConfigError,
         match=r"^endpoint must not be the URL of a service: give http://h as the endpoint, and group/svc as",
@@ -113,11 +117,11 @@ def test_the_url_of_a_service_is_no_endpoint(endpoint_type: str, given: str) -> 
         ClientTarget(given, "svc", "", endpoint_type, ())
 
 
-def test_a_path_before_a_gateway_is_kept() -> None:
+def test_a_path_of_a_gateway_endpoint_is_a_prefix() -> None:
     target = ClientTarget("http://h/base", "svc", "", ENDPOINT_TYPE_DEFAULT, ())
     assert (target.gateway_url, target.path) == ("http://h", "/base/api/predict/svc")
 
 
-def test_text_is_no_instance() -> None:
+def test_a_text_is_refused_as_an_instance() -> None:
     with pytest.raises(ConfigError, match=r"^instances: a row is \(ip, port\) or .*, got '10.0.0.1:80'$"):
         fixed_list(["10.0.0.1:80"])  # type: ignore[list-item]

@@ -1,4 +1,4 @@
-"""One table of the bodies with tensors: how each is encoded, and how protobuf reads and answers it."""
+"""Table of the request classes with tensors: how a test encodes each, and how protobuf reads and writes it."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ ONNX = {
 
 @attrs.frozen
 class Kind:
-    """One kind of body with tensors.
+    """One request class with tensors, and its messages as protobuf has them.
 
     Attributes:
-        request: The class.
-        dtypes: Constant's name -> (field of the message, numpy's type); "raw" is raw memory.
-        feed: (request, shape, dtype, content) adds one input.
-        sent: The message of that input, from the request's body.
-        answer: A response's body with one output.
-        array: The message of an output, by its full name.
-        key: What that output is called.
+        request: The request class.
+        dtypes: Name of a dtype constant -> (field of the message, numpy type). The field "raw" means raw memory.
+        feed: Adds one input to a request; called with (request, shape, dtype, content).
+        sent: Parses a request body with protobuf, and returns the message of its input.
+        answer: Returns the body of a response with one output, from the message of that output.
+        array: Full name of the message type of an output.
+        key: Name or index of that output.
     """
 
     request: Any
@@ -52,7 +52,7 @@ class Kind:
     key: Any
 
     def message(self, dtype: str, shape: list[int], values: Any) -> Any:
-        """Return a response with one output, encoded by protobuf."""
+        """Return the message of one output, made by protobuf."""
         field, code = self.dtypes[dtype]
         made = schema.message(self.array)()
         if field == "raw":
@@ -72,7 +72,7 @@ class Kind:
         return made
 
     def read(self, dtype: str, message: Any) -> tuple[list[int], bytes]:
-        """Return shape and memory of an input or output, as protobuf parses it."""
+        """Return the shape and the elements' memory of an input or output, as protobuf parses it."""
         field, code = self.dtypes[dtype]
         if field == "raw":
             return list(message.dims), message.raw_data
@@ -85,7 +85,7 @@ def parse(name: str, body: bytes) -> Any:
 
 
 def answer(name: str, fill: Callable[[Any, Any], Any]) -> Callable[[Any], bytes]:
-    """Return a function that makes a response of a message, into which `fill` puts an array."""
+    """Return a function that serialises a response message, into which `fill` has put an array message."""
 
     def made(array: Any) -> bytes:
         response = schema.message(name)()

@@ -1,4 +1,4 @@
-"""Blade and Caffe bodies, except for their tensors."""
+"""Requests and responses of Blade and Caffe. `test_kinds` has the tests of their tensors."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_every_type_goes_into_its_field() -> None:
 
 
 @pytest.mark.parametrize("batchsize", [0, -1, 2**31, 1.5, "1"])
-def test_a_batch_is_of_one_or_more(batchsize: Any) -> None:
-    """The message has the batch as a required int32."""
+def test_the_batch_size_is_an_integer_of_at_least_1(batchsize: Any) -> None:
+    """Blade's message has the batch size as a required int32."""
     with pytest.raises(BodyError, match="feed 'a': batchsize"):
         BladeRequest().add_feed("a", batchsize, [1], BladeRequest.DT_FLOAT, [1])
 

@@ -1,4 +1,4 @@
-"""Compression and decompression of every codec, within a limit."""
+"""Compression and decompression with every codec, and the limits on memory and on the time of a step."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SETTINGS = settings(derandomize=True, deadline=None, max_examples=40)
 LIMIT = 1 << 20
 FRAMED = [
     codec for codec in COMPRESSIONS if codec != "lz4-block"
-]  # a bare block has no beginning, no end and no checksum
+]  # a bare block has no header, no end mark and no checksum
 PLAIN = b"the same words again and again, " * 300
 
 
 @pytest.mark.parametrize("codec", COMPRESSIONS)
-def test_there_and_back(codec: str) -> None:
-    """Any bytes, also none. The output is always the same, because it is signed."""
+def test_decompression_returns_the_bytes_that_were_compressed(codec: str) -> None:
+    """Any bytes are accepted, including none. Equal input always gives equal output, because the output is signed."""
 
     @SETTINGS
     @given(st.binary(max_size=300) | st.binary(max_size=20).map(lambda part: part * 500))
@@ -56,8 +56,8 @@ def test_the_limit_is_exact(codec: str) -> None:
 
 
 @pytest.mark.parametrize("codec", COMPRESSIONS)
-def test_a_bomb_stays_small(codec: str) -> None:
-    """Sixty megabytes of zeros are refused after the first."""
+def test_a_decompression_bomb_is_rejected_at_the_limit(codec: str) -> None:
+    """A body that expands to 60 MiB raises after the first megabyte."""
     bomb = compress(codec, bytes(60 << 20))
     with pytest.raises(BodyError):
         decompress(codec, bomb, LIMIT)
@@ -94,26 +94,26 @@ def test_any_bytes_are_data_or_a_body_error(codec: str) -> None:
     check()
 
 
-def test_others_read_it() -> None:
-    """The standard library reads its formats; of the others the first bytes are compared."""
+def test_the_output_has_the_standard_format() -> None:
+    """The standard library decompresses gzip and zlib. For the other formats, only the first bytes are compared."""
     assert gzip.decompress(compress("gzip", PLAIN)) == PLAIN
     assert zlib.decompress(compress("zlib", PLAIN)) == PLAIN
-    assert compress("gzip", b"")[4:8] == bytes(4)  # no time in it
+    assert compress("gzip", b"")[4:8] == bytes(4)  # the modification time is 0, so that the output is reproducible
     assert compress("zstd", PLAIN)[:4] == bytes.fromhex("28b52ffd")  # RFC 8878 §3.1.1
     assert compress("lz4", PLAIN)[:4] == bytes.fromhex("04224d18")
-    assert compress("snappy", b"x" * 5)[0] == 5  # the length; no stream header
+    assert compress("snappy", b"x" * 5)[0] == 5  # the uncompressed length; there is no stream header
 
 
 def test_several_members_are_one_body() -> None:
-    """RFC 1952 §2.2; zeros at the end are padding."""
+    """RFC 1952 §2.2 allows several members. Zero bytes after the last member are padding."""
     two = compress("gzip", b"a") + compress("gzip", b"b") + bytes(8)
     assert decompress("gzip", two, 2) == b"ab"
     with pytest.raises(BodyError, match="larger than 1 bytes"):
         decompress("gzip", two, 1)
 
 
-def test_a_content_encoding_is_undone() -> None:
-    """None, one, or several in the order in which they were applied; names in either case."""
+def test_content_encodings_are_decoded() -> None:
+    """A header may name no coding, one, or several in the order in which they were applied, in any case."""
     assert decode("", b"x", 9) == decode("identity", b"x", 9) == b"x"
     assert decode("X-GZip", compress("gzip", PLAIN), LIMIT) == PLAIN
     assert decode("deflate", compress("zlib", PLAIN), LIMIT) == PLAIN
@@ -131,7 +131,7 @@ def test_an_unknown_codec_says_which_there_are() -> None:
         check_codec(codec)
 
 
-def test_without_cramjam_the_standard_librarys_are_left() -> None:
+def test_without_cramjam_only_codecs_of_the_standard_library_are_available() -> None:
     program = (
         "import sys; sys.modules['cramjam'] = None; from eas_tw import EasError, TorchRequest\n"
         "from eas_tw.body.compression import compress\n"
@@ -152,7 +152,7 @@ NOISE = random.Random(5).randbytes(9000)
 
 
 def steps_of(steps: Steps[bytes]) -> int:
-    """Return the number of steps until the end or the error."""
+    """Count the steps until the generator ends or raises `BodyError`."""
     count = 1
     with contextlib.suppress(BodyError):
         for _ in steps:
@@ -171,7 +171,7 @@ def test_an_empty_body_is_empty(codec: str) -> None:
     ("codec", "kept"),
     [*((codec, kept) for codec in FRAMED for kept in (2, 5, 5000)), ("lz4-block", 2), ("lz4-block", 900)],
 )
-def test_a_broken_body_costs_what_it_produced(codec: str, kept: int) -> None:
+def test_a_broken_body_allocates_little_memory(codec: str, kept: int) -> None:
     broken = compress(codec, NOISE)[:kept]
     assert steps_of(decompressing(codec, broken, BIG)) == 1
     tracemalloc.start()
@@ -184,13 +184,13 @@ def test_a_broken_body_costs_what_it_produced(codec: str, kept: int) -> None:
 
 
 def test_a_broken_lz4_block_costs_at_most_255_times_its_size() -> None:
-    """A broken block looks like one that needs more memory, so larger buffers are tried, up to 255 times its size."""
+    """The error of a broken block equals that of a too small buffer, so buffers up to 255 times its size are tried."""
     assert steps_of(decompressing("lz4-block", compress("lz4-block", NOISE)[:5000], BIG)) == 3
 
 
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 def test_small_bodies_take_one_step_and_large_ones_more(codec: str) -> None:
-    """The first step is for the reactor's turn, so its output is bounded."""
+    """The first step runs in the reactor thread, so its output is bounded."""
     small, large = compress(codec, bytes(FIRST_BYTES // 8)), compress(codec, bytes(8 * STEP_BYTES))
     assert begin(decompressing(codec, small, BIG)) == (bytes(FIRST_BYTES // 8), True)
     assert begin(decompressing(codec, large, BIG)) == (None, False)
@@ -198,7 +198,7 @@ def test_small_bodies_take_one_step_and_large_ones_more(codec: str) -> None:
 
 
 def test_a_gzip_bomb_takes_many_short_steps() -> None:
-    """A step produces a megabyte or less, so a cancelled call stops soon."""
+    """A step produces at most one megabyte, so that a cancelled call stops soon."""
     bomb = gzip.compress(bytes(64 << 20), 9)
     assert 64 <= steps_of(decompressing("gzip", bomb, BIG)) <= 80
     assert steps_of(decompressing("gzip", bomb, 8 << 20)) <= 12
@@ -213,29 +213,29 @@ def test_a_gzip_bomb_takes_many_short_steps() -> None:
     ],
     ids=["empty members", "short members", "padding"],
 )
-def test_input_that_produces_little_takes_steps_too(data: bytes) -> None:
-    """Twice the input takes twice the work, in steps of bounded size."""
+def test_input_with_little_output_is_decompressed_in_steps(data: bytes) -> None:
+    """The number of steps is proportional to the input, because the work of a step is bounded."""
     steps = steps_of(decompressing("gzip", data, BIG))
     assert 10 < steps < 400
     assert abs(steps_of(decompressing("gzip", data + data, BIG)) - 2 * steps) <= 2
 
 
 @pytest.mark.parametrize("codec", ["lz4", "zstd"])
-def test_many_frames_are_not_read_in_the_reactors_turn(codec: str) -> None:
+def test_many_frames_are_not_decompressed_in_the_first_step(codec: str) -> None:
     frames = compress(codec, b"") * 20_000
     assert begin(decompressing(codec, frames, BIG)) == (None, False)
     assert decompress(codec, frames, BIG) == b""
 
 
 def test_several_frames_are_one_body() -> None:
-    """RFC 8878 §3.1; the frame format of LZ4 likewise."""
+    """RFC 8878 §3.1 allows several frames. So does the frame format of LZ4."""
     for codec in ("lz4", "zstd"):
         assert decompress(codec, compress(codec, PLAIN) + compress(codec, b"more"), LIMIT) == PLAIN + b"more"
 
 
 @pytest.mark.parametrize("claimed", [5 << 20, 1 << 31])
 def test_no_memory_is_allocated_for_an_impossible_size_in_snappy(claimed: int) -> None:
-    """Three bytes expand to 64 at most."""
+    """In the Snappy format, three bytes of input give at most 64 bytes of output."""
     size = bytearray()
     while claimed:
         size.append(claimed & 0x7F | (0x80 if claimed > 0x7F else 0))
@@ -251,13 +251,13 @@ def raw_deflate(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("data", [b"", b"x", PLAIN, NOISE])
 def test_deflate_is_taken_with_and_without_zlibs_header(data: bytes) -> None:
-    """RFC 9110 §8.4.1.2: some servers send it without."""
+    """RFC 9110 §8.4.1.2: some servers send deflate data without the zlib header."""
     assert decode("deflate", zlib.compress(data), LIMIT) == data
     assert decode("deflate", raw_deflate(data), LIMIT) == data
 
 
 def test_raw_deflate_has_an_end() -> None:
-    """It has no checksum, so nothing may follow it; and the codec that is configured stays zlib's format."""
+    """Raw deflate has no checksum, so bytes after its end are an error. The codec `zlib` requires the zlib header."""
     with pytest.raises(BodyError, match="4 bytes follow its end"):
         decode("deflate", raw_deflate(PLAIN) + b"more", LIMIT)
     with pytest.raises(BodyError, match="cut short"):

@@ -37,7 +37,7 @@ def feed(kind: int, content: Any, shape: list[int] | None = None) -> tuple[list[
 
 @pytest.fixture(params=["with numpy", "without numpy"])
 def _both(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run each test with numpy loaded, and with numpy not importable."""
+    """Run each test twice: with numpy loaded, and with numpy not importable."""
     if request.param == "without numpy":
         monkeypatch.setitem(sys.modules, "numpy", None)
 
@@ -76,7 +76,7 @@ CONTENTS: list[tuple[str, int, Any, list[int], list[Any]]] = [
     ids=[case[0] for case in CONTENTS[:3] + CONTENTS[4:]],
 )  # fmt: skip
 def test_content_of_every_kind(kind: int, content: Any, shape: list[int], values: list[Any]) -> None:
-    """The content's own shape and elements arrive, with and without numpy."""
+    """The message has the content's shape and elements, with and without numpy."""
     assert feed(kind, content) == (shape, values)
 
 
@@ -180,7 +180,7 @@ def test_names_must_be_text() -> None:
 
 
 def test_a_float_array_is_written_with_one_copy() -> None:
-    """The body is the only allocation of its size."""
+    """The body is the only allocation of the array's size."""
     image = np.ones((1000, 1000), np.float32)
     request = TFRequest("s")
     request.add_feed("warm", [1], T.DT_FLOAT, image[0, :1])
@@ -195,7 +195,7 @@ def test_a_float_array_is_written_with_one_copy() -> None:
 
 
 def test_a_borrowed_array_is_read_when_the_body_is_made() -> None:
-    """A change in place shows in the next body, never in one that was made before."""
+    """A later change of the array is part of the next body. A body that was made before is not affected."""
     image = np.array([1, 2], np.float32)
     request = TFRequest()
     request.add_feed("x", [2], T.DT_FLOAT, image)
@@ -205,7 +205,7 @@ def test_a_borrowed_array_is_read_when_the_body_is_made() -> None:
     assert list(Request.FromString(request.to_string()).inputs["x"].float_val) == [9, 2]
 
 
-def test_everything_else_is_read_when_it_is_added() -> None:
+def test_content_other_than_arrays_is_read_when_it_is_added() -> None:
     for content, kind in (([1.0, 2.0], T.DT_FLOAT), (np.array([1.0, 2.0]), T.DT_FLOAT), (np.array([1, 2]), T.DT_INT64)):
         request = TFRequest()
         request.add_feed("x", [2], kind, content)

@@ -1,4 +1,4 @@
-"""The hashes of a signature are the same whichever implementation computes them."""
+"""The hashes for signatures are correct with the interpreter's own implementation and with OpenSSL's."""
 
 import hashlib
 import sys

@@ -1,4 +1,4 @@
-"""JSON bodies."""
+"""JSON requests and responses."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_response_is_data_and_text() -> None:
 
 
 def test_a_byte_order_mark_is_ignored() -> None:
-    """RFC 8259 §8.1: .NET and some of Java write one."""
+    """RFC 8259 §8.1 allows parsers to ignore a byte order mark. Some .NET and Java libraries write one."""
     response = JsonResponse(b'\xef\xbb\xbf{"a":1}')
     assert response.data == {"a": 1}
     assert json.loads(str(response)) == json.loads(response.to_string()) == {"a": 1}

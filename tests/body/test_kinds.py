@@ -1,4 +1,4 @@
-"""Every kind of body and every dtype, encoded and decoded, with protobuf as the other side."""
+"""Every request class and dtype, encoded and decoded; protobuf does the opposite direction."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ shapes = st.lists(st.integers(0, 4), max_size=3)
 
 
 def elements(code: str, shape: list[int]) -> st.SearchStrategy[Any]:
-    """Generate arrays with any bits: every NaN, both zeros, the limits of every range."""
+    """Generate arrays of arbitrary bits: every NaN, both zeros, the limits of every range."""
     count, size = math.prod(shape), np.dtype(code).itemsize
     anything = st.binary(min_size=count * size, max_size=count * size)
     ends = [b"\x00" * size, b"\xff" * size, b"\x00" * (size - 1) + b"\x80", b"\xff" * (size - 1) + b"\x7f"]
@@ -42,7 +42,7 @@ def cased(kind: str, dtype: str) -> tuple[Kind, st.SearchStrategy[Any]]:
 
 
 def same(ours: Any, theirs: Any) -> bool:
-    """Compare number by number; all NaNs are equal, because Python's doubles do not keep a NaN's payload."""
+    """Compare element by element. All NaNs are equal, because Python's floats do not preserve a NaN's payload."""
     return bool(np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f"))
 
 
@@ -64,7 +64,7 @@ def test_protobuf_reads_what_was_packed(kind: str, dtype: str) -> None:
         assert shape == list(array.shape)
         assert same(np.frombuffer(memory, array.dtype), array.reshape(-1))
         if array.dtype.kind == "f" and array.size:
-            assert array.tobytes() in body  # bit for bit, payloads of NaNs too
+            assert array.tobytes() in body  # bit for bit, including the payloads of NaNs
         gaps = np.repeat(np.atleast_1d(array), 2, axis=-1)[..., ::2].reshape(array.shape)
         swapped = array.astype(array.dtype.newbyteorder(">"))
         for content in (gaps, swapped, np.array(array, order="F")):
@@ -88,7 +88,7 @@ def test_what_protobuf_wrote_is_read(kind: str, dtype: str) -> None:
         read = response.as_numpy(made.key)
         assert same(read.reshape(-1), array.reshape(-1))
         assert list(read.shape) == shape
-        if array.size or kind != "blade":  # a Blade tensor without elements does not say what they would be
+        if array.size or kind != "blade":  # a Blade tensor without elements has no dtype
             assert read.dtype == array.dtype
         assert same(np.array(response.get_values(made.key), array.dtype), array.reshape(-1))
 
@@ -110,8 +110,8 @@ def test_the_dtype_may_be_left_out(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "caffe"])
-def test_content_without_a_dtype_needs_one(kind: str) -> None:
-    """A list of Python numbers may be of any type."""
+def test_a_dtype_is_required_where_the_content_has_none(kind: str) -> None:
+    """The dtype of a list of Python numbers is ambiguous."""
     for content in ([1.5], [1], b"1234", np.array(["x", 1], object), np.zeros(1, np.complex64)):
         with pytest.raises(BodyError, match=r"feed|tensor"):
             KINDS[kind].feed(KINDS[kind].request(), [1], None, content)
@@ -122,7 +122,7 @@ def test_content_without_a_dtype_needs_one(kind: str) -> None:
     ("content", "says"),
     [([1.0], "4 elements"), ("x", "str"), ([[1.0], [1.0, 2.0]], "length"), (["x"] * 4, "element 0"), (None, "None")],
 )
-def test_wrong_input_says_so(kind: str, content: Any, says: str) -> None:
+def test_wrong_input_is_a_body_error_that_names_the_problem(kind: str, content: Any, says: str) -> None:
     made = KINDS[kind]
     with pytest.raises(BodyError, match=says):
         made.feed(made.request(), [2, 2], getattr(made.request, "DT_FLOAT", None), content)
@@ -144,7 +144,7 @@ def test_an_unknown_dtype_is_refused(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_feed_of_the_same_name_replaces(kind: str) -> None:
-    """The official SDKs append shape and content; bodies made before stay as they were."""
+    """The official SDKs append shape and content instead. A body that was made before does not change."""
     made = KINDS[kind]
     dtype = getattr(made.request, "DT_FLOAT", None)
     one = made.request()
@@ -194,7 +194,7 @@ RESPONSES = {
 @pytest.mark.parametrize("name", RESPONSES)
 @pytest.mark.parametrize("content", [b"<html><body>busy</body></html>", b'{"error": "busy"}', b"[1, 2]"])
 def test_html_and_json_are_no_response(name: str, content: bytes) -> None:
-    """A proxy's page with status 200; the error shows its beginning."""
+    """A proxy may send an error page with status 200. The error message quotes its beginning."""
     with pytest.raises(BodyError, match=rf"^the response is no \w+ body \({len(content)} bytes, .*(html|busy|2\])"):
         RESPONSES[name](content)
 
@@ -228,7 +228,7 @@ def test_any_bytes_are_a_response_or_a_body_error(name: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_response_is_a_response_or_a_body_error(kind: str) -> None:
-    """Valid responses with a few changed bytes, which get further than random ones."""
+    """Valid responses with a few changed bytes reach more code of the parser than random bytes."""
     made = KINDS[kind]
     bodies = [made.answer(made.message(dtype, [2, 2], [0, 1, 1, 0])) for dtype in made.dtypes]
     damage = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), min_size=1, max_size=4)
@@ -253,7 +253,7 @@ def test_sixteen_million_elements(dtype: str) -> None:
     array = (np.arange(LARGE) % 251).astype(made.dtypes[dtype][1])
     one = made.request()
     one.add_feed(0, [LARGE], getattr(one, dtype), array)
-    body = one.to_string()  # inputs and outputs have the same number and type, so a request is a response
+    body = one.to_string()  # inputs and outputs have the same field number and type, so a request parses as a response
     response = one.parse_response(body)
     assert np.array_equal(response.as_numpy(0), array)
     assert response.get_tensor_shape(0) == [LARGE]

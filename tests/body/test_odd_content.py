@@ -70,7 +70,7 @@ def feed(content: Any, dtype: int | None, shape: list[int] | None = None) -> Any
         (np.empty((0, 3), np.float32), FLOAT, "float_val", []),
     ],
 )  # fmt: skip
-def test_odd_layouts_are_sent_right(content: Any, dtype: int, field: str, sent: list[Any]) -> None:
+def test_unusual_layouts_are_encoded_correctly(content: Any, dtype: int, field: str, sent: list[Any]) -> None:
     assert list(getattr(feed(content, dtype), field)) == sent
 
 
@@ -131,7 +131,7 @@ WRONG: dict[str, Any] = {
 @pytest.mark.parametrize("name", WRONG)
 def test_content_that_cannot_be_encoded_is_a_body_error(name: str, dtype: int) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numpy's own, of a masked element that becomes NaN
+        warnings.simplefilter("ignore")  # numpy warns that a masked element becomes NaN
         with pytest.raises(BodyError) as caught:
             feed(WRONG[name], dtype)
     assert str(caught.value).startswith("feed 'x'")
@@ -179,7 +179,7 @@ def test_memory_of_objects_is_no_body(content: Any) -> None:
 
 
 def test_messages_about_huge_numbers_are_bounded() -> None:
-    """Python refuses to print integers of more than 4,300 digits."""
+    """Python refuses to convert integers of more than 4,300 digits to text."""
     request = TFRequest("s")
     for call in (
         lambda: request.add_feed("x", [HUGE], FLOAT, [1]),

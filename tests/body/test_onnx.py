@@ -1,4 +1,4 @@
-"""ONNX bodies: tensor messages of several libraries, and arrays."""
+"""ONNX requests from tensor messages of several libraries and from arrays, and ONNX responses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_arrays_become_messages_and_come_back(code: str) -> None:
 
 
 def test_the_bytes_are_the_official_sdks() -> None:
-    """`OnnxDataHelper.from_array(np.ones((2, 1), "f4"), "n")` in a request, and a scalar."""
+    """The expected bytes are those of the official SDK's `OnnxDataHelper.from_array`, for an array and for a scalar."""
     request = OnnxRequest()
     request.add_tensor(OnnxDataHelper.from_array(np.ones((2, 1), "f4"), "n"))
     assert request.to_string() == b"\n\x13\n\x01n\x12\x02\x02\x01\x18\x01*\x08\x00\x00\x80?\x00\x00\x80?"
@@ -38,7 +38,7 @@ def test_the_bytes_are_the_official_sdks() -> None:
 
 
 @pytest.mark.parametrize("array", [np.ones(1, "?"), np.ones(1, "c8"), np.array(["x"]), [1, 2], "x", None])
-def test_what_has_no_number_is_refused(array: Any) -> None:
+def test_arrays_without_an_onnx_dtype_are_refused(array: Any) -> None:
     with pytest.raises(BodyError, match="tensor 'n': "):
         OnnxDataHelper.from_array(array, "n")
 
@@ -67,7 +67,7 @@ def test_a_tensor_of_the_same_name_replaces_in_its_place() -> None:
     ],
 )
 def test_a_message_whose_parts_do_not_fit_is_refused(changes: dict[str, Any], says: str) -> None:
-    """Any object with the attributes is a message, such as those of the `onnx` package."""
+    """Any object with these attributes is accepted as a message, such as a message of the `onnx` package."""
     tensor = {"name": "n", "dims": [1], "data_type": 1, "raw_data": b"1234"}
     OnnxRequest().add_tensor(SimpleNamespace(**tensor))
     with pytest.raises(BodyError, match=says):
@@ -76,7 +76,7 @@ def test_a_message_whose_parts_do_not_fit_is_refused(changes: dict[str, Any], sa
         OnnxRequest().add_tensor(5)
 
 
-def test_a_response_is_asked_as_the_official_one() -> None:
+def test_a_response_has_the_methods_of_the_official_sdk() -> None:
     request = OnnxRequest()
     request.add_feed("scores", [1, 2], OnnxRequest.DT_FLOAT, [0.5, 0.25])
     request.add_feed("", [1], OnnxRequest.DT_UINT64, [2**64 - 1])
@@ -101,7 +101,7 @@ def test_an_output_whose_parts_do_not_fit_is_a_body_error() -> None:
         OnnxDataHelper.to_array(response.get_tensor(0))
 
 
-def test_dimensions_cut_inside_a_varint_are_noticed_at_once() -> None:
+def test_dimensions_cut_inside_a_varint_are_a_body_error() -> None:
     with pytest.raises(BodyError, match=r"no ONNX body.*inside a varint"):
         OnnxResponse(b"\n\x04\x12\x02\x02\x80")
     too_long = b"\n\x0d\x12\x0b" + b"\xff" * 10 + b"\x01"
@@ -111,7 +111,7 @@ def test_dimensions_cut_inside_a_varint_are_noticed_at_once() -> None:
 
 
 def test_16_bit_floats_need_no_numpy() -> None:
-    """IEEE 754 rounding: values from halfway above the largest one are infinite, as in numpy."""
+    """IEEE 754 rounding: a value at least halfway above the largest float16 becomes infinite, as in numpy."""
     values = [0.0, -0.0, 1.5, 65504.0, 65519.9, 65520.0, -1e9, math.inf, 5.96e-8, 2049.0]
     program = (
         "import sys; sys.modules['numpy'] = None; from eas_tw import OnnxRequest; request = OnnxRequest();"

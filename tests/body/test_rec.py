@@ -1,4 +1,4 @@
-"""Recommendation bodies: features of every type, and responses that are messages."""
+"""Requests of EasyRec and TorchRec with features of every type, and responses that are protobuf messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eas_tw.body.schema import easyrec_predict_pb2 as easyrec
 from eas_tw.body.schema import torchrec_predict_pb2 as torchrec
 
 SCALARS = {
-    # name: (what the fields are called, a value, one the type cannot hold)
+    # name of the type: (prefix of the fields, a valid value, a value of a wrong type)
     "STRING": ("string", "名", 5),
     "FLOAT": ("float", 1.5, "1.5"),
     "DOUBLE": ("double", 0.1, None),
@@ -30,7 +30,7 @@ KEYS = {name: SCALARS[name][:2] for name in ("STRING", "INT", "BIGINT", "INT64")
 
 
 def feature(value: Any, dtype: str) -> Any:
-    """Return the user's feature that the service parses."""
+    """Return the message of a user feature, as a service parses it."""
     request = TorchRecRequest()
     request.add_user_fea("k", value, dtype)
     return torchrec.PBRequest.FromString(request.to_string()).user_features["k"]
@@ -38,7 +38,7 @@ def feature(value: Any, dtype: str) -> Any:
 
 @pytest.mark.parametrize("name", SCALARS)
 def test_scalars(name: str) -> None:
-    """In either case; what the type cannot hold is refused, with the feature's name."""
+    """Names of types are case-insensitive. The error for a wrong value names the feature."""
     kind, value, wrong = SCALARS[name]
     for dtype in (name, name.lower(), f" {name} "):
         read = feature(value, dtype)
@@ -51,7 +51,7 @@ def test_scalars(name: str) -> None:
 @pytest.mark.parametrize("name", SCALARS)
 @pytest.mark.parametrize("outer", ["LIST", "ARRAY"])
 def test_lists_and_lists_of_lists(name: str, outer: str) -> None:
-    """Empty ones keep their type: the official SDK sends an empty text for them."""
+    """An empty list is sent with its type; the official SDK sends an empty string instead."""
     kind, value, wrong = SCALARS[name]
     for values in ([], [value], (value, value)):
         read = feature(values, f"{outer}<{name}>")
@@ -70,7 +70,7 @@ def test_lists_and_lists_of_lists(name: str, outer: str) -> None:
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("name", SCALARS)
 def test_maps(key: str, name: str) -> None:
-    """Of every key and value; keys that came as text, as from JSON, become numbers."""
+    """Maps of every key and value type. Keys that are strings, as in JSON, are converted to numbers."""
     (key_kind, key_value), (kind, value, wrong) = KEYS[key], SCALARS[name]
     field = f"{key_kind}_{kind}_map"
     for mapping in ({}, {key_value: value}, {str(key_value): value}):
@@ -134,7 +134,7 @@ def test_a_value_of_another_shape_is_refused(value: Any, dtype: str) -> None:
 
 
 def test_features_of_the_same_name() -> None:
-    """A user has one value; context and items have one for each item, in order. As in the official SDK."""
+    """As in the official SDK, a user has one value of a name; context and items have one for each item, in order."""
     request = TorchRecRequest()
     for value in (1, 2):
         request.add_user_fea("k", value, "INT")
@@ -160,8 +160,8 @@ def test_a_feature_that_was_refused_changes_nothing() -> None:
     assert request.to_string() == easy.to_string() == b""
 
 
-def test_numbers_are_text_where_text_is_meant() -> None:
-    """Item ids, meta data and EasyRec's text feature, as in the official SDK; text becomes a number likewise."""
+def test_numbers_and_text_are_converted_to_the_type_of_the_field() -> None:
+    """As in the official SDK, ids, meta data and EasyRec's text features accept numbers, and numbers accept text."""
     request = TorchRecRequest()
     request.add_item_id(5)
     request.add_meta_data("k", 5)
@@ -176,7 +176,7 @@ def test_numbers_are_text_where_text_is_meant() -> None:
 
 @pytest.mark.parametrize(("kind", "module"), [(EasyRecRequest, easyrec), (TorchRecRequest, torchrec)])
 class TestWholeMessages:
-    def test_a_feed_starts_anew(self, kind: Any, module: Any) -> None:
+    def test_a_feed_replaces_the_request(self, kind: Any, module: Any) -> None:
         message = module.PBRequest(item_ids=["a", "b"], debug_level=4)
         for data in (message, message.SerializeToString(), bytearray(message.SerializeToString())):
             request = kind()
@@ -199,7 +199,7 @@ class TestWholeMessages:
 
     @pytest.mark.parametrize("data", ["xx", 5, None, b"<html>", [1]])
     def test_a_feed_of_something_else_is_refused(self, kind: Any, module: Any, data: Any) -> None:
-        """Text, other objects, bytes of another message; the request is unchanged."""
+        """Text, other objects and bytes of another message are refused, and the request does not change."""
         request = kind()
         request.add_item_id("a")
         with pytest.raises(BodyError, match="feed"):
@@ -230,7 +230,7 @@ class TestWholeMessages:
         assert len(bodies) == 1
 
 
-def test_keeping_one_item_id_needs_one() -> None:
+def test_keep_one_item_ids_requires_an_item_id() -> None:
     request = EasyRecRequest("sig", "tf")
     request.set_signature_name("other")
     with pytest.raises(BodyError, match="no item ids"):
@@ -241,7 +241,7 @@ def test_keeping_one_item_id_needs_one() -> None:
     assert request.to_string() == b"\x1a\x01a"
 
 
-def test_a_response_is_its_message() -> None:
+def test_a_response_has_the_fields_of_its_message() -> None:
     message = easyrec.PBResponse(item_ids=["i1"], status_code=easyrec.OK)
     message.results["i1"].scores.append(0.25)
     message.tf_outputs["probs"].dtype = 1
@@ -261,7 +261,7 @@ def test_a_response_is_its_message() -> None:
 
 
 def test_tensors_of_torchrec() -> None:
-    """`map_outputs` is the same by both ways."""
+    """`map_outputs` gives the same values through the message and through the methods for tensors."""
     message = torchrec.PBResponse(item_ids=["a"])
     message.map_outputs["logits"].CopyFrom(schema.message("eas_tw.torch.ArrayProto")(dtype=9, int64_val=[-1]))
     response = TorchRecRequest().parse_response(message.SerializeToString())
@@ -273,7 +273,7 @@ def test_tensors_of_torchrec() -> None:
 
 @pytest.mark.parametrize("kind", [EasyRecRequest, TorchRecRequest])
 def test_a_damaged_response_is_a_response_or_a_body_error(kind: Any) -> None:
-    """Valid responses with some changed bytes, whatever the installed protobuf makes of them."""
+    """Valid responses with some changed bytes raise `BodyError` or parse, with any version of protobuf."""
     module, field = (easyrec, "tf_outputs") if kind is EasyRecRequest else (torchrec, "map_outputs")
     message = module.PBResponse(item_ids=["a"])
     getattr(message, field)["y"].dtype = 9

@@ -14,7 +14,7 @@ Response = schema.message("eas_tw.tf.PredictResponse")
 
 
 def response(kind: int, shape: list[int], **values: Any) -> TFResponse:
-    """A response with one output, `y`."""
+    """Return a response with one output, `y`."""
     made = Response()
     made.outputs["y"].CopyFrom(schema.message("eas_tw.tf.ArrayProto")(dtype=kind, **values))
     made.outputs["y"].array_shape.dim.extend(shape)
@@ -51,7 +51,7 @@ def test_an_empty_output_is_an_empty_array(kind: int) -> None:
 
 
 def test_a_number_its_dtype_cannot_hold_is_a_body_error() -> None:
-    """300 of DT_UINT8 does not become 44."""
+    """300 is outside DT_UINT8. Without the check, numpy would make it 44."""
     read = response(TFRequest.DT_UINT8, [2], int_val=[1, 300])
     assert read.get_values("y") == [1, 300]
     with pytest.raises(BodyError, match="element 1 is 300"):
@@ -70,8 +70,8 @@ def test_an_empty_response_has_no_outputs() -> None:
         TFResponse(b"").get_values("scores")
 
 
-def test_a_response_may_come_in_any_buffer() -> None:
-    """`content` is bytes in every case."""
+def test_a_response_is_read_from_any_buffer() -> None:
+    """`content` is `bytes`, whatever the type of the buffer."""
     whole = response(TFRequest.DT_FLOAT, [1], float_val=[0.5]).content
     read = TFResponse(memoryview(bytearray(whole)))
     assert (read.content, type(read.content), read.get_values("y")) == (whole, bytes, [0.5])

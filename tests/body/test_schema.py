@@ -1,4 +1,4 @@
-"""The message classes: a private pool, one class for each message, and the names of the stubs."""
+"""The protobuf message classes: their private descriptor pool, their identity, and their stubs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eas_tw.body.dtypes import DTYPES, UNCARRIED, ArrayDataTypes
 
 
 def test_the_pool_is_private() -> None:
-    """The official SDK's messages, or TensorFlow's, can be in the default pool beside ours."""
+    """The default pool may contain the official SDK's messages or TensorFlow's; ours would conflict with them."""
     schema.message("eas_tw.tf.PredictRequest")
     with pytest.raises(KeyError):
         descriptor_pool.Default().FindMessageTypeByName("eas_tw.tf.PredictRequest")
@@ -34,7 +34,7 @@ def test_an_unknown_message_is_a_key_error() -> None:
 
 
 def test_the_table_of_dtypes_is_the_schemas() -> None:
-    """Names, numbers and fields; and the constants of TFRequest are all of them."""
+    """Names, numbers and fields agree with the schema, and TFRequest has a constant for each dtype."""
     array = schema.message("eas_tw.tf.ArrayProto").DESCRIPTOR
     numbers = {value.name: value.number for value in array.fields_by_name["dtype"].enum_type.values}
     ours = {dtype.name: dtype.number for dtype in DTYPES.values()} | {name: n for n, name in UNCARRIED.items()}
@@ -57,7 +57,7 @@ STUBS = sorted(Path(schema.__file__).parent.glob("*.pyi"))
 
 
 @pytest.mark.parametrize("stub", STUBS, ids=lambda stub: stub.stem)
-def test_modules_have_what_their_stubs_promise(stub: Path) -> None:
+def test_modules_have_the_names_of_their_stubs(stub: Path) -> None:
     module = importlib.import_module(f"{schema.__name__}.{stub.stem}")
     body = ast.parse(stub.read_text("utf-8")).body
     promised = [
@@ -76,7 +76,7 @@ def test_modules_have_what_their_stubs_promise(stub: Path) -> None:
             assert getattr(module, node.name).Name(0)
 
 
-def test_a_module_says_what_it_has_not() -> None:
+def test_an_unknown_name_of_a_module_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"tf_predict_pb2' has no attribute 'PBRequest'"):
         importlib.import_module(f"{schema.__name__}.tf_predict_pb2").PBRequest  # noqa: B018
     with pytest.raises(ImportError):

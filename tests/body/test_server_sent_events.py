@@ -1,4 +1,4 @@
-"""Server-sent events from the pieces of a stream, by the WHATWG HTML standard (§9.2.6)."""
+"""Parsing of server-sent events from chunks of a stream, as the WHATWG HTML standard defines (§9.2.6)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def parsed(*pieces: bytes) -> list[ServerSentEvent]:
 
 
 def test_the_pieces_of_a_stream_do_not_change_its_events() -> None:
-    """Each random stream is parsed byte by byte, and in pieces that often are whole events."""
+    """Each random stream is parsed byte by byte, and in chunks that are often whole events."""
     draw = Random(1)
     found = 0
     for _ in range(3000):
@@ -44,7 +44,7 @@ def test_an_event_of_one_line_has_the_id_and_retry_that_came_before() -> None:
 
 @pytest.mark.parametrize(("length", "is_allowed"), [(9, True), (10, False)])
 def test_an_event_larger_than_the_bound_is_an_error(length: int, is_allowed: bool) -> None:  # noqa: FBT001  a parameter
-    """The bound counts the data and a line end."""
+    """The bound applies to the data and a line end."""
     parser = ServerSentEventParser(10)
     piece = b"data: " + b"x" * length + b"\n\n"
     if is_allowed:

@@ -1,4 +1,4 @@
-"""The Date line; `test_vectors` compares the signatures."""
+"""The Date header of signed requests. `test_vectors` compares the signatures with the official SDK's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eas_tw.body.signature import Signer, http_date
 
 
 def test_the_date_of_rfc_7231() -> None:
-    """Its own example (§7.1.1.1), the epoch, and a fraction that is dropped."""
+    """The RFC's example (§7.1.1.1), the epoch, and a fraction of a second, which is dropped."""
     assert http_date(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT"
     assert http_date(0) == "Thu, 01 Jan 1970 00:00:00 GMT"
     assert http_date(1777921882.999) == "Mon, 04 May 2026 19:11:22 GMT"
@@ -19,7 +19,7 @@ def test_the_date_of_rfc_7231() -> None:
 
 @settings(derandomize=True, deadline=None)
 @given(st.integers(0, 4_000_000_000))
-def test_a_date_is_the_second_it_was_made_of(epoch_s: int) -> None:
+def test_a_date_is_parsed_to_the_second_it_was_made_from(epoch_s: int) -> None:
     assert parsedate_to_datetime(http_date(epoch_s)).timestamp() == epoch_s
 
 

@@ -87,7 +87,7 @@ def test_what_protobuf_wrote_is_read(case: tuple[int, list[Any]]) -> None:
     ],
 )
 def test_extremes_survive(kind: int, values: list[Any]) -> None:
-    """The ends of the ranges, and negative zero."""
+    """The limits of the ranges, and negative zero."""
     read = getattr(packed(kind, values, [len(values)]), KINDS[kind][0])
     assert [repr(value) for value in read] == [
         repr(float(np.float32(v)) if kind == TFRequest.DT_FLOAT else v) for v in values
@@ -140,7 +140,7 @@ def test_the_shape_may_be_left_out() -> None:
         (TFRequest.DT_FLOAT, [1], {"a": 1}, "dict"),
     ],
 )
-def test_wrong_input_says_so_before_anything_is_sent(kind: int, shape: Any, content: Any, says: str) -> None:
+def test_wrong_input_is_an_error_before_anything_is_sent(kind: int, shape: Any, content: Any, says: str) -> None:
     with pytest.raises(BodyError) as caught:
         TFRequest("s").add_feed("pixels", shape, kind, content)
     assert says in str(caught.value)
@@ -148,7 +148,7 @@ def test_wrong_input_says_so_before_anything_is_sent(kind: int, shape: Any, cont
 
 
 def test_a_request_may_be_reused_and_changed() -> None:
-    """A feed of the same name is replaced; bodies that were made before do not change."""
+    """A feed of the same name replaces the earlier one. A body that was made before does not change."""
     request = TFRequest("s")
     request.add_feed("x", [1], TFRequest.DT_FLOAT, [1.0])
     before = request.to_string()
@@ -188,7 +188,7 @@ def test_a_missing_output_names_those_that_exist() -> None:
 
 
 def test_html_is_no_response() -> None:
-    """A proxy's error page with status 200."""
+    """A proxy may send an error page with status 200."""
     with pytest.raises(BodyError, match="html"):
         TFResponse(b"<html><body>busy</body></html>")
 
@@ -214,7 +214,7 @@ def test_numpy_is_not_imported_until_it_is_needed() -> None:
 
 
 def test_strings_in_and_out() -> None:
-    """Text is sent as UTF-8, bytes as they are; the response gives both."""
+    """Text is sent as UTF-8, and bytes unchanged. The response has both forms."""
     assert StringRequest("名").to_string() == "名".encode()
     assert as_request(bytearray(b"\x00")).to_string() == b"\x00"
     response = StringRequest("").parse_response("值".encode())

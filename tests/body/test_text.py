@@ -1,4 +1,4 @@
-"""Text and plain bytes, and the objects that are accepted as requests."""
+"""Requests of text and plain bytes, and the objects that are accepted as requests."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_an_object_with_the_two_methods_is_a_request() -> None:
     assert as_request(request) is request
 
 
-def test_half_a_request_is_none() -> None:
+def test_an_object_with_only_one_of_the_two_methods_is_no_request() -> None:
     class Half:
         def to_string(self) -> bytes:
             return b"x"

@@ -1,4 +1,4 @@
-"""PyTorch bodies, except for their tensors."""
+"""Requests and responses of PyTorch. `test_kinds` has the tests of their tensors."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def fed(**options: Any) -> TorchRequest:
     return request
 
 
-def test_places_left_out_are_empty_whatever_the_order() -> None:
+def test_indices_that_are_left_out_are_empty_inputs() -> None:
     request = TorchRequest()
     request.add_feed(2, [1], TorchRequest.DT_FLOAT, [1.0])
     request.add_feed(0, [1], TorchRequest.DT_FLOAT, [2.0])
     assert request.to_string() == bytes.fromhex("0a0d080112030a01011a04000000400a000a0d080112030a01011a040000803f")
 
 
-def test_inputs_by_place_and_by_name_go_together() -> None:
+def test_inputs_by_index_and_by_name_can_be_combined() -> None:
     request = fed()
     request.add_feed_map("k", [1], TorchRequest.DT_INT64, [-1])
     request.add_fetch(3)
@@ -39,14 +39,14 @@ def test_inputs_by_place_and_by_name_go_together() -> None:
     assert read.SerializeToString() == body
 
 
-def test_a_fetch_twice_is_one() -> None:
+def test_the_same_fetch_twice_is_sent_once() -> None:
     request = TorchRequest()
     for index in (1, -1, 1):
         request.add_fetch(index)
     assert list(Request.FromString(request.to_string()).output_filter) == [1, -1]
 
 
-def test_the_debug_level_can_be_taken_back() -> None:
+def test_the_debug_level_can_be_reset() -> None:
     request = TorchRequest()
     request.set_debug_level(6)
     request.set_debug_level()
@@ -65,7 +65,7 @@ def test_a_wrong_index_is_refused(index: Any) -> None:
 
 
 def test_bools_have_no_field() -> None:
-    """The official SDK silently sends no value; here an array of them is refused, as a list is."""
+    """The official SDK silently sends no value. This client refuses an array of bools, and a list of them."""
     for dtype, content in ((TorchRequest.DT_BOOL, [True]), (None, [True])):
         with pytest.raises(BodyError, match=r"feed 0: this body has no (field|dtype) for"):
             TorchRequest().add_feed(0, [1], dtype, content)
@@ -77,7 +77,7 @@ def test_strings_are_sent() -> None:
     assert list(Request.FromString(request.to_string()).inputs[0].string_val) == [b"a", "名".encode()]
 
 
-def test_outputs_of_the_map_have_calls_of_their_own() -> None:
+def test_outputs_of_the_map_have_separate_methods() -> None:
     message = schema.message("eas_tw.torch.PredictResponse")()
     message.outputs.add(dtype=1, float_val=[0.5])
     message.map_outputs["z"].CopyFrom(schema.message("eas_tw.torch.ArrayProto")(dtype=9, int64_val=[7]))

@@ -16,7 +16,7 @@ from eas_tw.body.wire import delimited, varint
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=200)
 ArrayProto = schema.message("eas_tw.tf.ArrayProto")
 
-#: Numbers of every size, each as likely as the next; a plain integer strategy would hardly ever draw a long one.
+#: Numbers with every count of bits equally likely. A plain integer strategy draws long numbers very rarely.
 numbers = st.integers(0, 63).flatmap(lambda bits: st.integers(2**bits // 2, 2**bits - 1)) | st.integers(-(2**63), -1)
 
 
@@ -30,14 +30,14 @@ def test_protobuf_reads_the_numbers(values: list[int]) -> None:
 @SETTINGS
 @given(st.lists(numbers, max_size=60))
 def test_what_protobuf_wrote_is_read(values: list[int]) -> None:
-    """The payload ends with the last byte of a number."""
+    """The payload ends with the last byte of a varint, so that `unpack` accepts it."""
     payload = b"".join(varint(value % 2**64) for value in values)
     assert ArrayProto(int64_val=values).SerializeToString() == (delimited(7, payload) if values else b"")
     assert varints.unpack(memoryview(payload)).view(np.int64).tolist() == values
 
 
-def test_blocks_join_without_a_seam() -> None:
-    """Several blocks, with short numbers before long ones and the reverse, at every edge."""
+def test_numbers_at_block_boundaries_are_packed_correctly() -> None:
+    """Three blocks and a rest: at each boundary, short numbers are next to long ones."""
     rng = np.random.default_rng(7)
     values = rng.integers(-(2**63), 2**63, 3 * varints._BLOCK + 5) >> rng.integers(0, 63, 3 * varints._BLOCK + 5)
     payload = varints.pack(values)
@@ -56,7 +56,7 @@ def test_every_integer_type_and_byte_order(dtype: str) -> None:
     "payload", [b"\x80", b"\x01\x80", b"\xff" * 10 + b"\x01", b"\xff" * 9 + b"\x02", b"\x80" * 300]
 )
 def test_a_broken_payload_is_refused(payload: bytes) -> None:
-    """It is cut within a number, or a number has more than 64 bits."""
+    """A payload that ends within a varint, or a varint of more than 64 bits."""
     with pytest.raises(BodyError):
         varints.unpack(memoryview(payload))
 

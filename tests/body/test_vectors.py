@@ -18,7 +18,7 @@ CASES = [case for case in VECTORS["requests"] if case["request"] in eas_tw.__all
 
 
 def argument(value: Any, request: type) -> Any:
-    """`DT:…` is a constant of the class, `bytes:…` latin-1 bytes."""
+    """Convert a value of the JSON file: `DT:…` is a constant of the class, `bytes:…` is bytes as latin-1."""
     if isinstance(value, list):
         return [argument(item, request) for item in value]
     if isinstance(value, str) and value.startswith("DT:"):
@@ -28,7 +28,7 @@ def argument(value: Any, request: type) -> Any:
     return value
 
 
-def test_there_are_cases() -> None:
+def test_the_file_of_vectors_has_cases() -> None:
     assert {case["request"] for case in CASES} >= {"StringRequest", "TFRequest"}
     assert len(CASES) >= 17
     assert len(VECTORS["signatures"]) == 6
@@ -45,7 +45,7 @@ def test_bodies_are_the_official_sdks_byte_for_byte(case: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("case", VECTORS["signatures"], ids=lambda case: case["date"])
 def test_signatures_are_the_official_sdks_byte_for_byte(case: dict[str, str]) -> None:
-    """Token, service, date, type and body give the same Content-MD5 and Authorization."""
+    """The same token, service, date, content type and body give the same Content-MD5 and Authorization."""
     signer = Signer(case["token"].encode(), f"/api/predict/{case['service_name']}", case["content_type"])
     moment = parsedate_to_datetime(case["date"]).timestamp()
     assert signer.lines(base64.b64decode(case["body_base64"]), moment).decode().split("\r\n") == [

@@ -24,7 +24,7 @@ SETTINGS = settings(derandomize=True, deadline=None, max_examples=400)
 def entries_message() -> Any:
     """Return PredictResponse with its map as repeated entries, which has the same encoding.
 
-    The map itself would not do: upb, one of protobuf's own readers, drops an entry that has an unknown field.
+    upb, one of protobuf's implementations, drops a map entry that has an unknown field. So the map cannot be compared.
     """
     pool = DescriptorPool()
     for file in FileDescriptorSet.FromString(COMPILED.read_bytes()).file:
@@ -56,7 +56,7 @@ def field(number: int, wire: int, value: bytes) -> bytes:
 
 
 def packed(number: int, elements: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """Generate the same elements, packed or one by one."""
+    """Generate the same elements as one packed field, or as one field each."""
     wire = {3: 5, 4: 1}.get(number, 0)
     lists = st.lists(elements, min_size=1, max_size=5)
     return st.one_of(
@@ -83,13 +83,13 @@ small_integers = packed(5, varints)
 
 
 def mostly(usual: st.SearchStrategy[bytes], *odd: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """Generate the usual fields, and sometimes odd ones before, among and after them."""
+    """Generate the usual fields, and sometimes odd fields before, between and after them."""
     extras = st.one_of(st.just(b""), st.just(b""), *odd)
     return st.tuples(extras, usual, extras, usual, extras).map(b"".join)
 
 
 def arrays_of(number: int) -> st.SearchStrategy[bytes]:
-    """Generate an ArrayProto of a dtype, perhaps with its elements in several fields or with those of another dtype."""
+    """Generate an ArrayProto of a dtype, sometimes with several fields of elements, or elements of another dtype."""
     own = elements.get(DTYPES[number].code, small_integers)
     return mostly(own, shapes, unknown, small_integers).map(lambda body: field(1, 0, varint(number)) + body)
 
@@ -98,7 +98,7 @@ arrays = st.one_of(
     *(arrays_of(number) for number in sorted(DTYPES)),
     st.sampled_from([0, 19, 77, 2**32 + 1]).map(lambda number: field(1, 0, varint(number))),
 )
-names = st.sampled_from([b"", *[b"a"] * 6, *[b"b"] * 3, *[b"name"] * 3, "名".encode(), b"\xff"])  # the last is no UTF-8
+names = st.sampled_from([b"", *[b"a"] * 6, *[b"b"] * 3, *[b"name"] * 3, "名".encode(), b"\xff"])  # the last: not UTF-8
 entries = st.tuples(
     names,
     mostly(arrays.map(lambda body: field(2, 2, body)), unknown),
@@ -110,7 +110,7 @@ def by_protobuf(data: bytes) -> dict[str, Any] | None:
     """Return what protobuf parses, or `None` if it raises."""
     try:
         outputs = {entry.key: entry.value for entry in Entries.FromString(data).outputs}
-    except (DecodeError, UnicodeDecodeError):  # the second is what protobuf 3.20 in pure Python raises
+    except (DecodeError, UnicodeDecodeError):  # protobuf 3.20 in pure Python raises UnicodeDecodeError
         return None
     return {
         name: (list(array.array_shape.dim), list(getattr(array, DTYPES[array.dtype].field)))
@@ -120,7 +120,7 @@ def by_protobuf(data: bytes) -> dict[str, Any] | None:
 
 
 def by_us(data: bytes) -> dict[str, Any] | None:
-    """Return what this package parses, with all values read."""
+    """Return what this package parses, with all values read; `None` if it raises."""
     try:
         response = TFResponse(data)
         read = {}
@@ -134,9 +134,9 @@ def by_us(data: bytes) -> dict[str, Any] | None:
 
 
 def test_a_response_is_read_as_protobuf_reads_it() -> None:
-    """Packed and unpacked, repeated and merged, unknown fields and groups, and maps given twice.
+    """Packed and unpacked elements, repeated and merged fields, unknown fields and groups, and repeated map keys.
 
-    Most of them must have elements that both read, or the agreement would be about nothing.
+    Most responses must have elements that both parsers read: agreement about empty results would prove little.
     """
     carried: list[bool] = []
 
@@ -154,8 +154,8 @@ def test_a_response_is_read_as_protobuf_reads_it() -> None:
 
 @SETTINGS
 @given(responses, st.data())
-def test_a_damaged_response_is_never_read_as_something_else(data: bytes, draw: st.DataObject) -> None:
-    """One byte is changed or the end is cut off: what we read, protobuf reads with the same result."""
+def test_a_damaged_response_is_read_as_protobuf_reads_it_or_rejected(data: bytes, draw: st.DataObject) -> None:
+    """One byte is changed or the end is cut off. If this package parses the result, protobuf parses the same values."""
     if data:
         at = draw.draw(st.integers(0, len(data) - 1))
         damaged = data[:at] + draw.draw(st.binary(max_size=1)) + data[at + 1 :]
@@ -176,24 +176,24 @@ def test_a_varint_is_read_back(value: int) -> None:
 
 @pytest.mark.parametrize("data", [b"\x80", b"\xff" * 10 + b"\x01", b"\xff" * 9 + b"\x02", b""])
 def test_a_varint_that_is_cut_or_too_long_is_refused(data: bytes) -> None:
-    """Eleven bytes, or more than 64 bits."""
+    """A varint of eleven bytes, or of more than 64 bits."""
     with pytest.raises(BodyError):
         read_varint(data, 0, len(data))
 
 
-def test_the_same_output_twice_is_the_last_one() -> None:
+def test_of_two_outputs_with_one_name_the_last_is_used() -> None:
     first = delimited(1, delimited(1, b"y") + delimited(2, b"\x08\x01" + delimited(3, bytes(8))))
     second = delimited(1, delimited(1, b"y") + delimited(2, b"\x08\x09" + delimited(7, b"\x05")))
     assert TFResponse(first + second).get_values("y") == [5]
 
 
 def test_groups_nested_without_end_are_refused() -> None:
-    """A megabyte of opening tags is an error without recursion."""
+    """A megabyte of group start tags raises `BodyError`, and no `RecursionError`."""
     with pytest.raises(BodyError):
         TFResponse(b"\x5b" * 1_000_000)
 
 
-def test_a_response_with_a_dtype_nothing_carries_says_which() -> None:
+def test_an_unsupported_dtype_of_a_response_is_named() -> None:
     data = delimited(1, delimited(1, b"y") + delimited(2, bytes([8, TFRequest.DT_HALF])))
     with pytest.raises(BodyError, match="DT_HALF"):
         TFResponse(data).get_values("y")

@@ -1,7 +1,7 @@
-"""A real headless Chromium, driven through the DevTools protocol over two pipes: no driver, no WebSocket, no port.
+"""Controls a headless Chromium through the DevTools protocol over two pipes, without a driver program or a port.
 
-`Browser` is the process, `Page` one tab. What a page logs as an error, throws, or asks of the network is kept, so that
-a test can say that there was nothing of it.
+`Browser` is the process and `Page` is one tab. `Page` records errors, exceptions and network requests of the page, so
+that a test can assert that there were none.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Browser:
     """A Chromium process with a new profile.
 
     Args:
-        program: Its command.
-        profile: A folder for it.
+        program: Path of the Chromium executable.
+        profile: Empty folder for the profile.
     """
 
     def __init__(self, program: str, profile: Path) -> None:
@@ -63,7 +63,7 @@ class Browser:
     def __enter__(self) -> Self:
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
-        # The protocol's pipes are its descriptors 3 and 4; a shell puts them there, whatever they are here.
+        # Chromium reads commands from descriptor 3 and writes to 4. A shell moves the pipes to these numbers.
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
         command = [self._program, *_FLAGS, *sandbox, f"--user-data-dir={self._profile}", "about:blank"]
         script = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
@@ -91,14 +91,14 @@ class Browser:
             os.close(self._out)
 
     def open(self, url: str, *, width: int = 1440, height: int = 900, scheme: str = "light", script: str = "") -> Page:
-        """Open a new tab and load an address.
+        """Open a new tab and load a URL.
 
         Args:
-            url: The address.
-            width: Of the window, in CSS pixels.
-            height: The same.
-            scheme: `light` or `dark`.
-            script: JavaScript that runs before any of the page's own.
+            url: The URL to load.
+            width: Width of the window, in CSS pixels.
+            height: Height of the window, in CSS pixels.
+            scheme: Preferred colour scheme, `light` or `dark`.
+            script: JavaScript that runs before the page's scripts.
         """
         target = self.command("Target.createTarget", url="about:blank")["targetId"]
         session = self.command("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -107,7 +107,7 @@ class Browser:
         return page
 
     def command(self, method: str, session: str = "", **parameters: Any) -> dict[str, Any]:
-        """Send a command and return its result."""
+        """Send a command and return its result. Raise `AssertionError` if Chromium reports an error."""
         answer = self.answer(method, session, **parameters)
         assert "error" not in answer, (method, answer["error"])
         return answer["result"]  # type: ignore[no-any-return]
@@ -143,7 +143,7 @@ class Browser:
 
 
 class Page:
-    """One tab."""
+    """One tab of a browser."""
 
     def __init__(self, browser: Browser, session: str, target: str) -> None:
         self._browser = browser
@@ -151,7 +151,7 @@ class Page:
         self._session = session
 
     def begin(self, url: str, width: int, height: int, scheme: str, script: str) -> None:
-        """Load an address on a screen of the given size."""
+        """Load a URL on a screen of the given size."""
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.do(f"{domain}.enable")
         self.resize(width, height)
@@ -161,7 +161,7 @@ class Page:
         self.do("Page.navigate", url=url)
 
     def do(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send one command of the protocol."""
+        """Send a command of the DevTools protocol for this tab, and return its result."""
         return self._browser.command(method, self._session, **parameters)
 
     def resize(self, width: int, height: int) -> None:
@@ -175,7 +175,7 @@ class Page:
         )
 
     def prefer(self, scheme: str) -> None:
-        """Set the system's theme, `light` or `dark`, and switch off animations."""
+        """Set the preferred colour scheme, `light` or `dark`, and switch off animations."""
         features = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
         self.do("Emulation.setEmulatedMedia", features=[{"name": k, "value": v} for k, v in features.items()])
 
@@ -189,7 +189,7 @@ class Page:
         """Evaluate an expression until it is true, and return its value.
 
         Raises:
-            AssertionError: It was not true within `PATIENCE_S`.
+            AssertionError: The expression was not true within `PATIENCE_S`.
         """
         ends = time.monotonic() + PATIENCE_S
         while True:
@@ -199,20 +199,20 @@ class Page:
             if value := answer.get("result", {}).get("result", {}).get("value"):
                 return value
             assert time.monotonic() < ends, f"never true: {expression}"
-            time.sleep(_LOOK_EVERY_S)  # the page reports no event for an arbitrary expression
+            time.sleep(_LOOK_EVERY_S)  # Chromium sends no event when an expression becomes true
 
     def text(self, selector: str) -> str:
         """Return the visible text of an element."""
         return str(self.run(f"document.querySelector({json.dumps(selector)}).innerText"))
 
     def click(self, selector: str) -> None:
-        """Click in the middle of an element."""
+        """Click the middle of an element."""
         x, y = self.run(_MIDDLE % json.dumps(selector))
         for kind in ("mousePressed", "mouseReleased"):
             self.do("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def press(self, key: str) -> None:
-        """Press a key."""
+        """Press and release a key."""
         codes = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39}
         codes |= {"ArrowDown": 40}
         code = codes.get(key, ord(key[0].upper()))
@@ -225,7 +225,7 @@ class Page:
         self.do("Input.insertText", text=text)
 
     def shoot(self, path: Path, *, whole: bool = False) -> None:
-        """Take a screenshot."""
+        """Write a screenshot in PNG format to a file; with `whole`, of the whole page and not only of the window."""
         image = self.do("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
         path.write_bytes(base64.b64decode(image))
 
@@ -248,7 +248,7 @@ class Page:
 
     @property
     def asked(self) -> list[str]:
-        """Return the addresses that the page has requested."""
+        """Return the URLs that the page has requested."""
         return [
             event["params"]["request"]["url"]
             for event in self._browser.events(self._session)

@@ -1,8 +1,8 @@
-"""A program that calls a service until its standard input ends, and then prints the results.
+"""Program that calls a service until its standard input ends, and then prints the results as JSON.
 
-client.py URL SERVICE TOKEN CALLS_PER_SECOND
+Usage: client.py URL SERVICE TOKEN CALLS_PER_SECOND
 
-At most `OPEN` calls wait for an answer at a time: on a slow machine there are fewer calls, and none is late.
+At most `OPEN` calls run at a time. So a slow machine makes fewer calls, and no call is late because of it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TURNS_PER_S, OPEN = 50, 200
 
 
 class Caller:
-    """Makes calls, and counts their results."""
+    """Makes calls at a rate, and counts their results."""
 
     def __init__(self, url: str, service: str, token: str, rate: float) -> None:
         config = ClientConfig(poll_interval_s=0.2, timeout_s=PATIENCE_S, connect_timeout_s=PATIENCE_S, seed=7)

@@ -1,7 +1,7 @@
-"""Makes the moving picture of the demo: `python -m tests.browser.demo_picture docs/pictures/demo.svg`.
+"""Write the animated picture of the demo: `python -m tests.browser.demo_picture docs/pictures/demo.svg`.
 
-Runs `python -m simulator demo`, which takes about 25 s, and draws each of its tables as a frame of an SVG.
-A viewer without animation, or whose user prefers none, shows the last frame.
+Run `python -m simulator demo`, which takes about 25 s, and draw each of its tables as a frame of an SVG. The last
+frame is shown by viewers without animation, and to users who have disabled animation.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ TITLE = "The demo: instances crash and hang, discovery fails, and no call is los
 
 
 def main() -> None:
-    """Run the demo, and write its picture."""
+    """Run the demo, and write its picture to the path of the first argument."""
     ended = subprocess.run([sys.executable, *COMMAND[1:]], capture_output=True, text=True, check=True)  # noqa: S603
     Path(sys.argv[1]).write_text(picture(ended.stdout), "utf-8")
 
 
 def picture(output: str) -> str:
-    """Return the SVG of a demo's output."""
+    """Return the SVG for the output of a demo."""
     shown = frames(output)
     width = MARGIN * 2 + round(COLUMN * max(len(line) for lines in shown for line in lines))
     height = MARGIN * 2 + LINE * (1 + max(map(len, shown)))
@@ -54,7 +54,7 @@ def picture(output: str) -> str:
 
 
 def frames(output: str) -> list[list[str]]:
-    """Return the lines of each table, with the step above it; the last frame ends with the result."""
+    """Return the lines of each table, with the name of its step first; the last frame ends with the result."""
     blocks = [block.splitlines() for block in output.strip().split("\n\n")]
     found = [block for block in blocks if any(line.startswith("instance ") for line in block)]
     return [*found[:-1], [*found[-1], blocks[-1][0]]]

@@ -1,7 +1,7 @@
-"""Makes the pictures of the dashboard: `python -m tests.browser.screenshots docs/simulator`.
+"""Write the pictures of the dashboard: `python -m tests.browser.screenshots docs/simulator`.
 
-A client calls a service of three while one instance crashes and discovery answers wrongly: on a screen of
-1,280 pixels and on a phone. The last picture is of several services, one of them a queue service.
+A client calls a service of three instances while one instance crashes and discovery has a fault. The dashboard is shown
+on a screen of 1,280 pixels and on a phone. The last picture has several services, one of them a queue service.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TICKS = 45
 
 
 def main() -> None:
-    """Make all pictures."""
+    """Write all pictures to the folder of the first argument."""
     folder = Path(sys.argv[1])
     with tempfile.TemporaryDirectory() as scratch, Browser(program("Chromium"), Path(scratch) / "profile") as browser:
         arguments = (
@@ -49,7 +49,7 @@ def main() -> None:
             page.press("Escape")
             page.resize(375, 812)
             page.run("document.activeElement.blur(); scrollTo(0, 0)")
-            _wait(page, 3)  # a card that has come into view is drawn with the next change
+            _wait(page, 3)  # a card that was out of view is drawn at the next change after it is scrolled into view
             page.shoot(folder / "page-phone.png")
         _several(browser, Path(scratch), folder / "page-several.png")
 

@@ -1,4 +1,4 @@
-"""The page in a real Chromium, against a real simulator, with a real client running."""
+"""The dashboard in a real Chromium, with a real simulator and a real client."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 @pytest.fixture
 def page(browser: Browser, served: Served) -> Iterator[Page]:
-    """Load the page; check at the end that it had no error, no foreign request and no visible token."""
+    """Load the page. At the end, assert that it had no error, no request to another host, and no visible token."""
     opened = browser.open(served.ready["admin_url"] + "/")
     opened.until(
         "document.querySelectorAll('.card').length === 3 && document.querySelectorAll('[data-discovery-fault]').length"
@@ -51,7 +51,7 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
 
 @contextmanager
 def calling(served: Served, rate: float) -> Iterator[dict[str, Any]]:
-    """Run a client, and return its results when it has ended."""
+    """Run a client in a subprocess; its results are in the yielded dict after the block."""
     command = [sys.executable, str(CLIENT), served.ready["url"], SERVICE, "t0ken-of-the-test", str(rate)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     process = subprocess.Popen(command, text=True, env=environment(), **pipes)  # type: ignore[call-overload]  # noqa: S603
@@ -72,14 +72,14 @@ def state(number: int, word: str) -> str:
     return f"document.querySelector(\"{card(number)} .state\").innerText.includes('{word}')"
 
 
-def test_an_instance_crashed_by_its_button_while_a_client_runs(served: Served, page: Page) -> None:
-    """Card, list and the client's counters agree, and no call is lost."""
+def test_an_instance_is_crashed_by_its_button_without_a_lost_call(served: Served, page: Page) -> None:
+    """The card, the list of requests and the client's counters agree, and no call fails."""
     with calling(served, 100) as account:
         page.until(f'parseFloat(document.querySelector("{card(1)} .rate span").innerText) > 0')
         page.click(f"{card(1)} [data-act=crashed]")
         page.until(state(1, "crashed"))
         at_the_crash = served.admin("POST", "/v1/requests/count", {"instance": "echo-1"})[1]["count"]
-        # State never changes what discovery says; registration does.
+        # A crash does not change the discovery reply; deregistration does.
         assert len(served.discover(SERVICE)) == 3
         page.click(f"{card(1)} .switch")
         page.until("document.querySelectorAll('#told tr').length === 2")
@@ -97,7 +97,7 @@ def test_an_instance_crashed_by_its_button_while_a_client_runs(served: Served, p
 
 
 def test_a_queue_service_shows_length_pending_and_consumers(served: Served, page: Page) -> None:
-    """One worker has a frame for an hour, and two frames wait."""
+    """One worker processes a frame for an hour, and two frames wait in the queue."""
     queue = {"name": "q", "instances": 1, "queue_service": True, "workers": 1, "processing": 3600}
     assert served.admin("POST", "/v1/services", queue)[0] == 201
     for body in (b"one", b"two", b"three"):
@@ -109,7 +109,7 @@ def test_a_queue_service_shows_length_pending_and_consumers(served: Served, page
 
 
 def test_a_running_watch_is_one_line_that_fits_a_phone(served: Served, page: Page) -> None:
-    """Its path has no place to break: a query of a hundred characters."""
+    """The path is longer than the line, and its query of a hundred characters has no place for a line break."""
     assert served.admin("POST", "/v1/services", {"name": "q", "instances": 1, "queue_service": True})[0] == 201
     path = "/api/predict/q?_watch_=true&_index_=0&_window_=10&_index_only_=false&_auto_commit_=false&tag=" + "x" * 60
     watching = HTTPConnection(served.ready["url"].removeprefix("http://"), timeout=PATIENCE_S)
@@ -127,8 +127,8 @@ def test_a_running_watch_is_one_line_that_fits_a_phone(served: Served, page: Pag
     assert served.admin("DELETE", "/v1/services/q")[0] == 204
 
 
-def test_every_button_of_a_card(served: Served, page: Page) -> None:
-    """Hang, drain, restart, reweigh, add, remove; changes that are made elsewhere are shown as well."""
+def test_every_button_of_a_card_changes_the_instance(served: Served, page: Page) -> None:
+    """The buttons hang, drain, restart, reweigh, add and remove. Changes by the admin API are shown as well."""
     for act in ("hung", "draining", "running"):
         page.click(f"{card(0)} [data-act={act}]")
         page.until(state(0, act))
@@ -166,13 +166,13 @@ def rows(reply: tuple[int, bytes]) -> Any:
         ("flapping", lambda reply: len(rows(reply)) <= 3),
     ],
 )
-def test_discovery_is_broken_and_healed_by_a_button(served: Served, page: Page, kind: str, seen: Any) -> None:
-    """The page shows what discovery serves, which is what a client gets; the first button heals it."""
+def test_buttons_activate_and_remove_a_discovery_fault(served: Served, page: Page, kind: str, seen: Any) -> None:
+    """The page shows the reply of discovery, which a client would receive. The first button removes the fault."""
     path = f"/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{SERVICE}"
     page.click(f"[data-discovery-fault={kind}]")
     page.until(f"document.querySelector('[data-discovery-fault={kind}]').getAttribute('aria-pressed') === 'true'")
     assert seen(served.raw("GET", path, b"", {}))
-    # The pointer is still on the button.
+    # The pointer is still on the button, so this checks the contrast of its hover colour.
     assert page.run(_CONTRASTS) == []
     page.until("document.querySelector('#told .pill.bad')")
     page.until("document.querySelector('.fault .struck').innerText.startsWith('activated')")
@@ -182,7 +182,7 @@ def test_discovery_is_broken_and_healed_by_a_button(served: Served, page: Page, 
     page.until("document.querySelector('#told .pill.good') && !document.querySelector('.fault')")
 
 
-def test_discovery_falls_silent_by_a_button(served: Served, page: Page) -> None:
+def test_discovery_stops_replying_by_a_button(served: Served, page: Page) -> None:
     path = f"/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{SERVICE}"
     page.click("[data-discovery-fault=unreachable]")
     page.until("document.querySelector('[data-discovery-fault=unreachable]').getAttribute('aria-pressed') === 'true'")
@@ -195,7 +195,7 @@ def test_discovery_falls_silent_by_a_button(served: Served, page: Page) -> None:
         assert [fault["type"] for fault in served.admin("GET", "/v1/faults")[1]["faults"]] == [kind]
 
 
-def test_everything_by_the_keyboard(served: Served, page: Page) -> None:
+def test_the_page_can_be_used_by_the_keyboard(served: Served, page: Page) -> None:
     page.press("ArrowRight")
     page.press("ArrowRight")
     assert page.run("document.activeElement.dataset.id") == "echo-1"
@@ -231,7 +231,7 @@ def test_everything_by_the_keyboard(served: Served, page: Page) -> None:
     assert page.run("document.activeElement.id") == "filter"
 
 
-def test_requests_are_shown_filtered_and_never_run(served: Served, page: Page) -> None:
+def test_requests_are_filtered_and_their_text_is_never_run_as_html(served: Served, page: Page) -> None:
     evil = "<img/src=x/onerror=document.title=1>"
     served.predict(f"echo/{evil}", b"", {"Authorization": "t0ken-of-the-test"})
     served.predict("echo?token=t0ken-of-the-test", b"", {"Authorization": "wrong"})
@@ -248,7 +248,7 @@ def test_requests_are_shown_filtered_and_never_run(served: Served, page: Page) -
 
 
 def test_buttons_work_under_thousands_of_requests(served: Served, page: Page) -> None:
-    """No call is lost, and the counts are exact. benchmarks/page.py measures the frame rate."""
+    """No call fails, and the counts are exact. `benchmarks/page.py` measures the frame rate."""
     with calling(served, 2000) as account:
         page.until("world.total > 2000")
         page.click(f"{card(0)} [data-act=draining]")
@@ -262,13 +262,13 @@ def test_buttons_work_under_thousands_of_requests(served: Served, page: Page) ->
     assert total >= account["calls"]
 
 
-def test_a_flood_of_events_is_one_drawing_a_frame(browser: Browser, served: Served) -> None:
-    """Ten thousand rows arrive at once: nothing is drawn in between, and no more rows are made than are shown."""
+def test_a_flood_of_events_is_drawn_once_per_frame(browser: Browser, served: Served) -> None:
+    """Of 10,000 events, none is drawn before the next frame, and only the 200 rows that are shown are created."""
     page = browser.open(served.ready["admin_url"] + "/", script=_KEEP_SOURCE)
     page.until("world.last && document.querySelectorAll('.card').length === 3")
     found = page.run(_FLOOD)
     assert found["at_once"] == 0
-    assert 1 <= found["drawings"] <= 2  # of the second frame, a tick's own
+    assert 1 <= found["drawings"] <= 2  # a tick can draw once more in the second frame
     assert found["made"] == found["shown"] == 200
     assert found["kept"] <= 2000
     page.close()
@@ -329,7 +329,7 @@ def test_several_services_are_jumped_to_and_folded_while_the_requests_stay_in_vi
     assert several.run("document.activeElement.closest('.folded')") is None
 
 
-def test_one_service_has_nothing_to_jump_to(page: Page) -> None:
+def test_one_service_has_no_buttons_to_jump_to_a_service(page: Page) -> None:
     assert page.run("document.querySelector('#jump').hidden")
     assert page.run(FOLDED) == [False]
 
@@ -352,7 +352,7 @@ def test_a_phone_shows_the_essence_of_each_card_and_the_rest_of_the_chosen_one(p
     assert page.run("document.querySelector('#rows').offsetHeight <= innerHeight * 0.6")
 
 
-def test_reset_asks_first(served: Served, page: Page) -> None:
+def test_reset_requires_a_confirmation(served: Served, page: Page) -> None:
     served.admin("POST", "/v1/faults", {"name": "mine", "type": "empty_list", "target": {"discovery": True}})
     page.until("document.querySelector('#fault-count').innerText === '1'")
     page.click("#reset")
@@ -365,22 +365,22 @@ def test_reset_asks_first(served: Served, page: Page) -> None:
     assert served.admin("GET", "/v1/faults", None)[1]["faults"] == []
 
 
-def test_nothing_is_drawn_where_nothing_happened(page: Page) -> None:
+def test_no_line_is_drawn_for_a_series_of_zeros(page: Page) -> None:
     page.until("world.sums.failures?.values.filter(value => value !== null).length > 1")
     assert page.run("document.querySelector('#sum-failures path.line').getAttribute('d')") == ""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (820, 1180), (390, 844)])
-def test_it_fits_and_can_be_read(page: Page, scheme: str, width: int, height: int) -> None:
+def test_the_page_fits_the_screen_and_its_contrast_suffices(page: Page, scheme: str, width: int, height: int) -> None:
     page.prefer(scheme)
     page.resize(width, height)
-    # A phone widens its viewport to what overflows, so `innerWidth` is no bound.
+    # A phone widens its viewport to the width of overflowing content, so `innerWidth` would hide the overflow.
     assert page.run("document.documentElement.scrollWidth") <= width
     assert page.run(_CONTRASTS) == []
 
 
-def test_the_theme_is_chosen_and_kept(page: Page) -> None:
+def test_the_theme_is_chosen_by_a_key_and_stored(page: Page) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     light = page.run(ground)
     page.press("t")
@@ -393,7 +393,7 @@ def test_the_theme_is_chosen_and_kept(page: Page) -> None:
     page.run("localStorage.clear()")
 
 
-def test_hundreds_of_instances_are_dense_and_all_there(browser: Browser, tmp_path: Path) -> None:
+def test_hundreds_of_instances_are_all_shown_as_small_cards(browser: Browser, tmp_path: Path) -> None:
     with Served(tmp_path, "--service", "echo=300", "--token", "") as served:
         page = browser.open(served.ready["admin_url"] + "/")
         page.until("document.querySelectorAll('.dense .card').length === 300")
@@ -406,13 +406,13 @@ def test_hundreds_of_instances_are_dense_and_all_there(browser: Browser, tmp_pat
         page.close()
 
 
-# A toast is gone after two seconds, and a slow machine looks later.
+# Record toasts: one disappears after two seconds, and on a slow machine the test looks later.
 _KEEP_TOASTS = """(() => {
   window.toasted = [];
   const note = changes => changes.forEach(c => c.addedNodes.forEach(node => toasted.push(node.textContent)));
   new MutationObserver(note).observe(document.querySelector("#toasts"), {childList: true});
 })()"""
-# The page's own stream of events, so that a test can send some of its own.
+# Expose the page's `EventSource`, so that a test can dispatch events to the page.
 _KEEP_SOURCE = """window.EventSource = class extends EventSource {
   constructor(...given) { super(...given); window.source = this; }
 };
@@ -432,7 +432,7 @@ _FLOOD = """new Promise(done => {
     done({at_once, drawings, made, shown, kept: rows.length});
   }));
 })"""
-# A second in which so many rows are told and so many requests were; nothing else can happen in between.
+# One second with the given numbers of request events and of requests, in one script so that no other event arrives.
 _SECOND = """(() => {
   stream.second = 0;
   for (let number = 1; number <= %d; number++) say("request", row(number));

@@ -1,4 +1,4 @@
-"""Runs a job on a `Clock`, with a service whose responses the test decides."""
+"""Runs a job on a `Clock`, with a service whose responses are set by the test."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """A job whose requests are rows, and whose outputs are responses, unless the options say otherwise.
+    """A job in which the request of a row is the row, and its output is the response, unless the options differ.
 
     Args:
-        rows: The rows.
-        sink: Takes each output; by default they are collected in `outputs`.
-        options: Of the job.
+        rows: The rows of the job.
+        sink: Called with each output; `None` collects the outputs in `outputs`.
+        options: Options of the job.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A job from its rows to its outputs, on a clock that the test advances."""
+"""A job from its rows to its outputs, on a `Clock`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_finished_rows_wait_for_an_earlier_one_up_to_the_order_buffer() -> None:
 def test_outputs_come_in_the_order_of_the_rows_each_once(
     rng: random.Random, in_flight: int, order_buffer: int, count: int, batch_size: int
 ) -> None:
-    """The order of the responses does not matter, nor which of them are errors."""
+    """Neither the order of the responses nor errors change the order of the outputs."""
     run = Run(
         range(count),
         in_flight=in_flight,
@@ -81,7 +81,7 @@ def test_outputs_come_in_the_order_of_the_rows_each_once(
     assert report.requests == len(run.sent)
 
 
-def test_unordered_outputs_come_as_their_responses_do() -> None:
+def test_unordered_outputs_are_in_the_order_of_their_responses() -> None:
     run = Run(range(4), in_flight=2, ordered=False)
     run.answer(1, 2, 3, 0)
     assert run.outputs == ["of 1", "of 2", "of 3", "of 0"]
@@ -298,7 +298,7 @@ class TestBatches:
 
 
 class Stop(BaseException):
-    """Neither an `Exception` nor an error of a row: it ends the program, or the task."""
+    """An exception that is not an `Exception`: it ends the program or the task, and is no error of a row."""
 
 
 class Mute(ValueError):

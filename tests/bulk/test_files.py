@@ -1,4 +1,4 @@
-"""Files of rows and outputs, and the journal that agrees with them."""
+"""Input and output files of a job, and the journal of their progress."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path, kind: str
 
 
 class TestInputs:
-    """Rows of files."""
+    """Reading rows from files."""
 
-    def test_lines_of_json_without_empty_ones(self, tmp_path: Path) -> None:
+    def test_empty_lines_of_json_are_skipped(self, tmp_path: Path) -> None:
         (tmp_path / "a").write_bytes(b'{"a": "\xe5\x90\x8d"}\r\n\n  \n[1]')
         rows = read(tmp_path / "a", "jsonl")
         assert [row.value for row in rows] == [{"a": "名"}, [1]]
@@ -95,9 +95,9 @@ class TestInputs:
 
 
 class TestOutputs:
-    """Lines of outputs."""
+    """Encoding of outputs as lines of a file."""
 
-    def test_values_that_are_almost_json_are_written(self) -> None:
+    def test_numpy_and_other_values_that_convert_to_json_are_written(self) -> None:
         output = {
             "a": np.float32(0.5),
             "b": np.arange(2),
@@ -122,7 +122,7 @@ class TestOutputs:
         with pytest.raises(BodyError, match="the output has the columns a, c; the first had a, b"):
             cells.line({"a": 1, "c": 2})
 
-    def test_a_file_is_cut_to_the_length_that_is_known(self, tmp_path: Path) -> None:
+    def test_a_file_is_truncated_to_the_recorded_length(self, tmp_path: Path) -> None:
         file = tmp_path / "out"
         file.write_bytes(b"known, and unknown")
         appended = AppendedFile(str(file), 5)
@@ -143,7 +143,7 @@ class TestOutputs:
 
 
 class TestJournal:
-    """How far a job has come."""
+    """The journal records the progress of a job."""
 
     def test_what_is_recorded_is_there_after_it_was_opened_again(self, tmp_path: Path) -> None:
         journal = Journal(tmp_path / "j")
@@ -172,7 +172,7 @@ class TestJournal:
 
 
 class TestJobFiles:
-    """Output, error rows and journal agree."""
+    """Output file, error rows and journal are consistent after a kill and after a resume."""
 
     def files(self, folder: Path, kind: str = "jsonl", *, resume: bool = True, overwrite: bool = False) -> JobFiles:
         files = JobFiles(str(folder / "out"), str(folder / "errors"), kind)
@@ -180,8 +180,8 @@ class TestJobFiles:
         files.begin(FACTS)
         return files
 
-    def test_what_was_written_and_not_recorded_is_cut(self, tmp_path: Path) -> None:
-        """As after a kill between the flush of the files and the transaction."""
+    def test_bytes_that_were_written_and_not_recorded_are_truncated(self, tmp_path: Path) -> None:
+        """The state after a kill between the flush of the files and the transaction of the journal."""
         files = self.files(tmp_path)
         files.commit([b"1\n", b"2\n"], [b"e\n"], b"d")
         files.close()
@@ -225,7 +225,7 @@ class TestJobFiles:
 
 
 class TestSource:
-    """The rows that are not done yet."""
+    """Iteration over the rows that are not done yet."""
 
     def reader(self, folder: Path) -> RowReader:
         (folder / "in").write_text("10\n11\n12\n13\n")

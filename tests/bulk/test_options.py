@@ -1,4 +1,4 @@
-"""The settings of a job, and of a service for other processes."""
+"""Settings of a job, and `Scoring`, the settings of a service for other processes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_partition_of_another_type_is_named() -> None:
 
 
 class TestDefaults:
-    """Requests and outputs without functions."""
+    """Encoding and decoding without functions of the caller."""
 
     def test_text_bytes_and_requests_are_sent_as_they_are_and_other_rows_as_json(self) -> None:
         codec = JobOptions().codec()
@@ -98,7 +98,7 @@ class TestDefaults:
 
 
 class TestWorkers:
-    """Limits of a job that several workers share."""
+    """The limits of a job are divided among several workers."""
 
     def test_the_limits_are_divided(self) -> None:
         share = JobOptions(in_flight=64, rate_per_s=100).shared_by(8)
@@ -107,7 +107,7 @@ class TestWorkers:
 
 
 class TestScoring:
-    """A service, as a value."""
+    """`Scoring`, a service as a value that other processes receive."""
 
     def test_it_is_a_frozen_value_that_can_be_pickled(self) -> None:
         scoring = Scoring("http://x", "svc", encode="json:dumps", in_flight=8, rate_per_s=10)

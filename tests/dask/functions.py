@@ -1,4 +1,4 @@
-"""Functions that workers import by name."""
+"""Decoders that Dask workers import by name."""
 
 from __future__ import annotations
 

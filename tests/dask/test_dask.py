@@ -1,4 +1,4 @@
-"""A real cluster of four worker processes: each row once, although a worker is killed and an instance crashes."""
+"""Scoring on a local Dask cluster of four worker processes, with a killed worker and a crashed instance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ META = {"id": "float64", "double": "float64", "error": "object"}
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[distributed.Client]:
-    """Start four worker processes; the token of each test's service is in a file, since they are started before it."""
+    """Start four worker processes. They start before a test's service exists, so they read its token from a file."""
     with (
         distributed.LocalCluster(
             n_workers=WORKERS, threads_per_worker=2, processes=True, dashboard_address=None, host="127.0.0.1"
@@ -50,7 +50,7 @@ def scoring(eas_service: RemoteService, tmp_path: Any) -> Scoring:
 
 
 @pytest.mark.eas_service(processor="echo", instances=3, processing="exponential:0.01")
-def test_each_row_is_scored_once_although_a_worker_and_an_instance_die(
+def test_each_row_is_scored_once_although_a_worker_and_an_instance_crash(
     cluster: distributed.Client, scoring: Scoring, eas_service: RemoteService
 ) -> None:
     rows = 4000
@@ -79,7 +79,7 @@ def test_the_rate_is_that_of_the_job_and_the_in_flight_limit_too(cluster: distri
     outputs = eas_tw.dask.score(bag, job).compute()
     elapsed_s = time.monotonic() - began
     assert outputs == [(number, number) for number in range(1200)]
-    # Not faster; how much slower depends on the machine.
+    # The rate is an upper bound. A slow machine may score fewer rows a second.
     assert 1200 / elapsed_s <= 200 * 1.05
     (plugin_name,) = {eas_tw.dask._name_of(job.but(ordered=True))}
 
@@ -110,7 +110,7 @@ def test_rows_that_fail_are_errors_in_their_places(scoring: Scoring) -> None:
 
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.eas_service(processor="echo")
-def test_what_is_missing_is_said_before_anything_runs(scoring: Scoring) -> None:
+def test_a_missing_setting_is_an_error_before_the_job_runs(scoring: Scoring) -> None:
     frame = dask.dataframe.from_pandas(pd.DataFrame({"id": [0]}), npartitions=1)
     with pytest.raises(ConfigError, match="a data frame needs meta"):
         eas_tw.dask.score(frame, scoring)

@@ -1,4 +1,4 @@
-"""Runs the commands of a page in order, in one folder, against simulators on this machine."""
+"""Runs the commands of a documentation page in order, in one folder, against local simulators."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _SERVE = re.compile(r"python -m simulator(?: serve)?(?= --(?!help))")
 
 
 class Console:
-    """Runs commands of a page, and knows which ones end, which run on, and which take too long here.
+    """Runs the commands of a page. Commands that do not end are stopped; commands that take minutes are only parsed.
 
     Args:
-        folder: Where it stands; has what the pages say one has.
-        served: The simulator that the page takes for granted.
+        folder: The working directory; the examples are copied into it.
+        served: The simulator that the page assumes to be running.
     """
 
     def __init__(self, folder: Path, served: Served) -> None:
@@ -43,17 +43,17 @@ class Console:
             **environment(),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "HOME": str(folder),
-            "PYTHONUNBUFFERED": "1",  # as a terminal has it
+            "PYTHONUNBUFFERED": "1",  # as on a terminal
             "EAS_TOKEN": TOKEN,
         }
         self._use(served)
         shutil.copytree(EXAMPLES, folder, dirs_exist_ok=True)
         self._kinds: tuple[tuple[str, Callable[[str], str]], ...] = (
-            # pattern of a command -> what is done with it; the first that matches
+            # pattern of a command -> method that runs it; the first match is used
             (_SERVE.pattern, self._serve),
             (r"python -m simulator (demo|soak|shrink|replay)\b", self._read_only),
             (r"python -m simulator record ", lambda command: self._watch(f"{command} --port 0")),
-            (r"python tutorial\.py", self._watch),  # for half a minute
+            (r"python tutorial\.py", self._watch),  # it runs for half a minute
             (r"python -m simulator requests .*--follow|eas-tw discover .*--watch|curl -N", self._watch),
             (r"export ", self._export),
             (r".*\btwistd ", self._run_application),
@@ -74,19 +74,19 @@ class Console:
         """Run a command, and return its output.
 
         Raises:
-            AssertionError: It fails, or nobody knows what to do with it.
+            AssertionError: The command failed, or no pattern matches it.
         """
         for pattern, do in self._kinds:
             if re.match(pattern, command):
                 return do(command)
-        raise AssertionError(f"nobody runs {command!r}: say in tests/docs/console.py how")
+        raise AssertionError(f"no rule for {command!r}: add one to Console._kinds in tests/docs/console.py")
 
     def _use(self, served: Served) -> None:
         self._url = served.ready["url"]
         self._variables["EAS_SIMULATOR_URL"] = self._url
 
     def _local(self, command: str) -> str:
-        """Replace the page's addresses by those of the running simulator."""
+        """Replace the addresses in a page's command with those of the running simulator."""
         port = self._variables.get("LISTEN", "tcp:8080").split(":")[1]
         text = _REGION.sub(self._url, command.replace(_SIMULATOR, self._url.removeprefix("http://")))
         return text.replace(_APPLICATION, f"127.0.0.1:{port}").replace("EAS_TOKEN=…", f"EAS_TOKEN={TOKEN}")
@@ -113,7 +113,7 @@ class Console:
         return served.output
 
     def _start(self, command: str, until: str) -> tuple[subprocess.Popen[str], str]:
-        """Start a program that runs on, and wait until it has printed `until`."""
+        """Start a program that does not end by itself, and wait until it has printed `until`."""
         process = subprocess.Popen(  # noqa: S603
             ["bash", "-c", f"exec {self._local(command)}"],  # noqa: S607
             env=self._variables,
@@ -139,7 +139,7 @@ class Console:
     def _run_application(self, command: str) -> str:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             self._variables["LISTEN"] = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
-        # `exec` takes no variables before the command.
+        # `exec` accepts no variable assignments before the command, and `env` does.
         process, told = self._start(f"env {command}", "list of instances changed")
         self._opened.callback(_end, process)
         return told
@@ -151,15 +151,15 @@ class Console:
         return ""
 
     def _read_only(self, command: str) -> str:
-        """Only parse a command that takes minutes or needs a failing seed; other tests run these commands."""
+        """Parse a command that takes minutes or needs a failing seed. Other tests run these commands."""
         _, _, _, name, *given = shlex.split(command, comments=True)
         _parser(name).parse_args([name, *given])
         return ""
 
     def _install(self, command: str) -> str:
-        """Check an install command; the extra and the packages are installed already."""
+        """Check the syntax of an install command. Its packages are already installed."""
         named, *others = shlex.split(command)[2:]
-        # From a clone: the package is on no registry. test_blocks.py knows whether there is such an extra.
+        # Pages install from a clone, because no registry has the package. test_blocks.py checks that the extra exists.
         assert re.fullmatch(r"\.\[\w+\]", named)
         assert set(others) <= {"pytest", "pytest-twisted"}
         return ""
@@ -177,12 +177,12 @@ class Console:
         return ""
 
     def _pytest(self, command: str) -> str:
-        assert (self._folder / shlex.split(command)[1]).is_file(), "test_examples.py runs it"
+        assert (self._folder / shlex.split(command)[1]).is_file(), "the file exists; test_examples.py runs it"
         return ""
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    # Not INT: a suite that runs in the background has it ignored, and its children do, too.
+    # SIGINT would not work: a background job of a shell ignores it, and subprocesses inherit that.
     process.terminate()
     told, _ = process.communicate(timeout=PATIENCE_S)
     assert "Traceback" not in told, told

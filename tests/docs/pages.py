@@ -1,4 +1,4 @@
-"""Parses the pages: blocks of code, and the commands of a console."""
+"""Parses the documentation pages: blocks of code, and commands at a prompt."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _FENCE = re.compile(r"(`{3,}|~{3,}|:{3,})(\{[\w:-]+\}|\w+)?(.*)")
 
 @frozen
 class Block:
-    """A fenced block.
+    """A fenced block of a page.
 
     Attributes:
-        page: Relative to the root.
-        line: Where it begins.
-        language: After the fence; of a directive its name in braces.
-        argument: What follows that.
-        text: Between the fences; of a directive without its options.
-        options: Of a directive.
+        page: Path of the page, relative to the repository.
+        line: Line number of the opening fence.
+        language: The word after the opening fence; for a directive, its name in braces.
+        argument: The text after the language.
+        text: The text between the fences; for a directive, without its options.
+        options: The options of a directive.
     """
 
     page: str
@@ -45,23 +45,23 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """Return the commands at the prompts of a console block, with continued lines joined."""
+        """Return the commands after the prompts of a console block. Continued lines are joined."""
         joined = self.text.replace("\\\n", " ")
         return [line.removeprefix("$ ") for line in joined.splitlines() if line.startswith("$ ")]
 
     @property
     def shown_file(self) -> Path:
-        """Return the file of a `literalinclude`."""
+        """Return the path of the file that a `literalinclude` shows."""
         return (ROOT / self.page).parent / self.argument
 
     @property
     def is_python(self) -> bool:
-        """Whether the block is Python, typed or included."""
+        """Whether the block shows Python, in the page or from a file."""
         return self.language == "python" or self.options.get("language") == "python"
 
     @property
     def shown(self) -> str:
-        """Return the visible text: the block's, or the included part of a file."""
+        """Return the text that a reader sees: the block's own, or the included part of a file."""
         if self.language != "{literalinclude}":
             return self.text
         lines = self.shown_file.read_text("utf-8").splitlines()

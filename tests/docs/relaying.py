@@ -1,4 +1,4 @@
-"""What a relay of the page "Language models" must do, whatever it is made with."""
+"""Checks for the relays of the page "Language models", whichever web framework a relay uses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ASKED = {"model": "llm", "messages": [{"role": "user", "content": "Hello"}], "m
 
 @contextmanager
 def model(folder: Any) -> Iterator[Served]:
-    """Run a simulated language model, as the service `llm`."""
+    """Run a simulator with a language model as the service `llm`."""
     options = ("--service", "llm=2", "--processor", "llm:ttft=0,tokens_per_s=0", "--token", TOKEN, "--seed", "7")
     with Served(folder, *options) as served:
         yield served
@@ -34,7 +34,7 @@ def model(folder: Any) -> Iterator[Served]:
 
 @contextmanager
 def relay(name: str, *arguments: str, **variables: str) -> Iterator[int]:
-    """Run a relay of the examples, and give its port, which it prints."""
+    """Run a relay of the examples, and yield the port number that it prints."""
     command = [sys.executable, str(EXAMPLES / name), *arguments]
     with subprocess.Popen(  # noqa: S603
         command,
@@ -63,7 +63,7 @@ def relay(name: str, *arguments: str, **variables: str) -> Iterator[int]:
 def asked(
     port: int, method: str = "POST", path: str = "/v1/chat/completions", **options: Any
 ) -> Iterator[HTTPResponse]:
-    """Ask the model through the relay; the connection is closed at the end of the block."""
+    """Send a request to the model through the relay. The connection is closed at the end of the block."""
     with closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)) as connection:
         body = json.dumps({**_ASKED, **options}) if method == "POST" else None
         connection.request(method, path, body, {"Content-Type": "application/json"})
@@ -72,7 +72,7 @@ def asked(
 
 
 def check(port: int, served: Served) -> None:
-    """Check whole and streamed answers, a browser that goes away, and errors before and after the head."""
+    """Check complete and streamed responses, a disconnect of the browser, and errors before and after the head."""
     with asked(port) as response:
         text = json.loads(response.read())["choices"][0]["message"]["content"]
     with asked(port, stream=True) as response:
@@ -87,7 +87,7 @@ def check(port: int, served: Served) -> None:
 
     add_fault(served, "stall_stream", after_bytes=600)
     with asked(port, stream=True) as response:
-        assert len(response.read(600)) == 600  # while the answer is not complete
+        assert len(response.read(600)) == 600  # the response is not complete yet
         assert served.admin("GET", "/v1/streams")[1]["total"] == 1
     until(lambda: served.admin("GET", "/v1/streams")[1]["total"] == 0)
     until(lambda: served.admin("POST", "/v1/requests/count", {"stream": "client_closed"})[1]["count"] == 1)

@@ -1,4 +1,4 @@
-"""Every block of code is a file that the tests run, or commands that the tests run."""
+"""Each block of code in the documentation is part of a tested file, or a command that the tests run."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from types import CodeType
 from tests.docs.pages import EXAMPLES, READMES, ROOT, blocks, pages
 
 CONSOLE = "console"  # its commands run in test_commands.py
-SHOWN = {"text", "http", "json", "diff"}  # what is seen, not run
+SHOWN = {"text", "http", "json", "diff"}  # output or data, which is not run
 DIRECTIVES = {"{literalinclude}", "{include}", "{image}", "{toctree}", "{eval-rst}", "{commands}"}
-UNSEEN = DIRECTIVES - {"{literalinclude}"}  # no code is seen of these
+UNSEEN = DIRECTIVES - {"{literalinclude}"}  # these show no code
 WIDTH = 85
-"""Columns of code that furo shows."""
+"""Columns of code that fit into a page of the furo theme."""
 
 
 def test_code_is_shown_from_files() -> None:
-    """No page has code of its own; the READMEs, which cannot include files, have whole lines of one."""
+    """Pages include code from files. The READMEs cannot include files, so their code must equal lines of an example."""
     files = [textwrap.dedent(path.read_text("utf-8")) for path in EXAMPLES.rglob("*.py")]
     for block in blocks():
         if block.language in SHOWN | DIRECTIVES | {CONSOLE}:
@@ -32,7 +32,7 @@ def test_code_is_shown_from_files() -> None:
 
 
 def is_part(excerpt: str, text: str) -> bool:
-    """Whether these lines occur in `text` in sequence, with the same indentation."""
+    """Whether consecutive lines of `text` equal those of `excerpt`, with any common indentation."""
     indents = {match[1] for match in re.finditer(rf"^( *){re.escape(excerpt.splitlines()[0])}$", text, re.MULTILINE)}
     return any(f"\n{textwrap.indent(excerpt, indent)}\n" in text for indent in indents)
 
@@ -44,7 +44,7 @@ def test_no_code_is_wider_than_its_page() -> None:
                 assert len(line) <= WIDTH, f"{block}: {len(line)} columns are more than {WIDTH}: {line}"
 
 
-def test_every_name_of_a_snippet_is_made_in_it() -> None:
+def test_a_snippet_defines_or_imports_every_name_that_it_uses() -> None:
     made: dict[str, set[str]] = {}
     for block in blocks():
         if block.is_python:
@@ -92,8 +92,8 @@ def test_every_file_is_shown_and_run() -> None:
             assert named, f"no test runs {path.name}"
 
 
-def test_what_is_shown_is_there() -> None:
-    """Included files exist, JSON is valid, and the new line of a diff is Python that can be imported."""
+def test_included_files_json_and_diffs_are_valid() -> None:
+    """Included files exist, JSON is valid, and the added line of a diff can be executed."""
     for block in blocks():
         if block.language == "{literalinclude}":
             assert block.shown_file.is_file(), block
@@ -104,7 +104,7 @@ def test_what_is_shown_is_there() -> None:
             exec(new)  # noqa: S102
 
 
-def test_every_extra_that_is_named_is_one() -> None:
+def test_every_extra_in_the_documentation_exists() -> None:
     extras = set(metadata("eas-tw").get_all("Provides-Extra", []))
     text = "\n".join(path.read_text("utf-8") for path in pages())
     named = {name for names in re.findall(r"(?:eas-tw|\"\.)\[([\w,-]+)\]", text) for name in names.split(",")}

@@ -1,4 +1,4 @@
-"""Every command at a prompt of the pages, typed in the order of its page."""
+"""Each command at a prompt of the documentation runs, in the order of its page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SERVICES = ("echo", "ranker", "scorecard_pmml_example", "mnist_saved_model_example", "chat")
-# Its commands measure for half a minute; tests/cli/perf tests them with short runs.
+# The commands of this page measure for half a minute. tests/cli/perf tests them with short runs.
 LONG_PAGES = {"docs/howto/measure.md": pytest.mark.long}
 CONSOLES: dict[str, list[Block]] = {}
 for block in blocks() if EXAMPLES.is_dir() else ():
@@ -42,7 +42,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def console(running: Served, tmp_path: Path) -> Iterator[Console]:
-    """Return a console with the files that the pages mention, and requests for each kind of journal query."""
+    """Yield a console with the files that the pages mention, and requests for each kind of journal query."""
     running.admin("POST", "/v1/reset", {})
     running.raw("POST", "/api/predict/echo", b"unauthorised", {})
     running.admin("POST", "/v1/faults", {"type": "http_status", "target": {"service": "ranker"}, "times": 1})
@@ -65,7 +65,7 @@ def test_every_command_of_a_page_works(console: Console, page: str) -> None:
 
 
 def mentioned() -> Iterator[tuple[str, list[str]]]:
-    """Yield the commands that are mentioned in a sentence, or shown in a block that is not a console."""
+    """Yield the commands in the running text of a page, and those in blocks of plain text."""
     for page in pages() if EXAMPLES.is_dir() else ():
         prose = re.sub(r"^(`{3,}).*?^\1$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
         yield (
@@ -82,21 +82,21 @@ MENTIONED = sorted({(page, command) for page, commands in mentioned() for comman
 
 
 @pytest.mark.parametrize(("page", "command"), MENTIONED)
-def test_every_command_of_a_sentence_can_be_typed(page: str, command: str) -> None:
-    """What is only named, without the arguments that it needs, at least begins with a command and its own options."""
+def test_every_command_in_a_sentence_can_be_parsed(page: str, command: str) -> None:
+    """A sentence may leave out required arguments, but the command and the given options must exist."""
     assert page
     words = shlex.split(command.partition(" #")[0])
     assert parse(words) == "" or "are required: " in parse(words)
 
 
-def test_a_command_that_cannot_be_typed_is_found() -> None:
+def test_a_command_that_cannot_be_parsed_is_found() -> None:
     assert "unrecognized arguments: --ouput" in parse(["eas-tw", "score", "a.csv", "--output", "b.csv", "--ouput", "c"])
     assert "unrecognized arguments: --no-such-flag" in parse(["python", "-m", "simulator", "--no-such-flag"])
     assert "invalid choice: 'dance'" in parse(["eas-tw", "dance"])
 
 
 def parse(words: list[str]) -> str:
-    """Parse a command line as its program does, and return what it says if it ends for that."""
+    """Parse a command line as its program does, and return the error message, or "" if it is valid."""
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         if words[0] == "eas-tw":

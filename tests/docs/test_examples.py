@@ -1,4 +1,4 @@
-"""The documentation's programs, run as a reader would, against a simulator."""
+"""The programs of the documentation, run in subprocesses against a simulator."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(
     return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=within_s, check=False)  # noqa: S603
 
 
-def test_the_string_example_predicts_in_a_loop_while_an_instance_dies(served: Served) -> None:
+def test_the_string_example_predicts_in_a_loop_while_an_instance_crashes(served: Served) -> None:
     served.patch("scorecard_pmml_example", "scorecard_pmml_example-0", state="crashed")
     ended = run("string_scorecard.py", served.ready["url"], "--calls", "30")
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -53,7 +53,7 @@ def test_the_tensor_example_prints_the_models_scores(served: Served) -> None:
     assert [float(text) for text in scores.strip("[]\n").split(", ")] == pytest.approx(score([1.0] * 784), rel=1e-6)
 
 
-def test_the_language_model_answers_piece_by_piece(tmp_path: Path) -> None:
+def test_the_response_of_the_language_model_is_printed_in_chunks(tmp_path: Path) -> None:
     with Served(tmp_path, "--service", "llm=2", "--processor", "llm", "--token", "t0ken", "--seed", "7") as running:
         ended = run("language_model.py", running.ready["url"], "llm")
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -61,7 +61,7 @@ def test_the_language_model_answers_piece_by_piece(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["five_lines", "five_lines_asyncio", "tutorial"])
-def test_the_first_programs_say_what_they_take(name: str) -> None:
+def test_the_first_programs_print_their_usage(name: str) -> None:
     ended = run(f"{name}.py")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith(f"usage: python {name}.py ENDPOINT")
@@ -75,7 +75,7 @@ def test_the_five_lines_of_the_readme_run(served: Served) -> None:
     assert '[{"money_credit": 3000000}]' in ended.stdout
 
 
-def test_the_tutorial_loses_an_instance_and_no_call(tmp_path: Path) -> None:
+def test_no_call_of_the_tutorial_fails_when_an_instance_crashes(tmp_path: Path) -> None:
     page = (EXAMPLES.parent / "tutorial.md").read_text("utf-8")
     shown = re.search(r"\{literalinclude\} examples/tutorial.py\n:language: python\n:start-at: (.+)\n```", page)
     assert shown is not None
@@ -116,7 +116,7 @@ def test_a_wrong_token_ends_with_the_services_answer(served: Served) -> None:
 
 
 def test_the_settings_apply_and_the_listener_gets_events(served: Served) -> None:
-    """They make a 429 retryable, so there are events of both attempts."""
+    """The settings make status 429 retryable, so the listener gets the events of two attempts."""
     served.admin("POST", "/v1/reset", {})
     limited = {"code": 429, "retry_after": 0}
     target = {"service": "scorecard_pmml_example"}
@@ -130,11 +130,11 @@ def test_the_settings_apply_and_the_listener_gets_events(served: Served) -> None
 
 def test_a_simulator_in_the_process_of_the_test() -> None:
     ended = run("in_process.py")
-    # What it says at exit, if anything, is of the descriptor that Twisted keeps in reserve once it listens.
+    # A warning at exit, if there is one, is about the descriptor that Twisted reserves when it listens.
     assert (ended.returncode, ended.stdout, "Traceback" in ended.stderr) == (0, "", False)
 
 
-def test_a_processor_of_ones_own_computes(tmp_path: Path) -> None:
+def test_a_processor_written_by_a_user_computes(tmp_path: Path) -> None:
     shutil.copy(EXAMPLES / "mine.py", tmp_path)
     with Served(tmp_path, "--service", "ranker=1", "--processor", "tf+mine:rank", "--token", "") as ranker:
         request = TFRequest("rank")

@@ -1,4 +1,4 @@
-"""The programs of the how-to pages, run as a reader would, against a simulator."""
+"""The programs of the how-to pages, run in subprocesses against a simulator."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
-def test_the_agent_example_speaks_json(served: Served) -> None:
+def test_the_agent_example_sends_and_receives_json(served: Served) -> None:
     ended = run("treq_agent.py", served.ready["url"], "scorecard_pmml_example")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == "200 [{'money_credit': 3000000}]\n"
@@ -44,7 +44,7 @@ def test_the_official_sdks_program_runs_with_another_import(served: Served) -> N
     assert ended.stdout.splitlines() == [text, text, text, "[1, 10]", "401"]
 
 
-def test_the_asyncio_example_adds_up(served: Served) -> None:
+def test_the_asyncio_example_runs(served: Served) -> None:
     ended = run("asyncio_client.py", served.ready["url"], "scorecard_pmml_example")
     assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", "190\n")
 
@@ -118,7 +118,7 @@ def test_the_queue_service_answers_with_the_results_of_its_own_requests(queues: 
 
 
 def test_the_relay_with_twisted(tmp_path: Path) -> None:
-    """It passes pieces on when they arrive, and a browser that disconnects ends the instance's stream."""
+    """The relay forwards chunks when they arrive, and closes the instance's stream when the browser disconnects."""
     with model(tmp_path) as served, relay("relay_twisted.py", served.ready["url"], "llm", "0") as port:
         check(port, served)
 
@@ -133,6 +133,6 @@ def test_the_lines_for_asyncio_of_the_readme_run(served: Served) -> None:
     [("with_twisted.py", "1000 rows, 0 failed, total 499500000"), ("with_processes.py", "499500000")],
 )
 def test_the_programs_that_score_rows_score_each(served: Served, name: str, printed: str) -> None:
-    """The others need packages of their own: see tests/dask, tests/ray and tests/spark."""
+    """The other programs need additional packages; tests/dask, tests/ray and tests/spark run them."""
     ended = run(f"score/{name}", served.ready["url"], "scorecard_pmml_example")
     assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", f"{printed}\n")

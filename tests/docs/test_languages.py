@@ -1,4 +1,4 @@
-"""Pages in two languages have the same code, headings, tables and lists, and each links to the other."""
+"""The English and Chinese versions of a page have the same code, headings, tables and lists, and link to each other."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ PAIRS = {
         for page in sorted((DOCS / "zh").rglob("*.md"))
     },
 }
-TRANSLATED = sorted(set(PAIRS) - {"docs/zh/index.md"})  # the index lists the pages that there are in Chinese
+TRANSLATED = sorted(set(PAIRS) - {"docs/zh/index.md"})  # the index lists only the pages that are translated
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
 def prose(page: str) -> str:
-    """Return the text of a page without its blocks of code."""
+    """Return the text of a page without its fenced blocks."""
     return re.sub(r"^(`{3,}).*?^\1$", "", (ROOT / page).read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
 ENGLISH_ONLY = ("{toctree}", "{eval-rst}")
-"""Lists of pages, and the reference made from docstrings, which can be in one page only."""
+"""Directives that only the English page has: tables of contents, and the reference generated from docstrings."""
 
 
 def code(page: str) -> list[tuple[str, object, dict[str, str]]]:
-    """Return what each block shows, except for `ENGLISH_ONLY`."""
+    """Return the contents of each block that both versions must have."""
     return [content(block) for block in blocks() if block.page == page and block.language not in ENGLISH_ONLY]
 
 
@@ -57,7 +57,7 @@ def test_both_languages_have_the_same_headings_tables_and_lists(page: str) -> No
 
 @pytest.mark.parametrize("page", TRANSLATED)
 def test_both_languages_have_the_same_names(page: str) -> None:
-    """Names are what is in backticks."""
+    """A name is any text in backticks."""
     here, there = (
         {" ".join(name.split()) for name in re.findall(r"(?<!`)`([^`]+)`", prose(each))} for each in (page, PAIRS[page])
     )
@@ -85,7 +85,7 @@ def test_each_language_links_to_the_other_at_the_top(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAIRS)
 def test_chinese_text_has_its_own_punctuation_and_no_broken_lines(page: str) -> None:
-    """A line break between two Chinese characters is shown as a space."""
+    """Line breaks between two Chinese characters are errors, because browsers show them as spaces."""
     text = re.sub(r"`[^`]*`|\]\([^)]*\)", "", prose(page))
     assert re.findall(r"[\u4e00-\u9fff][,;:?!]|[\u4e00-\u9fff]\n[\u4e00-\u9fff]", text) == []
     assert CHINESE.search(text)

@@ -1,4 +1,4 @@
-"""The reference of log lines has every line of the code, with its level, and no other."""
+"""The reference of log lines lists exactly the lines that the code logs, with their levels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEVELS = {"debug", "info", "warn", "warning", "error", "failure", "critical"}
 
 
 def logged(source: str) -> Iterator[tuple[str, str]]:
-    """Return the format and the level of each call of a logger, and of `contain`, which logs a failure."""
+    """Yield format and level of each call of a logger, and of `contain`, which logs a failure."""
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):
             continue
@@ -30,7 +30,7 @@ def is_logger(node: ast.expr) -> bool:
 
 
 def text_of(node: ast.expr) -> str:
-    if isinstance(node, ast.Name):  # `contain` passes its own text on
+    if isinstance(node, ast.Name):  # inside `contain`, the format is a parameter
         return ""
     assert isinstance(node, ast.Constant), f"line {node.lineno}: the reference needs a constant format"
     return str(node.value)

@@ -1,4 +1,4 @@
-"""Where pages are, how they begin, and how those for a kind of program end."""
+"""Position of pages in the navigation, their first paragraph, and the last section of the guides."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def trees() -> list[tuple[str, Path, list[Path]]]:
     return found
 
 
-def test_the_navigation_is_by_what_a_reader_wants() -> None:
+def test_the_navigation_is_divided_by_the_purpose_of_pages() -> None:
     """Tutorials, guides, reference, explanation and pages for contributors are separate."""
     assert [caption for caption, page, _ in trees() if page == DOCS / "index.md"] == CAPTIONS
 
@@ -41,8 +41,8 @@ def test_every_page_is_in_one_place_of_the_navigation() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(DOCS).as_posix())
-def test_a_page_begins_with_what_it_is_for(page: Path) -> None:
-    """A title, the switch of languages if there is one, and a paragraph, before any code, table or heading."""
+def test_a_page_begins_with_a_paragraph_of_text(page: Path) -> None:
+    """A page begins with a title, the link to the other language if there is one, and text, not code or a table."""
     title, *parts = page.read_text("utf-8").split("\n\n")
     assert re.fullmatch(r"# .+", title)
     first = parts[1] if parts[0].endswith(("简体中文", "简体中文)")) or "[简体中文]" in parts[0] else parts[0]
@@ -51,7 +51,7 @@ def test_a_page_begins_with_what_it_is_for(page: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_guide_for_a_kind_of_program_ends_with_the_failure_that_it_survives(name: str) -> None:
+def test_a_guide_for_a_kind_of_program_ends_with_a_section_on_failures(name: str) -> None:
     *_, last = (DOCS / "howto" / f"{name}.md").read_text("utf-8").split("\n## ")
     title, _, text = last.partition("\n")
     assert title == "The failure it survives"

@@ -1,4 +1,4 @@
-"""The files of the pages on operation: rules, dashboard, unit, image, and programs."""
+"""Files of the pages on operation: alert rules, dashboard, systemd unit, container image, and programs."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_panels_of_the_dashboard_are_side_by_side() -> None:
     assert len({panel["id"] for panel in dashboard()["panels"]}) == len(dashboard()["panels"])
 
 
-def test_each_alert_fires_when_it_should_and_only_then() -> None:
+def test_promtool_passes_the_tests_of_the_alert_rules() -> None:
     promtool = program("promtool")
     for command in (("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")):
         ended = subprocess.run([promtool, *command], cwd=MONITORING, capture_output=True, text=True, check=False)  # noqa: S603
@@ -106,7 +106,7 @@ def test_the_profiles_are_settings(sizes: tuple[str, str], subset: str) -> None:
 
 
 def test_a_token_is_rotated_between_two_calls(served: Served, tmp_path: Path) -> None:
-    """The new token is wrong, so calls fail with 401 only if the file is read again."""
+    """The new token is wrong, so that calls fail with 401 only if the program has read the file again."""
     token = tmp_path / "token"
     token.write_text("t0ken\n")
     command = [sys.executable, str(EXAMPLES / "rotated_token.py"), served.ready["url"], "ranker", str(token), "60"]
@@ -140,7 +140,7 @@ def test_the_health_check_is_200_with_an_instance_and_503_without(served: Served
 
 
 class started:  # noqa: N801  a context manager
-    """A program of the pages that runs on; ended with TERM."""
+    """Context manager that runs an example program, and ends it with SIGTERM."""
 
     def __init__(self, name: str, *arguments: str) -> None:
         command = [sys.executable, str(EXAMPLES / name), *arguments]
@@ -156,7 +156,7 @@ class started:  # noqa: N801  a context manager
 
 
 def answer(url: str, until: int) -> dict[str, Any]:
-    """Ask until a status, as a load balancer does, and return the body."""
+    """Send requests, as the health check of a load balancer does, until the status is `until`; return that body."""
     ends = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -207,14 +207,14 @@ def test_the_command_of_the_unit_serves_and_ends_by_term(served: Served) -> None
     changed = 0
     for line in process.stdout:
         changed += "list of instances changed" in line
-        if changed == 2:  # of both services
+        if changed == 2:  # one change for each of the two services
             break
     assert changed == 2
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/echo", data=b"[1]", timeout=PATIENCE_S) as response:
         assert response.read() == b"[1]"
     os.kill(process.pid, signal.SIGTERM)
     output, _ = process.communicate(timeout=PATIENCE_S)
-    # Twisted ends by the signal that stopped it, which systemd takes for success.
+    # Twisted ends itself with the signal that stopped it. systemd regards that as success.
     assert process.returncode in (0, -signal.SIGTERM), output
     assert "Server Shut Down." in output
     assert "Traceback" not in output

@@ -1,8 +1,8 @@
-"""The README's pictures: what they show, and the program that makes the moving one."""
+"""The pictures of the README, and the program that makes the animated one."""
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET  # our own files
+import xml.etree.ElementTree as ET  # it parses only files of this repository
 
 from tests.browser.demo_picture import picture
 from tests.docs.pages import ROOT
@@ -33,7 +33,7 @@ Discovery replies refused: none.
 
 
 def frames(svg: str) -> list[list[str]]:
-    """Return the text of each frame."""
+    """Return the lines of text in each frame of an SVG."""
     root = ET.fromstring(svg)  # noqa: S314
     return [[str(line.text) for line in frame.iter(f"{SVG}text")] for frame in root.iter(f"{SVG}g")]
 

@@ -1,4 +1,4 @@
-"""Every example of `docs/requests` runs against a service of its kind and prints the expected output."""
+"""Each example of `docs/requests` runs against a service of its kind and prints the expected output."""
 
 from __future__ import annotations
 

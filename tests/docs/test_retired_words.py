@@ -1,4 +1,4 @@
-"""Words that were replaced are not used again; docs/design/glossary.md lists the terms in use."""
+"""No file uses a retired word. docs/design/glossary.md lists the terms in use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.docs.pages import ROOT
 TEXT = frozenset({".py", ".pyi", ".md", ".toml", ".html", ".ini", ".yml", ".yaml", ""})
 NOT_OURS = frozenset({"LICENSE", "docs/design/glossary.md", "tests/docs/test_retired_words.py", "CHANGELOG.md"})
 OLD_NAMES = ("changes/14.names.change.md", "tests/test_deprecated_names.py")
-"""Where old names are told to users, and tested."""
+"""Files that describe or test the old names."""
 
 RETIRED: dict[str, tuple[str, ...]] = {
     # calls and their attempts
@@ -25,7 +25,7 @@ RETIRED: dict[str, tuple[str, ...]] = {
     r"\boutcome\.condition\b": ("tests/test_deprecated_names.py",),
     r"\bsecond[- _]chances?\b": (),
     r"\bMARKS\b|\bmark_passed\b|\bhedging\.marks\b": (),
-    # a client's parts
+    # parts of a client
     r"\bendings\b|\bclass Told\b|\bTold\(ProcessBound\)|\btold\.py\b|\boutgoing\b": (),
     r"\b[Ee]nvelopes?\b|[Ll]etterheads?\b": (),
     r"\bWaitingRoom\b|\bclass (?:Calls|Family|Session)\b": (),
@@ -38,8 +38,8 @@ RETIRED: dict[str, tuple[str, ...]] = {
     r"\b[Cc]hances?\b": (),
     # the simulator
     r"\b[Ll]ies?\b|\bLIES\b|\bLies\b": (
-        "simulator/control_plane.py",  # the name of a random stream: another one would change every seed
-        "simulator/expectations.py",  # of numbers
+        "simulator/control_plane.py",  # the name of a random stream; another name would change the plan of every seed
+        "simulator/expectations.py",  # "a number lies between two limits"
     ),
     r"\b[Tt]amper\w*": (),
     r"\bfault_book\b|\bFaultBook\b|\bclass Roll\b": (),
@@ -63,14 +63,14 @@ RETIRED: dict[str, tuple[str, ...]] = {
     r"\bface\b": (),
     r"\bfronts\b|\bA front\b|\beither front\b": (),
     r"\bfloors\b": (),
-    r"\barrows\b": ("docs/simulator/dashboard.md",),  # of a keyboard
+    r"\barrows\b": ("docs/simulator/dashboard.md",),  # keys of a keyboard
 }
-"""What must not be found, and the files in which it has another meaning or is an alias."""
+"""Retired words as regular expressions, and the files in which they are allowed: an alias, or another meaning."""
 
 
 @cache
 def texts() -> dict[str, str]:
-    """The text files of the repository."""
+    """Return the text files of the repository by name."""
     git = shutil.which("git")
     command = (git or "git", "ls-files")
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False) if git else None  # noqa: S603
@@ -100,6 +100,6 @@ def test_a_retired_word_does_not_come_back(word: str) -> None:
 
 @pytest.mark.parametrize("word", RETIRED)
 def test_every_exception_is_needed(word: str) -> None:
-    """A file that no longer has the word is taken off the list."""
+    """An exception is removed when its file does not have the word any more."""
     pattern = re.compile(word)
     assert [name for name in RETIRED[word] if name not in OLD_NAMES and not pattern.search(texts().get(name, ""))] == []

@@ -1,4 +1,4 @@
-"""Blocks that pages show but do not run are correct: protocol, architecture, settings, code and metrics."""
+"""Content of pages that is shown but not run: protocol, architecture, settings, code and metrics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def shown(page: str, language: str) -> list[str]:
     return [block.text for block in blocks() if (block.page, block.language) == (page, language)]
 
 
-def test_the_list_of_the_page_is_a_list() -> None:
+def test_the_discovery_reply_of_the_page_is_valid() -> None:
     (text,) = shown("docs/reference/wire.md", "json")
     found = read_upstreams(text.encode())
     assert [(i.ip, i.port, i.weight) for i in found.instances] == [
@@ -37,7 +37,7 @@ def test_the_list_of_the_page_is_a_list() -> None:
     ]
 
 
-def test_a_signature_made_by_the_page_is_the_clients() -> None:
+def test_the_signature_of_the_page_equals_the_clients() -> None:
     headers, lines = shown("docs/reference/wire.md", "text")
     token, body, path = b"t0ken", b"[1]", "/api/predict/echo/v2?uid=7"
     digest = hashlib.md5(body).hexdigest()  # noqa: S324
@@ -50,7 +50,7 @@ def test_a_signature_made_by_the_page_is_the_clients() -> None:
     assert dict(line.split(": ", 1) for line in told.splitlines()) == fields
 
 
-def test_every_module_of_the_architecture_is_there() -> None:
+def test_every_module_of_the_architecture_page_exists() -> None:
     (tree,) = shown("docs/design/index.md", "text")
     folder = ""
     for line in tree.splitlines():
@@ -102,7 +102,7 @@ def test_the_layers_of_the_picture_are_those_that_import_linter_checks() -> None
 
 
 def test_every_endpoint_type_is_described() -> None:
-    """The text equals the docstring in the source."""
+    """The text in the reference equals the docstring in the source."""
     entry = re.compile(r"^\.\. py:data:: eas_tw\.(\w+)\n   :type: str\n   :value: \"(\w+)\"\n\n   (.+)$", re.MULTILINE)
     found = entry.findall(page("reference/configuration.md"))
     named = {name: getattr(eas_tw, name) for name in eas_tw.__all__ if name.startswith("ENDPOINT_TYPE_")}
@@ -112,15 +112,15 @@ def test_every_endpoint_type_is_described() -> None:
         assert f'{name} = "{value}"\n"""{text}"""\n' in source
 
 
-def test_no_value_is_described_by_its_type() -> None:
-    """What autodoc finds of a constant from another module is the docstring of its class."""
+def test_no_constant_is_described_by_the_docstring_of_its_class() -> None:
+    """For a constant from another module, autodoc shows the docstring of its class."""
     for path in pages():
         for module, name in re.findall(r"^\.\. autodata:: ([\w.]+)\.(\w+)$", path.read_text("utf-8"), re.MULTILINE):
             value = getattr(import_module(module), name)
             assert value.__doc__ != type(value).__doc__, f"{path.name}: {module}.{name}"
 
 
-def test_the_demo_takes_as_long_everywhere() -> None:
+def test_all_pages_give_the_same_duration_of_the_demo() -> None:
     phrase = re.compile(r"about \d+ s, and \S+ \S+")
     times = [phrase.findall((ROOT / name).read_text("utf-8")) for name in ("README.md", "Makefile")]
     assert times[0] == times[1] != []

@@ -1,4 +1,4 @@
-"""The simulation's pages agree with its tables: profiles, kinds of fault, checkers, planted bugs."""
+"""The pages on the simulation list its profiles, fault kinds, checkers and planted bugs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGES = Path(__file__).parents[2] / "docs" / "simulation"
 
 
 def section(title: str) -> str:
-    """Return the text under a title of the first page."""
+    """Return the text of a section of docs/simulation/index.md."""
     return (PAGES / "index.md").read_text("utf-8").partition(f"## {title}\n")[2].partition("\n## ")[0]
 
 
@@ -33,7 +33,7 @@ def test_every_checker_is_described() -> None:
 
 
 def test_every_planted_bug_is_listed() -> None:
-    """`tests.simulation.table` writes the last column."""
+    """Only the first columns are compared, because `tests.simulation.table` generates the last."""
     page = (PAGES / "planted.md").read_text("utf-8")
     table, _, rest = page.partition("## Left to unit tests")
     listed = [line.rpartition(" | ")[0] for line in table.splitlines() if line.startswith("| ") and "`" in line]

@@ -1,4 +1,4 @@
-"""The simulator's pages agree with its tables: types of faults, verbs, metrics, and the gallery."""
+"""The pages on the simulator list its fault kinds, verbs, metrics and the files of the gallery."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_every_malformed_response_is_described() -> None:
     assert set(rows(page("faults.md"), "What a malformed response can be")) == set(MALFORMED)
 
 
-def test_the_fault_of_the_page_is_one() -> None:
+def test_the_fault_and_the_error_of_the_page_are_the_simulators() -> None:
     (given,) = tomllib.loads((EXAMPLES / "fault.toml").read_text("utf-8"))["faults"]
     assert Fault.from_json(given).times == 100
     given["attributes"]["latency"] = -5
@@ -71,8 +71,8 @@ def test_the_fault_of_the_page_is_one() -> None:
     assert shown("docs/simulator/faults.md", "text") == [str(caught.value)]
 
 
-def test_every_command_and_operation_of_the_admin_page_is_one(world: World) -> None:
-    """Addresses by the table that routes, commands by the table of the command line."""
+def test_every_command_and_operation_of_the_admin_page_exists(world: World) -> None:
+    """Paths are looked up in the table of operations, commands in the table of the command line."""
     text = page("admin-api.md")
     paths = {operation.path for operation in world.simulator.admin.operations}
     named = {re.sub(r"\{s\}", "{service}", path) for path in re.findall(r"/_eas(/v1/[a-z/-]+[a-z]|/[a-z]+z)\b", text)}
@@ -88,19 +88,19 @@ def test_every_verb_and_every_metric_is_described() -> None:
     assert set(rows(page("scenarios.md"), "Expectations")) == set(METRICS)
 
 
-def test_the_pages_story_keeps_its_promises() -> None:
+def test_the_expectations_of_the_pages_story_are_met() -> None:
     outcome = play(EXAMPLES / "story.toml", 7)
     assert outcome.is_good, "\n".join(map(str, outcome.results))
 
 
-def test_a_mistake_in_the_story_is_said_as_the_page_shows(tmp_path: Path) -> None:
+def test_a_mistake_in_the_story_is_reported_as_on_the_page(tmp_path: Path) -> None:
     late = ('at_s = 9\ndo = "remove"\ninstance = "ranker-0"', 'at_s = 10\ndo = "restart"\ninstance = "ranker-0"')
     steps = "".join(f"[[timeline]]\n{step}\n" for step in late)
     story = tmp_path / "story.toml"
     story.write_text((EXAMPLES / "story.toml").read_text("utf-8") + steps)
     with pytest.raises(ScenarioError) as caught:
         read(story)
-    told = [" ".join(text.split()) for text in shown("docs/simulator/scenarios.md", "text")]  # it is wrapped there
+    told = [" ".join(text.split()) for text in shown("docs/simulator/scenarios.md", "text")]  # the page wraps it
     assert [f"{tmp_path}/{line}" for line in told] == [str(caught.value)]
 
 

@@ -1,4 +1,4 @@
-"""A program for each extra, which runs against a simulator with a few services."""
+"""Programs that use the packages of one extra each, for a simulator with a few services."""
 
 from tests.docs.pages import EXAMPLES
 
@@ -94,7 +94,7 @@ for name in ("zstd+echo", "echo+snappy"):
 
 
 def programs() -> dict[str, str]:
-    """Return the program of each extra."""
+    """Return the program of each extra, by the extra's name."""
     return {
         "numpy": _CALL + _NUMPY,
         "compression": _CALL + _COMPRESSION,

@@ -1,6 +1,6 @@
-"""The built wheel in empty environments: the quick start runs, and each extra can be installed alone.
+"""The built wheel in new virtual environments: the quick start runs, and each extra can be installed alone.
 
-What is said without them is in `tests/test_extras.py`; here the packages are really not there.
+`tests/test_extras.py` tests the error messages with hidden packages. Here the packages are not installed.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 TOKEN = "t0ken"
 SERVICES = ("scorecard_pmml_example", "mnist_saved_model_example")
 EXTRAS = sorted(metadata("eas-tw").get_all("Provides-Extra", []))
-THERE_ANYWAY = {"tls"}  # treq requires it
+THERE_ANYWAY = {"tls"}  # treq requires its packages, so they are always installed
 
 
 @frozen
 class Environment:
-    """A virtual environment in a separate folder, where the source tree cannot be imported."""
+    """A virtual environment in a separate folder, in which the source tree cannot be imported."""
 
     folder: Path
 
@@ -78,7 +78,7 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 @pytest.fixture(scope="module")
 def ready(bare: Environment) -> Iterator[dict[str, Any]]:
-    """Start a simulator of the wheel."""
+    """Start a simulator from the installed wheel, and return the contents of its ready file."""
     file = bare.folder / "ready.json"
     services = [part for service in SERVICES for part in ("--service", f"{service}=3")]
     command = [bare.python, "-m", "simulator", *services, "--token", TOKEN, "--port", "0", "--ready-file", str(file)]
@@ -92,7 +92,7 @@ def ready(bare: Environment) -> Iterator[dict[str, Any]]:
 
 
 def test_the_quick_start_runs(bare: Environment, ready: dict[str, Any]) -> None:
-    """The README's program runs without a warning, with only what the wheel requires."""
+    """The README's program runs without warnings, with only the required packages of the wheel."""
     arguments = ("-W", "error", str(EXAMPLES / "five_lines.py"), ready["url"], SERVICES[0], TOKEN)
     ended = bare.run(*arguments)
     assert (ended.returncode, ended.stderr) == (0, "")

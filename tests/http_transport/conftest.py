@@ -1,4 +1,4 @@
-"""Both libraries, and a simulator with a service that shows what it received."""
+"""Fixtures with each library, and a simulator with a service that returns what it received."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOKEN = "t0ken-nobody-may-see"
 
 @frozen
 class Kit:
-    """A library, and our transports for it."""
+    """One of the two libraries, and our transports for it."""
 
     http: Any
     ours: Any
@@ -61,6 +61,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def served(running: Served) -> Served:
-    """The simulator, as new."""
+    """Reset the simulator to its initial state."""
     assert running.admin("POST", "/v1/reset", {})[0] == 200
     return running

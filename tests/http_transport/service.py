@@ -1,4 +1,4 @@
-"""The service of the tests: it shows what it received, and answers in every way that a test needs."""
+"""The service under the transports: it returns what it received, or another response that a test needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LARGE = 1600 * 65_536
 
 
 def answer(request: ProcessorRequest) -> Any:
-    """Answer by the first part of the path."""
+    """Choose the response by the first part of the path."""
     what, _, rest = request.path.strip("/").partition("/")
     if what == "status":
         return Response(int(rest), b"" if rest in ("204", "304") else b"body of " + rest.encode(), "text/plain")
@@ -22,7 +22,7 @@ def answer(request: ProcessorRequest) -> Any:
 
 
 def shown(request: ProcessorRequest) -> Response:
-    """Answer what was received."""
+    """Return the received request as JSON."""
     found = {
         "method": request.method,
         "path": request.path,
@@ -35,7 +35,7 @@ def shown(request: ProcessorRequest) -> Response:
 
 
 def compressed_pieces(_: ProcessorRequest) -> StreamResponse:
-    """Answer a compressed text in tiny pieces."""
+    """Return a compressed text as a stream of seven-byte chunks."""
     packed = gzip.compress(TEXT)
     pieces = (packed[at : at + 7] for at in range(0, len(packed), 7))
     return StreamResponse(pieces, 200, "text/plain", _GZIP)

@@ -1,4 +1,4 @@
-"""Every error of eas_tw has a class of the library that says the same to a program."""
+"""Each exception of eas_tw is converted to an exception class of the library."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def example(kind: type[errors.EasError], status: AttemptStatus | None = None) ->
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_no_error_is_forgotten(kit: Kit, kind: type[errors.EasError]) -> None:
+def test_every_error_has_a_class_of_the_library(kit: Kit, kind: type[errors.EasError]) -> None:
     assert kind in NAMES
     made = library_error(library(kit), example(kind))
     assert isinstance(made, kit.http.TransportError)
@@ -46,7 +46,9 @@ def test_no_error_is_forgotten(kit: Kit, kind: type[errors.EasError]) -> None:
 
 @pytest.mark.parametrize("status", AttemptStatus)
 @pytest.mark.parametrize("kind", [errors.ConnectionFailed, errors.DeadlineExceeded, errors.StreamBroken])
-def test_the_last_attempt_says_it_more_precisely(kit: Kit, kind: type[errors.EasError], status: AttemptStatus) -> None:
+def test_the_status_of_the_last_attempt_selects_the_class(
+    kit: Kit, kind: type[errors.EasError], status: AttemptStatus
+) -> None:
     made = library_error(library(kit), example(kind, status))
     assert isinstance(made, kit.http.TransportError)
     if kind is errors.DeadlineExceeded:
@@ -62,5 +64,5 @@ def test_an_error_of_a_subclass_has_the_class_of_its_base(kit: Kit) -> None:
     assert isinstance(library_error(library(kit), Own("x")), kit.http.PoolTimeout)
 
 
-def test_the_cause_of_an_exception_without_one_is_still_an_error_of_ours() -> None:
+def test_an_exception_without_a_cause_gets_an_error_of_eas_tw_as_its_cause() -> None:
     assert typed_cause(ValueError("x")) == errors.EasError("x")

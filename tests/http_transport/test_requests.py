@@ -1,4 +1,4 @@
-"""A library's request becomes the arguments of a call."""
+"""Conversion of a library's request to the arguments of a call."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def test_repeated_headers_are_joined(kit: Kit) -> None:
         (None, (None, None), None),
     ],
 )
-def test_timeouts(kit: Kit, timeout: Any, expected: Any, connect_s: float | None) -> None:
+def test_the_timeouts_of_the_library_are_converted_to_seconds_of_a_call(
+    kit: Kit, timeout: Any, expected: Any, connect_s: float | None
+) -> None:
     request = kit.http.Request("GET", "http://eas/", extensions={} if timeout is None else {"timeout": timeout})
     made = call_options(request, keep_authorization=False)
     assert (made.get("timeout_s"), made.get("idle_timeout_s")) == expected

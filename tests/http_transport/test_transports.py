@@ -24,14 +24,14 @@ STATUSES = [200, 201, 204, 304, 400, 401, 404, 409, 418, 429, 500, 503]
 
 
 def sent_bytes(served: Served) -> int:
-    """The bytes of the one stream that runs."""
+    """Return the number of bytes sent on the only stream that is running."""
     (row,) = served.admin("GET", "/v1/streams")[1]["streams"]
     sent: int = row["bytes_out"]
     return sent
 
 
 def opened(served: Served) -> int:
-    """The connections of the instances."""
+    """Return the number of connections that the instances have."""
     count: int = len(served.admin("GET", "/v1/connections")[1]["connections"])
     return count
 
@@ -118,7 +118,7 @@ def test_the_program_may_keep_its_own_authorization(kit: Kit, served: Served) ->
 
 
 @pytest.mark.parametrize("name", ["AsyncTransport", "Transport"])
-def test_bad_settings_are_told_when_the_transport_is_made(kit: Kit, name: str) -> None:
+def test_invalid_settings_are_an_error_when_the_transport_is_made(kit: Kit, name: str) -> None:
     make = getattr(kit.ours, name)
     with pytest.raises(ConfigError, match="leave out token"):
         make("x", "y", token="t", keep_authorization=True)
@@ -198,7 +198,7 @@ def test_a_body_that_is_cut_is_a_protocol_error_of_the_remote_side(kit: Kit, ser
     asyncio.run(main())
 
 
-def test_an_instance_that_dies_before_the_head_is_invisible(kit: Kit, served: Served) -> None:
+def test_a_request_is_retried_if_the_instance_crashes_before_the_head(kit: Kit, served: Served) -> None:
     served.patch("show", "show-0", state="crashed")
 
     async def main() -> None:
@@ -255,14 +255,14 @@ def test_leaving_early_and_cancelling_close_the_connection(kit: Kit, served: Ser
 
 
 def test_a_reader_that_stops_at_the_last_event_keeps_the_connection(kit: Kit, served: Served) -> None:
-    """As `openai` does; the end of the body comes 20 ms later here."""
+    """`openai` stops reading at the last event. Here the body ends 20 ms later."""
 
     async def main() -> None:
         async with kit.client(served) as http, http.stream("GET", "chat") as response:
             async for piece in response.aiter_raw():
                 if piece.endswith(b"data: [DONE]\n\n"):
                     break
-        # The close has waited for the end of the stream.
+        # Closing the response has waited for the end of the stream.
         assert not http._transport.client.counters.streams_broken
 
     asyncio.run(main())
@@ -283,7 +283,7 @@ def test_a_reader_that_is_slow_holds_the_instance_up(kit: Kit, served: Served) -
                 before = -1
                 while (sent := await asyncio.to_thread(sent_bytes, served)) != before:
                     before = sent
-                assert sent < LARGE / 2  # what fits in the buffers of two sockets
+                assert sent < LARGE / 2  # the rest is in the buffers of the two sockets or not sent yet
                 async for piece in pieces:
                     size += len(piece)
             assert size == LARGE
@@ -403,8 +403,8 @@ def test_closing_ends_streams_that_are_read(kit: Kit, served: Served) -> None:
     until(lambda: opened(served) == 0)
 
 
-def test_a_forked_child_has_a_client_of_its_own(kit: Kit, served: Served) -> None:
-    """A server that forks after loading, as gunicorn does with `--preload`."""
+def test_a_forked_child_makes_a_new_client(kit: Kit, served: Served) -> None:
+    """A server forks after it has loaded the program, as gunicorn does with `--preload`."""
     transport = kit.transport(served)
     http = kit.http.AsyncClient(transport=transport, base_url="http://eas/", timeout=60)
 
@@ -458,7 +458,7 @@ def test_a_fault_on_one_instance_is_retried(kit: Kit, served: Served) -> None:
     ("name", "client"), [("AsyncTransport", eas_tw.aio.PredictClient), ("Transport", eas_tw.blocking.PredictClient)]
 )
 def test_a_transport_takes_every_argument_of_its_client(kit: Kit, name: str, client: type) -> None:
-    """In the same order, so that a new argument is not forgotten; and the classes are those of the library."""
+    """The arguments have the same order, so that none is missing, and the bases are the library's classes."""
     assert kit.ours.__all__ == ["AsyncTransport", "Transport"]
     transport = getattr(kit.ours, name)
     own = ["keep_authorization", "idempotent", "key", "max_request_bytes"]

@@ -1,4 +1,4 @@
-"""Clients of the module's simulator, on the real reactor."""
+"""Makes clients for the module's simulator, on the real reactor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def client_of(
     served: Served, kind: str = ENDPOINT_TYPE_DIRECT, service: str = "echo", **settings: Any
 ) -> PredictClient:
-    """Make a client of the simulator's service, reached in one of the ways; a patient one, but for `settings`."""
+    """Make a client with an endpoint type and with long timeouts, unless `settings` change them."""
     rows = [(i["ip"], i["port"], i["weight"]) for i in served.instances] if kind == ENDPOINT_TYPE_FIXED else None
     token = settings.pop("token", TOKEN)
     return PredictClient(

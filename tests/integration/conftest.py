@@ -1,4 +1,4 @@
-"""Fixtures of tests over real sockets: simulators that start once for each module, and a clean reactor."""
+"""Fixtures for tests over real sockets: a simulator for each module, and a check of the reactor after each test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOKEN = "t0ken-nobody-may-see"
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Start a simulator for a module, with a service that echoes and one that computes."""
+    """Start a simulator for a module, with the services `echo`, which returns the body, and `mnist`, which computes."""
     services = ("--service", "echo=3", "--service", "mnist=2")
     with Served(tmp_path_factory.mktemp("simulator"), *services, "--token", TOKEN, "--seed", "7") as served:
         yield served
@@ -33,7 +33,7 @@ def served(running: Served) -> Served:
 
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
-    """Check that a test leaves no socket and no timer in the reactor."""
+    """Assert that a test leaves no socket and no timer in the reactor."""
 
     def held() -> list[set[Any]]:
         readers = set(reactor.getReaders()) - reactor._internalReaders

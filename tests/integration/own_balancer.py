@@ -1,4 +1,4 @@
-"""A program's own balancer, for commands that import it."""
+"""A balancer defined outside the client, for commands that import it by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class FirstInstance:
-    """Chooses the first of the instances that may be used."""
+    """Chooses the first instance that is not excluded."""
 
     def __init__(self, _: Any) -> None:
         self._instances: tuple[Any, ...] = ()

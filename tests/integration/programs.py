@@ -1,4 +1,4 @@
-"""Runs programs like a user's in separate processes, with warnings as errors."""
+"""Runs Python programs in subprocesses, with warnings as errors."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def program(
     """Run a program until it ends.
 
     Args:
-        served: Its URL and token are the program's `EAS_ENDPOINT` and `EAS_TOKEN`.
-        text: The program.
-        arguments: Of the interpreter and of the program.
-        python: The interpreter.
-        also: More of the environment.
+        served: The simulator; its URL and token are passed as `EAS_ENDPOINT` and `EAS_TOKEN`.
+        text: The source of the program.
+        arguments: Arguments of the interpreter and of the program.
+        python: Path of the interpreter.
+        also: Additional environment variables; `None` for no more.
     """
     variables = {**environment(), "EAS_ENDPOINT": served.ready["url"], "EAS_TOKEN": TOKEN, **(also or {})}
     command = [python, *arguments, "-c", textwrap.dedent(text)]
@@ -33,6 +33,6 @@ def program(
 
 
 def printed(ended: subprocess.CompletedProcess[str]) -> list[str]:
-    """Return the output lines of a program that ended with 0."""
+    """Return the output lines of a program. Assert that its exit code is 0 and standard error is empty."""
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stderr
     return ended.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""Runs `eas-tw score` in processes of its own."""
+"""Runs `eas-tw score` in subprocesses."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def start(service: RemoteService, folder: Path, *arguments: str) -> subprocess.P
 def score(
     service: RemoteService, folder: Path, *arguments: str, stdin: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run the command until it ends."""
+    """Run the command until it ends. Assert that it printed no traceback."""
     process = start(service, folder, *arguments)
     stdout, stderr = process.communicate(stdin, PATIENCE_S)
     assert b"Traceback" not in stderr, stderr.decode()
@@ -49,7 +49,7 @@ def score(
 
 
 def account(ended: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
-    """Return the account that `--json` prints."""
+    """Return the summary of the job that `--json` prints."""
     assert ended.returncode == 0, ended.stderr.decode()
     found: dict[str, Any] = json.loads(ended.stdout)
     return found

@@ -1,4 +1,4 @@
-"""Plain asyncio programs, against a simulator in another process."""
+"""asyncio programs without Twisted, against a simulator in another process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DEBUG = ("-X", "dev")
 
 
 def test_calls_are_coroutines_and_survive_a_crash(served: Served) -> None:
-    """Under `asyncio.run` in debug mode: gathered, and one instance dead from the start."""
+    """The program runs in debug mode, gathers calls, and one instance has crashed before the first call."""
     served.patch("echo", "echo-0", state="crashed")
     ended = program(
         served,
@@ -57,8 +57,8 @@ def test_calls_are_coroutines_and_survive_a_crash(served: Served) -> None:
     assert printed(ended) == ["True 0", "True", "True 3"]
 
 
-def test_a_later_loop_closes_the_sockets_of_a_closed_one(served: Served) -> None:
-    """Nothing could use them any more; a ResourceWarning would be an error here."""
+def test_sockets_of_a_closed_event_loop_are_closed_in_a_later_one(served: Served) -> None:
+    """A client that was not closed leaves its sockets open, and a ResourceWarning would fail this program."""
     ended = program(
         served,
         BEGIN
@@ -81,8 +81,8 @@ def test_a_later_loop_closes_the_sockets_of_a_closed_one(served: Served) -> None
     assert printed(ended) == ["[2]"]
 
 
-def test_every_way_of_running_a_coroutine(served: Served) -> None:
-    """A task, a group, a limit, anyio's `start_soon`; tox installs anyio."""
+def test_a_call_works_with_every_way_of_running_a_coroutine(served: Served) -> None:
+    """The ways are `create_task`, `TaskGroup`, `wait_for`, `timeout`, and anyio's `start_soon` (tox installs anyio)."""
     ended = program(
         served,
         BEGIN
@@ -112,7 +112,7 @@ def test_every_way_of_running_a_coroutine(served: Served) -> None:
 
 
 def test_nothing_is_sent_before_the_coroutine_runs(served: Served) -> None:
-    """A coroutine that is never awaited warns, and one that is cancelled before it ran makes no call."""
+    """A coroutine that is never awaited warns. One that is cancelled before it runs makes no call."""
     ended = program(
         served,
         BEGIN
@@ -136,7 +136,7 @@ def test_nothing_is_sent_before_the_coroutine_runs(served: Served) -> None:
     assert printed(ended) == ["coroutine 'PredictClient.predict' was never awaited", "True 0"]
 
 
-def test_a_cancelled_task_frees_its_place_at_once(served: Served) -> None:
+def test_a_cancelled_task_frees_its_connection_slot_immediately(served: Served) -> None:
     for number in range(3):
         served.patch("echo", f"echo-{number}", state="hung")
     ended = program(
@@ -185,7 +185,7 @@ def test_a_parser_that_raises_stop_iteration_is_an_error(served: Served) -> None
 
 
 def test_a_client_belongs_to_its_loop(served: Served) -> None:
-    """On another loop it raises one clear error, and nothing is sent; closing it after its loop has ended is silent."""
+    """A call on another event loop raises an error and sends nothing. Closing after the loop has ended is silent."""
     ended = program(
         served,
         BEGIN
@@ -249,7 +249,7 @@ def test_nothing_is_forwarded_to_logging_beside_an_observer(served: Served, obse
 
 @pytest.mark.parametrize("loop", ["asyncio", *(["uvloop"] if find_spec("uvloop") else [])])
 def test_a_client_works_on_any_loop(served: Served, loop: str) -> None:
-    """A call, a failover, a look-up, a cancelled task; tox installs uvloop."""
+    """The program makes a call, fails over, resolves a name and cancels a task. tox installs uvloop."""
     served.patch("echo", "echo-0", state="crashed")
     ended = program(
         served,
@@ -284,7 +284,7 @@ def test_a_client_works_on_any_loop(served: Served, loop: str) -> None:
 
 
 def test_names_are_resolved_and_no_thread_is_left(served: Served) -> None:
-    """The loop's own threads end with the loop; several runs may follow each other."""
+    """The threads for name resolution end with the event loop, also when several loops run one after the other."""
     ended = program(
         served,
         BEGIN
@@ -324,7 +324,7 @@ def test_an_unknown_host_is_an_error_of_init(served: Served) -> None:
 
 
 def test_cancelling_a_task_cancels_its_call(served: Served) -> None:
-    """So does `asyncio.timeout`; the connection is closed, and errors arrive unchanged."""
+    """`task.cancel` and `asyncio.timeout` cancel the call and close its connection. Errors of a call are unchanged."""
     for number in range(3):
         served.patch("echo", f"echo-{number}", state="hung")
     ended = program(
@@ -360,8 +360,8 @@ def test_cancelling_a_task_cancels_its_call(served: Served) -> None:
     assert printed(ended) == ["1", "cancelled 1", "timed out 2", "{'deadline'}"]
 
 
-def test_an_asyncio_reactor_that_runs_is_used(served: Served) -> None:
-    """A Twisted program on asyncioreactor may use either adapter; it keeps its reactor."""
+def test_a_running_asyncio_reactor_is_used(served: Served) -> None:
+    """A Twisted program on asyncioreactor can use the asyncio client, which uses the program's reactor."""
     ended = program(
         served,
         BEGIN
@@ -415,8 +415,8 @@ def test_a_client_made_before_the_loop_is_validated_at_once() -> None:
     assert client.instances == ()
 
 
-def test_closing(served: Served) -> None:
-    """Calls in flight are drained, then cancelled; closing twice is allowed; a closed client stays closed."""
+def test_closing_drains_and_then_cancels_calls_in_flight(served: Served) -> None:
+    """Closing twice is allowed, and a closed client cannot be used again."""
     for number in range(3):
         served.patch("echo", f"echo-{number}", state="hung")
     ended = program(

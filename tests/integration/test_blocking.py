@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from tests.simulator.serving import Served
 
-FORKS = ("-W", "ignore:This process:DeprecationWarning")  # newer Pythons warn of every fork that has threads
+FORKS = ("-W", "ignore:This process:DeprecationWarning")  # Python 3.12 warns about forks with threads
 BEGIN = """
     import os, sys, threading
     from eas_tw.blocking import *
@@ -45,7 +45,7 @@ BEGIN = """
 
 @pytest.fixture
 def client(served: Served) -> Iterator[PredictClient]:
-    """Make a client as a program of the official SDK does."""
+    """Make a client as programs of the official SDK do."""
     made = PredictClient(served.ready["url"], "echo")
     made.set_token(TOKEN)
     made.set_endpoint_type(ENDPOINT_TYPE_DIRECT)
@@ -55,8 +55,8 @@ def client(served: Served) -> Iterator[PredictClient]:
     made.destroy()
 
 
-def test_threads_share_a_client_while_an_instance_dies(served: Served, client: PredictClient) -> None:
-    """Sixteen threads, while an instance is killed: every call gets its own response."""
+def test_threads_share_a_client_while_an_instance_crashes(served: Served, client: PredictClient) -> None:
+    """Sixteen threads call while an instance is killed. Every call gets its own response."""
     wrong: list[Any] = []
     half = threading.Barrier(17, timeout=PATIENCE_S)
 
@@ -85,7 +85,7 @@ def test_threads_share_a_client_while_an_instance_dies(served: Served, client: P
 
 
 def test_errors_are_the_official_exception(served: Served, client: PredictClient) -> None:
-    """Code and message as the official SDK has them; the typed error is the cause."""
+    """Code and message equal those of the official SDK. The typed error is the cause."""
     client.set_token("wr0ng")
     with pytest.raises(PredictException) as caught:
         client.predict("[]")
@@ -116,7 +116,7 @@ def test_a_timeout_is_in_milliseconds_and_of_the_whole_call(served: Served, clie
 
 
 def test_wrong_arguments_raise_where_they_are_passed(served: Served) -> None:
-    """In setters, `init` and `predict`."""
+    """Setters, `init` and `predict` raise for their own arguments."""
     client = PredictClient(served.ready["url"])
     with pytest.raises(PredictException, match="endpoint_type must be one of"):
         client.set_endpoint_type("direct")
@@ -136,7 +136,7 @@ def test_wrong_arguments_raise_where_they_are_passed(served: Served) -> None:
 
 
 class Said:
-    """A request with an arbitrary body."""
+    """A request whose body can be any object."""
 
     def __init__(self, body: Any) -> None:
         self.body = body
@@ -149,7 +149,7 @@ class Said:
 
 
 class HalfARequest:
-    """A request without `parse_response`."""
+    """An object with `to_string` and without `parse_response`."""
 
     def to_string(self) -> bytes:
         return b"[]"
@@ -166,8 +166,8 @@ ODD: list[tuple[Any, dict[str, Any]]] = [
 ]
 
 
-def test_every_odd_call_is_a_predict_exception(client: PredictClient) -> None:
-    """It has code 500 and the typed error as its cause; the next call works, and no instance is blamed."""
+def test_a_call_with_invalid_arguments_is_a_predict_exception(client: PredictClient) -> None:
+    """The code is 500 and the cause is the typed error. The next call works, and no instance has a failure recorded."""
     for body, options in ODD:
         with pytest.raises(PredictException) as caught:
             client.predict(body, **options)
@@ -185,7 +185,7 @@ def test_the_content_type_of_a_request_is_sent(client: PredictClient) -> None:
     assert client.predict(JsonRequest([1])).data == [1]
 
 
-def test_init_does_not_wait_and_a_call_without_a_list_says_why(served: Served) -> None:
+def test_init_does_not_wait_and_a_call_without_a_list_names_the_reason(served: Served) -> None:
     config = ClientConfig(init_timeout_s=0.3)
     client = PredictClient(
         served.ready["url"], "nosuch", token=TOKEN, endpoint_type=ENDPOINT_TYPE_DIRECT, config=config
@@ -288,7 +288,7 @@ def test_daemon_threads_end_quietly_with_the_program(served: Served) -> None:
     assert printed(ended) == []
 
 
-def test_what_was_set_is_remembered_once() -> None:
+def test_only_the_last_value_of_a_setting_is_stored() -> None:
     import eas_tw.blocking  # noqa: PLC0415
 
     client = eas_tw.blocking.PredictClient("127.0.0.1:1", "echo")
@@ -327,7 +327,7 @@ def test_a_forked_child_has_a_working_client(served: Served) -> None:
 
 
 def test_a_reactor_of_the_program_is_shared_and_its_thread_is_warned(served: Served) -> None:
-    """`reactor=` uses the running one; calls in its own thread, in a fork, and after its end are clear errors."""
+    """`reactor=` uses a running reactor. Calls in its thread, in a fork, and after it has stopped are clear errors."""
     ended = program(
         served,
         BEGIN
@@ -370,7 +370,7 @@ def test_a_reactor_of_the_program_is_shared_and_its_thread_is_warned(served: Ser
 
 
 def test_ctrl_c_ends_a_waiting_call(served: Served) -> None:
-    """The call is cancelled, its connection closed, and the program ends as Python does."""
+    """The call is cancelled, its connection is closed, and the program ends with `KeyboardInterrupt`."""
     for number in range(3):
         served.patch("echo", f"echo-{number}", state="hung")
     text = textwrap.dedent(
@@ -402,7 +402,7 @@ def test_ctrl_c_ends_a_waiting_call(served: Served) -> None:
 
 
 def test_the_client_logs_to_logging(served: Served) -> None:
-    """Under `eas_tw`, at a chosen level, without a token."""
+    """Logging uses the logger `eas_tw` at the chosen level, and does not contain the token."""
     ended = program(
         served,
         BEGIN

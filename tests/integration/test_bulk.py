@@ -1,4 +1,4 @@
-"""Rows scored over real sockets with each kind of client, while an instance is down and some rows fail."""
+"""Scoring over real sockets with each kind of client, while an instance is down and some rows fail."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_twisted(served: Served) -> None:
 
 
 def test_asyncio_with_a_sink_that_is_a_coroutine_function(served: Served) -> None:
-    """In a process of its own, because the reactor of this one is not the one of asyncio."""
+    """The program runs in a subprocess, because the reactor of the test process is not an asyncio reactor."""
     ended = program(
         served,
         """
@@ -170,7 +170,7 @@ def test_a_poison_row_is_one_error_row_with_its_attempts(served: Served) -> None
     assert outputs[1:] == [2, 3]
 
 
-def test_a_job_that_is_hopeless_ends_early(served: Served) -> None:
+def test_a_job_with_too_many_errors_ends_early(served: Served) -> None:
     wrong = scoring(served, max_errors=5, in_flight=2).but(token_source=lambda: "wrong")
     with pytest.raises(TooManyErrors, match=r"6 of 6 rows failed \(StatusError 6\); max_errors allows 5 rows"):
         list(score_partition(range(1000), wrong))
@@ -186,13 +186,13 @@ async def test_a_service_that_cannot_be_found_fails_the_job(served: Served) -> N
     await client.close()
 
 
-def test_something_else_than_a_client_is_refused() -> None:
+def test_an_object_that_is_no_client_is_refused() -> None:
     with pytest.raises(ConfigError, match="client must be a PredictClient of eas_tw"):
         score([], print, client=None)
 
 
 class TestSubmit:
-    """Calls that are started without waiting."""
+    """`submit` starts a call without waiting for its response."""
 
     def test_one_thread_has_many_calls_in_flight(self, served: Served) -> None:
         with eas_tw.blocking.PredictClient(**given(served)) as client:
@@ -224,7 +224,7 @@ class TestSubmit:
             client.wait_until_ready()
             stop = client.listen(heard)  # listeners are called in the reactor's thread
             client.submit(b"[1]").result()
-            client.predict(b"[3]")  # it ends after the events of the call before
+            client.predict(b"[3]")  # it ends after the events of the previous call
             stop()
         assert refused
         assert "reactor's own thread" in refused[0]

@@ -1,4 +1,4 @@
-"""`eas-tw` in separate processes: output, exit codes, and an instance that dies."""
+"""`eas-tw` in subprocesses: output, exit codes, and a crashed instance."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.simulator.serving import Served, environment
 
 
 def several() -> bytes:
-    """Write a numpy file with two arrays."""
+    """Return a numpy file with two arrays."""
     file = io.BytesIO()
     np.savez(file, a=1, b=2)
     return file.getvalue()
@@ -59,7 +59,7 @@ def test_the_version_is_printed(served: Served) -> None:
 
 
 class TestBalancer:
-    """`--balancer` and `--key`."""
+    """The options `--balancer` and `--key`."""
 
     def test_a_name_and_a_class_are_taken(self, served: Served) -> None:
         for balancer in ("hash", "p2c", "tests.integration.own_balancer:FirstInstance"):
@@ -74,7 +74,7 @@ class TestBalancer:
             ("json:no_such_name", "--balancer 'json:no_such_name': the module json has no function no_such_name"),
         ],
     )
-    def test_another_is_one_line(self, served: Served, balancer: str, says: str) -> None:
+    def test_an_invalid_balancer_is_one_line(self, served: Served, balancer: str, says: str) -> None:
         ended = eas(served, "predict", "--service", "echo", "--balancer", balancer, "1")
         assert ended.returncode != 0
         assert says.encode() in ended.stderr
@@ -82,7 +82,7 @@ class TestBalancer:
 
 
 class TestPredict:
-    """One call."""
+    """`eas-tw predict`, which makes one call."""
 
     def test_bodies_come_from_an_argument_a_file_or_stdin(self, served: Served, tmp_path: Path) -> None:
         served.patch("echo", "echo-0", state="crashed")
@@ -208,7 +208,7 @@ class TestPredict:
         assert (ended.returncode, ended.stdout) == (code, b"")
 
     def test_files_may_begin_with_a_byte_order_mark(self, served: Served, tmp_path: Path) -> None:
-        """Editors on Windows write it. It is no part of a token, a profile, or JSON (RFC 8259 §8.1)."""
+        """Editors on Windows write a byte order mark. It is not part of a token, a profile, or JSON (RFC 8259 §8.1)."""
         mark = b"\xef\xbb\xbf"
         files = {
             "token": TOKEN.encode() + b"\r\n",
@@ -299,7 +299,7 @@ class TestPredict:
 
 
 class TestPerf:
-    """Many calls."""
+    """`eas-tw perf`, which makes many calls."""
 
     def test_every_call_is_in_the_account(self, served: Served) -> None:
         served.patch("echo", "echo-0", state="crashed")
@@ -329,9 +329,9 @@ class TestPerf:
 
 
 class TestSettings:
-    """Flags, then the environment, then a profile."""
+    """Precedence of settings: flags, then environment variables, then a profile."""
 
-    def test_a_profile_says_everything_and_flags_say_more(self, served: Served, tmp_path: Path) -> None:
+    def test_a_profile_has_all_settings_and_flags_override_them(self, served: Served, tmp_path: Path) -> None:
         (tmp_path / "token").write_text(TOKEN + "\n")
         file = tmp_path / "eas.toml"
         file.write_text(
@@ -344,7 +344,7 @@ class TestSettings:
         assert len(answer(eas(served, "discover", "--profile", "mnist", **without)).splitlines()) == 2
 
     def test_a_token_in_a_profile_is_refused(self, served: Served, tmp_path: Path) -> None:
-        """Profiles may be shared, so the token has a file of its own; the error does not show it."""
+        """Profiles may be shared, so a token must be in a separate file. The error does not show the token."""
         file = tmp_path / "eas.toml"
         file.write_text(f'[default]\ntoken = "{TOKEN}"\n')
         ended = eas(served, "discover", "--config", str(file))
@@ -353,9 +353,9 @@ class TestSettings:
 
 
 class TestDiscover:
-    """The list."""
+    """`eas-tw discover`, which prints the list of instances."""
 
-    def test_shows_the_list(self, served: Served) -> None:
+    def test_the_list_is_printed(self, served: Served) -> None:
         lines = answer(eas(served, "discover", "--service", "echo")).splitlines()
         wanted = [f"{row['ip']}:{row['port']}  weight 100" for row in served.instances]
         assert sorted(lines) == sorted(wanted)
@@ -365,8 +365,8 @@ class TestDiscover:
         ]
         assert sorted(row["port"] for row in rows) == sorted(row["port"] for row in served.instances)
 
-    def test_watches_it_change(self, served: Served) -> None:
-        """One line for each change, until the command is interrupted."""
+    def test_changes_of_the_list_are_printed(self, served: Served) -> None:
+        """The command prints one line for each change, until it is interrupted."""
         command = [*COMMAND, "discover", "--service", "echo", "--watch", "--interval-s", "0.05"]
         with subprocess.Popen(command, env=variables(served), stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
             assert process.stdout is not None
@@ -386,5 +386,5 @@ class TestDiscover:
             served.admin("POST", "/v1/faults", {"type": "empty_list", "target": {"discovery": True}, "times": 1})
             assert line().startswith("! ")
             process.send_signal(signal.SIGINT)
-            # Its own end is nobody's departure.
+            # When the watch ends, no instance is reported as removed.
             assert (process.stdout.read(), process.wait(PATIENCE_S)) == ("", 130)

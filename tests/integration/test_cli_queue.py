@@ -1,4 +1,4 @@
-"""`eas-tw queue`, as its users run it."""
+"""`eas-tw queue` in subprocesses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUEUE = ("--service", "qservice")
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Start a simulator with a queue service, whose instances compute."""
+    """Start a simulator with a queue service, whose instances process its frames."""
     services = ("--service", "qservice=2", "--queue-service", "qservice")
     with Served(tmp_path_factory.mktemp("queues"), *services, "--token", TOKEN, "--seed", "7") as served:
         yield served
@@ -43,7 +43,7 @@ def test_a_put_waits_for_its_result(served: Served) -> None:
     assert answer(eas(served, "queue", "put", *QUEUE, "--wait-s", "60", "[1]")) == "[1]\n"
 
 
-def test_what_was_put_is_got_and_deleted_unless_it_is_kept(served: Served, tmp_path: Path) -> None:
+def test_get_deletes_a_frame_unless_it_is_to_be_kept(served: Served, tmp_path: Path) -> None:
     (tmp_path / "body").write_bytes(b"\xff")
     index, request_id = answer(
         eas(served, "queue", "put", *QUEUE, "--sink", "--file", str(tmp_path / "body"), "--tag", "k=v=w")

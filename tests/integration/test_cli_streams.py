@@ -1,4 +1,4 @@
-"""`eas-tw predict --stream` and `--sse`, as their users run them."""
+"""`eas-tw predict --stream` and `--sse` in subprocesses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CALL = ("predict", "--service", "llm", "--path", "/v1/chat/completions", "--json
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A language model."""
+    """Start a simulator with a language model."""
     options = ("--service", "llm=2", "--processor", "llm:ttft=0,tokens_per_s=0", "--token", TOKEN, "--seed", "7")
     with Served(tmp_path_factory.mktemp("simulator"), *options) as served:
         yield served
@@ -55,7 +55,7 @@ def test_the_three_ways_to_print_a_stream(served: Served) -> None:
     assert raw.stdout.count(b"data: ") == len(lines)
 
 
-def test_what_has_come_is_printed_at_once_and_an_interrupt_closes_the_stream(served: Served) -> None:
+def test_chunks_are_printed_when_they_arrive_and_an_interrupt_closes_the_stream(served: Served) -> None:
     add_fault(served, "stall_stream", after_bytes=600)
     for way in (("--stream",), ("--sse", "data"), ("--sse", "json")):
         with subprocess.Popen(  # noqa: S603
@@ -70,8 +70,8 @@ def test_what_has_come_is_printed_at_once_and_an_interrupt_closes_the_stream(ser
         until(lambda: streams(served) == 0)
 
 
-def test_a_reader_that_goes_away_ends_the_stream(served: Served) -> None:
-    """Also while no more bytes arrive."""
+def test_the_stream_ends_when_standard_output_is_closed(served: Served) -> None:
+    """The command notices a closed standard output even while no bytes arrive."""
     add_fault(served, "stall_stream", after_bytes=600)
     with subprocess.Popen(  # noqa: S603
         [*COMMAND, *CALL, "--sse", "data", STREAM],
@@ -88,7 +88,7 @@ def test_a_reader_that_goes_away_ends_the_stream(served: Served) -> None:
 
 
 def test_a_stream_that_breaks_is_one_line_and_69(served: Served) -> None:
-    """It comes after the pieces that arrived, on a line of its own."""
+    """The line is printed after the received chunks, and begins at the start of a line."""
     add_fault(served, "cut_stream", after_bytes=900)
     for way in (("--stream",), ("--sse", "data"), ("--sse", "json")):
         ended = eas(served, *CALL, *way, STREAM)

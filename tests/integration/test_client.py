@@ -39,7 +39,7 @@ ENDPOINT_TYPES = (ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_VIP
 
 
 def journal(served: Served) -> list[dict[str, Any]]:
-    """Return the requests that reached an instance."""
+    """Return the requests that instances have received."""
     return served.admin("GET", "/v1/requests?limit=10000")[1]["requests"]  # type: ignore[no-any-return]
 
 
@@ -63,7 +63,7 @@ def when(count: int, calls: list[Deferred[Any]]) -> Deferred[None]:
 @pytest.mark.parametrize("kind", ENDPOINT_TYPES)
 @pytest_twisted.ensureDeferred
 async def test_every_endpoint_type_works(served: Served, kind: str) -> None:
-    """Thirty calls at once, each with its own response, spread over all instances."""
+    """Thirty concurrent calls each get their own response, and all instances receive some of them."""
     bodies = [f"[{number}]" for number in range(30)]
     async with client_of(served, kind) as client:
         answers = await gatherResults([client.predict(body) for body in bodies])
@@ -75,7 +75,7 @@ async def test_every_endpoint_type_works(served: Served, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ENDPOINT_TYPES)
 @pytest_twisted.ensureDeferred
-async def test_a_wrong_token_is_the_services_401_on_every_way(served: Served, kind: str) -> None:
+async def test_a_wrong_token_is_status_401_with_every_endpoint_type(served: Served, kind: str) -> None:
     async with client_of(served, kind, token="wr0ng-token") as client:
         with pytest.raises(StatusError) as caught:
             await client.predict("[]")
@@ -85,7 +85,7 @@ async def test_a_wrong_token_is_the_services_401_on_every_way(served: Served, ki
 
 
 @pytest_twisted.ensureDeferred
-async def test_tensors_go_and_come_back(served: Served) -> None:
+async def test_tensors_are_sent_and_received(served: Served) -> None:
     async with client_of(served, service="mnist") as client:
         request = TFRequest("predict_images")
         request.add_feed("images", [2, 784], TFRequest.DT_FLOAT, [0.5] * 1568)
@@ -114,7 +114,7 @@ async def test_an_instance_that_crashes_during_requests_loses_no_call(served: Se
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_silent_instance_costs_one_attempt_timeout(served: Served) -> None:
+async def test_an_instance_that_does_not_respond_costs_one_attempt_timeout(served: Served) -> None:
     async with client_of(served, attempt_timeout_s=3.0) as client:
         served.patch("echo", "echo-1", state="hung")
         answers = await gatherResults([client.predict(f"[{number}]") for number in range(9)])
@@ -136,7 +136,7 @@ async def test_the_deadline_bounds_the_whole_call(served: Served, kind: str) -> 
 @pytest.mark.parametrize("kind", ENDPOINT_TYPES)
 @pytest_twisted.ensureDeferred
 async def test_close_cancels_what_does_not_end_and_leaves_nothing(served: Served, kind: str) -> None:
-    """Ten calls hang, one was cancelled by its owner; after `close` the reactor is as before (see the fixture)."""
+    """Ten calls hang, one of them cancelled by the caller. The fixture checks that the reactor is empty afterwards."""
     client = client_of(served, kind, drain_timeout_s=0.1)
     await client.init()
     for number in range(3):
@@ -179,10 +179,10 @@ async def test_instances_come_and_go_with_discovery(served: Served) -> None:
 
 
 class TestHttpsGateway:
-    """The gateway behind TLS, with a certificate of a private authority."""
+    """A gateway with TLS and a certificate of a private authority."""
 
     @pytest_twisted.ensureDeferred
-    async def test_answers_when_the_authority_is_trusted(self, served: Served, tls: TlsProxy) -> None:
+    async def test_a_call_succeeds_when_the_authority_is_trusted(self, served: Served, tls: TlsProxy) -> None:
         pool = HTTPConnectionPool(reactor)
         agent = Agent(reactor, BrowserLikePolicyForHTTPS(trustRootFromCertificates([tls.authority])), pool=pool)
         async with PredictClient(tls.url, "echo", token=TOKEN, reactor=reactor, agent=agent) as client:
@@ -192,8 +192,8 @@ class TestHttpsGateway:
         assert [row["status"] for row in journal(served)] == [200] * 5
 
     @pytest_twisted.ensureDeferred
-    async def test_answers_when_its_authority_is_configured(self, served: Served, tls: TlsProxy) -> None:
-        """`trust_roots` names a PEM file; any other value is an error of `init`."""
+    async def test_a_call_succeeds_when_the_authority_is_configured(self, served: Served, tls: TlsProxy) -> None:
+        """`trust_roots` is the path of a PEM file. Any other value makes `init` fail."""
         config = ClientConfig(trust_roots=str(tls.authority_file))
         async with PredictClient(tls.url, "echo", token=TOKEN, reactor=reactor, config=config) as client:
             assert str(await client.predict("[1]")) == "[1]"
@@ -204,7 +204,7 @@ class TestHttpsGateway:
             await client.close()
 
     @pytest_twisted.ensureDeferred
-    async def test_is_refused_when_it_is_not(self, served: Served, tls: TlsProxy) -> None:
+    async def test_a_call_fails_when_the_authority_is_not_trusted(self, served: Served, tls: TlsProxy) -> None:
         async with PredictClient(tls.url, "echo", token=TOKEN, reactor=reactor) as client:
             with pytest.raises(ConnectionFailed, match="certificate verify failed"):
                 await client.predict("[]")
@@ -212,10 +212,10 @@ class TestHttpsGateway:
 
 
 class TestHttpsDiscovery:
-    """The control plane behind TLS; the instances without it."""
+    """The control plane with TLS; the instances without it."""
 
     @pytest_twisted.ensureDeferred
-    async def test_brings_the_list_when_its_authority_is_configured(self, served: Served, tls: TlsProxy) -> None:
+    async def test_discovery_succeeds_when_the_authority_is_configured(self, served: Served, tls: TlsProxy) -> None:
         config = ClientConfig(trust_roots=str(tls.authority_file), poll_interval_s=0.05)
         async with PredictClient(
             tls.url, "echo", token=TOKEN, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor, config=config
@@ -227,7 +227,7 @@ class TestHttpsDiscovery:
         assert client.discovery.rejections == {}
 
     @pytest_twisted.ensureDeferred
-    async def test_brings_the_list_through_an_agent(self, served: Served, tls: TlsProxy) -> None:
+    async def test_discovery_succeeds_through_an_agent(self, served: Served, tls: TlsProxy) -> None:
         pool = HTTPConnectionPool(reactor)
         agent = Agent(reactor, BrowserLikePolicyForHTTPS(trustRootFromCertificates([tls.authority])), pool=pool)
         async with PredictClient(
@@ -237,7 +237,7 @@ class TestHttpsDiscovery:
         await pool.closeCachedConnections()
 
     @pytest_twisted.ensureDeferred
-    async def test_brings_nothing_from_somebody_unknown(self, tls: TlsProxy) -> None:
+    async def test_discovery_fails_when_the_authority_is_unknown(self, tls: TlsProxy) -> None:
         config = ClientConfig(**PATIENT)
         client = PredictClient(tls.url, "echo", endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor, config=config)
         ready = client.init()
@@ -256,7 +256,7 @@ def tls(running: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
 
 
 def _pass(seconds: float) -> Deferred[None]:
-    """Let real time pass."""
+    """Return a Deferred that fires after the given real time."""
     passed: Deferred[None] = Deferred()
     reactor.callLater(seconds, passed.callback, None)
     return passed

@@ -1,4 +1,4 @@
-"""Programs whose machine's clock is set while a call is in flight to an instance that never answers."""
+"""The system clock is set while a call waits for an instance that never responds."""
 
 from __future__ import annotations
 

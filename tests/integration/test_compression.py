@@ -1,4 +1,4 @@
-"""Compressed bodies both ways, over real sockets: signed as sent, decompressed within a limit, never passed on."""
+"""Compressed requests and responses over real sockets: signatures, size limits and configuration."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 async def answer(
     served: Served, service: str, body: Any = TEXT, kind: str = ENDPOINT_TYPE_DIRECT, **settings: Any
 ) -> Any:
-    """Return the response of one call."""
+    """Make a client, and return the response of one call."""
     client = PredictClient(
         served.ready["url"],
         service,
@@ -61,7 +61,7 @@ async def answer(
 @pytest.mark.parametrize("kind", [ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_DEFAULT])
 @pytest_twisted.ensureDeferred
 async def test_requests_are_compressed_and_signed_as_sent(served: Served, codec: str, kind: str) -> None:
-    """The service checks the signature over the received bytes, and decompresses them."""
+    """The service checks the signature of the compressed bytes, and then decompresses them."""
     assert str(await answer(served, f"takes-{codec}", kind=kind, compress=codec)) == TEXT
     row = served.admin("GET", "/v1/requests?limit=1")[1]["requests"][-1]
     assert row["bytes_in"] == len(compression.compress(codec, TEXT.encode()))
@@ -70,7 +70,7 @@ async def test_requests_are_compressed_and_signed_as_sent(served: Served, codec:
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 @pytest.mark.parametrize("kind", [ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_DEFAULT])
 @pytest_twisted.ensureDeferred
-async def test_responses_are_decompressed_as_they_say(served: Served, codec: str, kind: str) -> None:
+async def test_responses_are_decompressed_by_their_content_encoding(served: Served, codec: str, kind: str) -> None:
     assert str(await answer(served, f"gives-{codec}", kind=kind)) == TEXT
 
 
@@ -83,14 +83,14 @@ async def test_responses_are_decompressed_as_configured(served: Served, codec: s
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 @pytest_twisted.ensureDeferred
 async def test_large_bodies_go_both_ways_in_threads(served: Served, codec: str) -> None:
-    """Three megabytes that compress badly are compressed and decompressed outside the reactor."""
+    """Three megabytes of random bytes and one of zeros are compressed and decompressed in a thread."""
     body = random.Random(7).randbytes(3 << 20) + bytes(1 << 20)
     assert (await answer(served, "plain", body, compress=codec, decompress=codec, timeout_s=60)).content == body
 
 
 @pytest.mark.parametrize("codec", [codec for codec in COMPRESSIONS if codec != "lz4-block"])
 @pytest_twisted.ensureDeferred
-async def test_what_cannot_be_decompressed_is_an_error(served: Served, codec: str) -> None:
+async def test_a_body_that_cannot_be_decompressed_is_an_error(served: Served, codec: str) -> None:
     with pytest.raises(BodyError, match=f"cannot be decompressed as {codec}"):
         await answer(served, "plain", decompress=codec)
 
@@ -98,15 +98,15 @@ async def test_what_cannot_be_decompressed_is_an_error(served: Served, codec: st
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 @pytest_twisted.ensureDeferred
 async def test_a_response_has_one_limit_compressed_or_not(served: Served, codec: str) -> None:
-    """`max_response_bytes`, to the byte."""
+    """`max_response_bytes` applies to the decompressed body, and is exact."""
     assert str(await answer(served, f"gives-{codec}", max_response_bytes=len(TEXT))) == TEXT
     with pytest.raises(BodyError, match="cannot be decompressed"):
         await answer(served, f"gives-{codec}", max_response_bytes=len(TEXT) - 1)
 
 
 @pytest_twisted.ensureDeferred
-async def test_tensors_go_compressed(served: Served) -> None:
-    """Every kind of request can be compressed; the configuration is that of the service."""
+async def test_requests_with_tensors_are_compressed(served: Served) -> None:
+    """Each request class can be compressed. The compression must be the one that the service is configured with."""
     request = TorchRequest()
     request.add_feed(0, [1, 1000], request.DT_FLOAT, [0.5] * 1000)
     assert (await answer(served, "zstd-torch", request, compress="zstd")).get_values(0) == [0.5]

@@ -1,4 +1,4 @@
-"""The gateway endpoint type, with instances dead behind it."""
+"""The endpoint type of the gateway, with crashed instances behind the gateway."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @pytest_twisted.ensureDeferred
-async def test_no_call_is_lost_while_one_of_three_instances_is_dead(served: Served) -> None:
-    """The gateway responds 502 to a third of the attempts."""
+async def test_no_call_fails_while_one_of_three_instances_is_down(served: Served) -> None:
+    """A third of the attempts get status 502 from the gateway."""
     served.patch("echo", "echo-1", state="crashed")
     async with client_of(served, ENDPOINT_TYPE_DEFAULT) as client:
         for number in range(100):
@@ -31,7 +31,7 @@ async def test_no_call_is_lost_while_one_of_three_instances_is_dead(served: Serv
 
 @pytest_twisted.ensureDeferred
 async def test_a_service_that_is_down_gets_a_bounded_number_of_requests(served: Served) -> None:
-    """Three for each call, and those of the retry budget: a fifth of the calls, and ten a second."""
+    """A call makes at most three attempts. The retry budget is 20 % of the calls plus, in this test, 1 a second."""
     for number in range(3):
         served.patch("echo", f"echo-{number}", state="crashed")
     async with client_of(served, ENDPOINT_TYPE_DEFAULT, retry_budget_min_per_s=1.0) as client:
@@ -43,7 +43,7 @@ async def test_a_service_that_is_down_gets_a_bounded_number_of_requests(served: 
 
 
 class Answering(Protocol):
-    """Responds to every request, and records its Host."""
+    """A server that responds to each request, and records its Host header."""
 
     got = b""
 
@@ -65,7 +65,7 @@ class Answering(Protocol):
 
 @pytest.mark.parametrize("endpoint_type", [ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_DIRECT])
 @pytest_twisted.ensureDeferred
-async def test_an_address_of_ipv6(endpoint_type: str) -> None:
+async def test_the_host_header_has_an_ipv6_address_in_brackets(endpoint_type: str) -> None:
     factory = Factory.forProtocol(Answering)
     factory.hosts, factory.open = [], {}
     try:

@@ -1,4 +1,4 @@
-"""Keys, balancers and filters through every adapter, against real simulated instances."""
+"""Keys, balancers and filters with each adapter, against simulated instances."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def answered(client: Any) -> dict[str, int]:
 
 
 async def places(client: PredictClient) -> list[str]:
-    """Return the instance that answers each key, in a stream, which names it."""
+    """Return the instance that responds to each key; the response to a streamed call names it."""
     found = []
     for key in KEYS:
         async with client.stream(b"x", key=key) as stream:
@@ -123,7 +123,7 @@ async def test_a_balancer_that_raises_loses_no_call_and_is_counted(served: Serve
         assert sorted(answered(client).values()) == [2, 2, 2, 2]
 
 
-async def test_a_balancer_that_is_none_is_refused_by_init(served: Served) -> None:
+async def test_an_object_that_is_no_balancer_is_refused_by_init(served: Served) -> None:
     client = client_of(served, balancer=lambda _: object())
     with pytest.raises(ConfigError, match="has no method update and no choose"):
         await client.init()
@@ -170,7 +170,7 @@ def test_a_prefix_key_stays_the_same_while_a_conversation_grows() -> None:
     assert len(key) == 32
 
 
-def test_a_prefix_key_covers_so_many_blocks() -> None:
+def test_a_prefix_key_covers_the_given_number_of_blocks() -> None:
     text = "".join(chr(ord("a") + number % 26) for number in range(3000))
     assert prefix_key(text, blocks=1) == prefix_key(text[:256] + "other", blocks=1)
     assert prefix_key(text, blocks=2) != prefix_key(text[:256] + "other", blocks=2)
@@ -178,6 +178,6 @@ def test_a_prefix_key_covers_so_many_blocks() -> None:
 
 
 @pytest.mark.parametrize("messages", [5, {"role": "user"}, [5], [{}]])
-def test_what_is_no_prompt_is_refused(messages: Any) -> None:
+def test_messages_without_a_prompt_are_refused(messages: Any) -> None:
     with pytest.raises(ConfigError, match="message"):
         prefix_key(messages)

@@ -1,4 +1,4 @@
-"""Every kind of request through the client, over real sockets, to a processor that reads it with protobuf."""
+"""Each request class with the client over real sockets; the service parses the requests with protobuf."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_each_kind_of_request_gets_its_kind_of_response(served: Served, na
 
 
 @pytest_twisted.ensureDeferred
-async def test_caffe_and_json_are_answered_in_kind(served: Served) -> None:
+async def test_caffe_and_json_requests_get_caffe_and_json_responses(served: Served) -> None:
     request = CaffeRequest()
     request.add_feed("data", content=np.ones((2, 2), "f4"))
     async with client_of(served, "caffe") as client:
@@ -62,7 +62,7 @@ async def test_caffe_and_json_are_answered_in_kind(served: Served) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_request_may_change_while_it_is_on_its_way(served: Served) -> None:
+async def test_a_request_may_change_while_it_is_sent(served: Served) -> None:
     pixels = np.zeros((1, 2), np.float32)
     request = TorchRequest()
     calls = []

@@ -1,4 +1,4 @@
-"""Streams over real sockets: asyncio, threads and Twisted's agent, against the simulator's language model."""
+"""Streams over real sockets with Twisted, asyncio, threads and the agent, from a simulated language model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KINDS = [ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_DEFAULT]
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A simulator with a language model."""
+    """Start a simulator with a language model."""
     options = ("--service", "llm=2", "--processor", "llm", "--token", TOKEN, "--seed", "7")
     with Served(tmp_path_factory.mktemp("simulator"), *options) as served:
         yield served
@@ -44,14 +44,14 @@ def model_of(served: Served) -> str:
 
 
 def text_of(events: list[eas_tw.ServerSentEvent]) -> str:
-    """Return the text of an answer, from the deltas of its events."""
+    """Return the text of a response: the deltas of its events, joined."""
     deltas = [json.loads(event.data)["choices"][0]["delta"] for event in events if event.data != "[DONE]"]
     return "".join(delta.get("content") or "" for delta in deltas)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest_twisted.ensureDeferred
-async def test_twisted_reads_events_as_they_come(served: Served, kind: str) -> None:
+async def test_twisted_reads_events_when_they_arrive(served: Served, kind: str) -> None:
     config = ClientConfig(auth="bearer" if kind == ENDPOINT_TYPE_DIRECT else "token")
     async with PredictClient(
         served.ready["url"], "llm", token=TOKEN, endpoint_type=kind, reactor=reactor, config=config
@@ -70,7 +70,7 @@ async def test_twisted_reads_events_as_they_come(served: Served, kind: str) -> N
                 raise AssertionError("a stream of an error was opened")
 
 
-def test_threads_read_events_as_they_come(served: Served) -> None:
+def test_threads_read_events_when_they_arrive(served: Served) -> None:
     model = model_of(served)
     with eas_tw.blocking.PredictClient(
         served.ready["url"], "llm", token=TOKEN, endpoint_type=ENDPOINT_TYPE_DIRECT
@@ -104,7 +104,7 @@ def test_threads_wait_for_the_first_list_and_read_what_was_received(served: Serv
         client.wait_until_ready(0.05)
 
 
-def test_asyncio_reads_events_as_they_come(served: Served) -> None:
+def test_asyncio_reads_events_when_they_arrive(served: Served) -> None:
     ended = program(
         served,
         """
@@ -138,7 +138,7 @@ def test_asyncio_reads_events_as_they_come(served: Served) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_agent_delivers_bodies_as_they_come(served: Served) -> None:
+async def test_the_agent_delivers_bodies_when_they_arrive(served: Served) -> None:
     async with PredictClient(
         served.ready["url"], "llm", token=TOKEN, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor
     ) as client:

@@ -1,4 +1,4 @@
-"""Long bodies read slowly: memory stays bounded, and the instance is slowed down."""
+"""A long body that is read slowly: memory is bounded, and TCP flow control slows the instance down."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
 
 @contextlib.contextmanager
 def serving(length: int) -> Iterator[str]:
-    """Run a server that sends one body of `length` bytes as fast as it is read, and yield its port."""
+    """Run a server that sends one body of `length` bytes as fast as the client reads it, and yield its port."""
     command = [sys.executable, "-c", _SERVER, str(length)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:  # noqa: S603
         assert server.stdout is not None
@@ -69,7 +69,7 @@ def serving(length: int) -> Iterator[str]:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of memory is read from /proc")
 @pytest.mark.parametrize("length", [2**24, pytest.param(2**30, marks=pytest.mark.long)])
-def test_a_body_that_is_read_slowly_stays_out_of_memory(length: int) -> None:
+def test_a_body_that_is_read_slowly_is_not_collected_in_memory(length: int) -> None:
     """The peak of memory grows by less than 32 MB, whatever the length of the body."""
     with serving(length) as port:
         command = [sys.executable, "-c", _CLIENT, port]

@@ -1,4 +1,4 @@
-"""Discovery by host name in programs whose threads are all busy."""
+"""Discovery by host name in programs that keep all threads of Twisted's or asyncio's pool busy."""
 
 from __future__ import annotations
 
@@ -53,6 +53,6 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("busy", PROGRAMS)
-def test_names_are_found_while_the_program_s_threads_are_busy(served: Served, busy: str) -> None:
-    """The look-ups have threads of their own."""
+def test_names_are_resolved_while_the_programs_threads_are_busy(served: Served, busy: str) -> None:
+    """The client resolves names in its own threads."""
     assert printed(program(served, PROGRAMS[busy])) == ["answered"]

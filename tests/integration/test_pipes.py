@@ -1,4 +1,4 @@
-"""Every command ends quietly when its output is closed, as by `head`, or when the disk is full."""
+"""Each command ends without a traceback when its output is closed, as by `head`, or when the disk is full."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PLANS = Path(__file__).parents[1] / "simulation" / "found"
-# The lines of each command; `make test` runs the first.
+# The arguments of runs of each command. `make test` runs only the first of each command.
 EAS_TW = {
     "": ["--help", "--version"],
     "predict": [
@@ -44,7 +44,7 @@ EAS_TW = {
 }
 SIMULATOR = {
     "": ["--help", "--version"],
-    "serve": ["serve --help"],  # tests/simulator knows how a server ends
+    "serve": ["serve --help"],  # tests/simulator tests the end of a server
     "demo": ["demo", "demo --json"],
     "check": ["check everything"],
     "completion": ["completion bash"],
@@ -53,17 +53,17 @@ SIMULATOR = {
     "faults": ["faults types", "faults --json"],
     "requests": ["requests", "requests --follow", "requests --follow --service none"],
     "reset": ["reset"],
-    "record": ["record --help"],  # goes on until it is ended, like serve
+    "record": ["record --help"],  # runs until it is stopped, like serve
     "openapi": ["openapi"],
     "simulate": ["simulate --seed 1 --hours 0.01", "simulate --seed 1 --hours 0.01 --json"],
     "soak": ["soak --seeds 1..2 --hours 0.01 --json"],
     "replay": [f"replay {next(iter(sorted(PLANS.glob('*.toml'))))}"],
-    "shrink": ["shrink --help"],  # a seed that fails is nowhere at hand
+    "shrink": ["shrink --help"],  # it would need a seed that fails
 }
 
 
 def lines(*long: str) -> list[Any]:
-    """Return module and line of each test: those of commands in `long`, and all lines but the first, are long."""
+    """Return module and arguments of each run. All are marked long, except the first of each command not in `long`."""
     return [
         pytest.param(module, line, id=f"{module} {line}", marks=[pytest.mark.long] if number or name in long else [])
         for module, commands in (("eas_tw.cli", EAS_TW), ("simulator", SIMULATOR))
@@ -78,13 +78,13 @@ def command(module: str, line: str) -> list[str]:
 
 def variables(served: Served) -> dict[str, str]:
     url = served.ready["url"]
-    # Twisted keeps a descriptor in reserve once it listens, of which Python warns at exit when it is asked to.
+    # Twisted reserves a descriptor when it listens, and with warnings enabled Python reports it at exit.
     found = {name: value for name, value in environment().items() if not name.startswith(("EAS_", "PYTHONWARNINGS"))}
     return {**found, "EAS_ENDPOINT": url, "EAS_SIMULATOR_URL": url, "EAS_TOKEN": TOKEN, "EAS_SERVICE": "echo"}
 
 
 def ended(served: Served, arguments: Sequence[str], stdout: int) -> tuple[int, str]:
-    """Return exit code and standard error of a command with the given standard output."""
+    """Return exit code and standard error of a command that runs with the given standard output."""
     done = subprocess.run(  # noqa: S603
         arguments,
         env=variables(served),
@@ -98,7 +98,7 @@ def ended(served: Served, arguments: Sequence[str], stdout: int) -> tuple[int, s
     return done.returncode, done.stderr
 
 
-def test_every_command_is_tested_here() -> None:
+def test_the_table_has_every_command() -> None:
     assert set(SIMULATOR) == {"", *COMMANDS}
 
 
@@ -113,9 +113,11 @@ def test_a_pipe_without_a_reader_ends_each_command_with_0(served: Served, module
         os.close(writing)
 
 
-@pytest.mark.parametrize(("module", "line"), lines("demo"))  # a demo goes on to its end, in real time
-def test_standard_output_is_closed_before_the_start(served: Served, module: str, line: str) -> None:
-    """As with `>&-`: the command does its work, or ends at once if its only purpose is output."""
+@pytest.mark.parametrize(("module", "line"), lines("demo"))  # a demo runs to its end, in real time
+def test_a_command_works_when_standard_output_was_closed_before_its_start(
+    served: Served, module: str, line: str
+) -> None:
+    """`>&-` in a shell closes standard output. The command runs, or ends immediately if output is its only purpose."""
     served.predict("echo", b"[1]", {"Authorization": TOKEN})
     shell = ["sh", "-c", 'exec "$@" >&-', "sh", *command(module, line)]
     assert ended(served, shell, subprocess.DEVNULL) == (0, "")
@@ -133,7 +135,9 @@ def test_standard_output_is_closed_before_the_start(served: Served, module: str,
         ("simulator", "simulate --seed 1 --profile none", 2),
     ],
 )
-def test_both_streams_are_closed_before_the_start(served: Served, module: str, line: str, code: int) -> None:
+def test_the_exit_code_is_right_when_both_streams_were_closed_before_the_start(
+    served: Served, module: str, line: str, code: int
+) -> None:
     shell = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command(module, line)]
     assert ended(served, shell, subprocess.DEVNULL)[0] == code
 
@@ -142,8 +146,8 @@ def test_both_streams_are_closed_before_the_start(served: Served, module: str, l
     ("module", "line"),
     [("eas_tw.cli", "discover --watch --interval-s 3600"), ("simulator", "requests --follow"), ("simulator", "demo")],
 )
-def test_the_reader_closes_the_pipe_after_a_line(served: Served, module: str, line: str) -> None:
-    """`| head -1`: the first two commands print no more then, the third prints a lot."""
+def test_a_command_ends_when_the_reader_closes_the_pipe_after_a_line(served: Served, module: str, line: str) -> None:
+    """With `| head -1`, the first two commands print nothing after their first line; the demo prints much more."""
     served.predict("echo", b"[1]", {"Authorization": TOKEN})
     process = subprocess.Popen(  # noqa: S603
         command(module, line),
@@ -160,7 +164,7 @@ def test_the_reader_closes_the_pipe_after_a_line(served: Served, module: str, li
         assert (process.wait(PATIENCE_S), errors.read()) == (0, "")
 
 
-def test_both_streams_may_be_closed(served: Served) -> None:
+def test_the_exit_code_is_right_when_both_streams_are_pipes_without_a_reader(served: Served) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     lines = {

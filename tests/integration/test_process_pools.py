@@ -1,4 +1,4 @@
-"""Errors, responses, requests and settings through process pools, as a program with many processes uses them."""
+"""Errors, responses, requests and settings are pickled to and from the processes of a pool."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ PROGRAM = """
 
 @pytest.mark.parametrize("kind", ["executor", "pool"])
 def test_all_values_except_clients_pass_process_pools(tmp_path: Path, kind: str) -> None:
-    """A `StatusError` broke the executor, and `Pool.get` waited for ever."""
+    """In an earlier version, a pickled `StatusError` broke the executor, and `Pool.get` never returned."""
     (tmp_path / "work.py").write_text(textwrap.dedent(WORK))
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
     command = [sys.executable, "-W", "error", str(tmp_path / "program.py"), kind]

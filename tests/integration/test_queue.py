@@ -40,7 +40,7 @@ WATCHES = ("websocket", "http")
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Start a simulator with two queue services, whose instances compute."""
+    """Start a simulator with a queue service `qservice`, whose instances process its frames."""
     services = ("--service", "qservice=2", "--queue-service", "qservice")
     with Served(tmp_path_factory.mktemp("queues"), *services, "--token", TOKEN, "--seed", "7") as served:
         yield served
@@ -66,7 +66,7 @@ def journal(served: Served) -> list[dict[str, Any]]:
 
 
 async def results(sink: SinkQueue, count: int, *, on_frame: Any = None, **options: Any) -> list[bytes]:
-    """Watch until as many frames have come and are committed."""
+    """Watch a sink until `count` frames have been received and committed, and return their data."""
     found: list[bytes] = []
     async with sink.watch(**options) as watcher:
         while len(found) < count:

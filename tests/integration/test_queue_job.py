@@ -1,4 +1,4 @@
-"""A job over real sockets whose watchers are processes: instances crash, and a watcher is killed with SIGKILL."""
+"""A queue job with watchers in other processes, while instances crash and a watcher is killed with SIGKILL."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ asyncio.run(work(sys.argv[1], int(sys.argv[2]), open(sys.argv[3], "a", buffering
 
 
 class Job:
-    """The simulated service, and the watchers of its output queue."""
+    """The simulated queue service, and the processes that watch its sink."""
 
     def __init__(self, served: Served, folder: Path) -> None:
         self.served = served
@@ -61,7 +61,7 @@ class Job:
         return [row[1:] for row in rows if row[0] == word]
 
     def look(self) -> int:
-        """Remember the most frames that one consumer has had, and return how many results have been committed."""
+        """Record the highest number of pending frames of one consumer, and return the number of committed results."""
         queues = self.served.admin("GET", "/v1/services/jobs/queues")[1]["queues"]
         (sink,) = [queue for queue in queues if queue["name"].endswith("sink")]
         for group in sink["groups"]:
@@ -79,7 +79,7 @@ def test_no_item_is_lost_when_instances_crash_and_a_watcher_is_killed(tmp_path: 
             served.ready["url"], "jobs", token=TOKEN, endpoint_type=ENDPOINT_TYPE_DIRECT, config=ClientConfig(**PATIENT)
         )
         queue.init()
-        # A put whose answer is lost is repeated, so an item may be in the queue twice: its results are alike.
+        # A put is repeated if its response is lost. Then the item is in the queue twice, with equal results.
         for start in range(0, ITEMS, ITEMS // CRASHES):
             instance = start // (ITEMS // CRASHES) % 3
             for number in range(start, start + ITEMS // CRASHES):
@@ -102,6 +102,6 @@ def test_no_item_is_lost_when_instances_crash_and_a_watcher_is_killed(tmp_path: 
     committed = {user: [index for (index,) in job.said(user, "committed")] for user in watchers}
     for user, indexes in committed.items():
         assert len(indexes) == len(set(indexes)), user
-    # Both may commit what one had in hand when its watch was lost.
+    # A frame can be committed by both watchers if the first one's watch was lost before its commit.
     twice = set(committed["one"]) & set(committed["two"])
     assert len(twice) <= (CRASHES + 1) * WINDOW

@@ -1,4 +1,4 @@
-"""`eas-tw score` in processes of its own: formats, requests, error rows, limits, and jobs that go on."""
+"""`eas-tw score` in subprocesses: formats, requests, error rows, limits, and resumed jobs."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_functions_of_the_current_folder_encode_and_decode(eas_service: RemoteSe
     }  # fmt: skip
 
 
-def test_functions_of_batches(eas_service: RemoteService, folder: Path) -> None:
+def test_functions_of_the_current_folder_encode_and_decode_batches(eas_service: RemoteService, folder: Path) -> None:
     flags = ("--batch", "8", "--encode-batch", "mine:encode_batch", "--decode-batch", "mine.decode_batch")
     found = run(eas_service, folder, "in.jsonl", "--output", "out.jsonl", "--keep", "x", *flags)
     assert found["requests"] == 7
@@ -102,7 +102,7 @@ def test_a_poison_row_of_a_batch_is_one_error_row(eas_service: RemoteService, fo
     assert (error["row"], error["error"], error["attempts"][0]["outcome"]) == (13, "StatusError", "status 400")
 
 
-def test_fields_of_the_answer_and_columns_of_the_row(eas_service: RemoteService, folder: Path) -> None:
+def test_outputs_have_fields_of_the_response_and_columns_of_the_row(eas_service: RemoteService, folder: Path) -> None:
     eas_service.answers(json=[{"p_1": 0.5, "list": [1, 2]}])
     flags = ("--keep", "id", "--field", "score=0.p_1", "--field", "0.list.1")
     run(eas_service, folder, "in.jsonl", "--output", "out.jsonl", "--limit", "1", *flags)
@@ -142,9 +142,7 @@ def test_lines_that_are_no_rows_are_error_rows(eas_service: RemoteService, tmp_p
     assert lines(tmp_path / "out.csv.errors.jsonl")[0]["message"] == "the row has 3 cells; the header has 2"
 
 
-def test_a_job_that_is_hopeless_ends_early_and_goes_on_when_the_service_does(
-    eas_service: RemoteService, folder: Path
-) -> None:
+def test_a_job_with_too_many_errors_ends_early_and_can_be_resumed(eas_service: RemoteService, folder: Path) -> None:
     write_rows(folder / "in.jsonl", 1000)
     eas_service.fault("http_status", code=400)
     ended = score(eas_service, folder, "in.jsonl", "--output", "out.jsonl", "--in-flight", "1", "--quiet")
@@ -157,7 +155,7 @@ def test_a_job_that_is_hopeless_ends_early_and_goes_on_when_the_service_does(
 
 
 class TestResume:
-    """A job goes on with the same input and settings only."""
+    """A job is resumed only with the same input and settings."""
 
     def test_a_job_that_was_limited_goes_on(self, eas_service: RemoteService, folder: Path) -> None:
         run(eas_service, folder, "in.jsonl", "--output", "out.jsonl", "--limit", "20", "--resume")
@@ -169,7 +167,9 @@ class TestResume:
         assert again == {"rows_done": 50, "rows_failed": 0, "is_finished": True}
         assert eas_service.count() == 50
 
-    def test_a_job_is_not_begun_twice_by_accident(self, eas_service: RemoteService, folder: Path) -> None:
+    def test_an_existing_output_is_not_overwritten_without_a_flag(
+        self, eas_service: RemoteService, folder: Path
+    ) -> None:
         run(eas_service, folder, "in.jsonl", "--output", "out.jsonl")
         told = refused(eas_service, folder, "in.jsonl", "--output", "out.jsonl")
         assert "out.jsonl.journal is of a job that has begun: --resume goes on with it, --overwrite begins anew" in told
@@ -222,7 +222,7 @@ class TestResume:
 
 
 class TestPipes:
-    """Standard input and output."""
+    """Standard input and standard output as files of a job."""
 
     def test_rows_pass_through(self, eas_service: RemoteService, tmp_path: Path) -> None:
         ended = score(
@@ -233,8 +233,8 @@ class TestPipes:
         assert [error["row"] for error in lines(tmp_path / "e.jsonl")] == [1]
         assert b"rows_failed" in ended.stderr
 
-    def test_a_row_is_answered_before_the_next_one_comes(self, eas_service: RemoteService, tmp_path: Path) -> None:
-        """A slow writer must not stop the reactor, which would make calls late."""
+    def test_an_output_is_written_before_the_next_row_arrives(self, eas_service: RemoteService, tmp_path: Path) -> None:
+        """A slow writer must not block the reactor, because calls would then be late."""
         process = start(eas_service, tmp_path, "-", "--output", "-", "--errors", "e.jsonl", "--quiet")
         assert process.stdin is not None
         assert process.stdout is not None
@@ -245,7 +245,7 @@ class TestPipes:
         process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
 
-    def test_an_end_of_the_reader_is_no_error(self, eas_service: RemoteService, folder: Path) -> None:
+    def test_a_reader_that_closes_the_pipe_is_no_error(self, eas_service: RemoteService, folder: Path) -> None:
         write_rows(folder / "in.jsonl", 20_000)
         process = start(eas_service, folder, "in.jsonl", "--output", "-", "--errors", "e.jsonl", "--quiet")
         assert process.stdout is not None
@@ -267,8 +267,8 @@ def test_a_dry_run_sends_nothing_and_writes_nothing(eas_service: RemoteService, 
     assert eas_service.count() == 0
 
 
-def test_the_rate_is_kept(eas_service: RemoteService, folder: Path) -> None:
-    """Not faster; how much slower depends on the machine, and tests/bulk/test_engine.py has the rate on a clock."""
+def test_the_rate_is_not_exceeded(eas_service: RemoteService, folder: Path) -> None:
+    """The rate is an upper bound: a slow machine may be slower. tests/bulk/test_engine.py tests it on a clock."""
     began = time.monotonic()
     run(eas_service, folder, "in.jsonl", "--output", "out.jsonl", "--rate", "50")
     assert time.monotonic() - began >= 49 / 50

@@ -1,4 +1,4 @@
-"""`eas-tw score` is killed with -9 again and again, and goes on: each row is in the output once."""
+"""`eas-tw score` is killed with SIGKILL several times and resumed: each row is in the output once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_each_row_is_in_the_output_once_and_few_are_sent_again(
     arguments = ("in.jsonl", "--output", "out.jsonl", "--resume", "--quiet", "--json")
     limits = ("--in-flight", str(IN_FLIGHT), "--batch", str(batch))
     kills, written = 0, 0
-    # Each at a size of the output that is drawn; the journal may be before or after its record then.
+    # Each run is killed at a random size of the output, before or after the journal has recorded that size.
     for mark in sorted(rng.sample(range(ROWS * 5, ROWS * 25), KILLS)):
         process = start(eas_service, tmp_path, *arguments, *limits)
         kill_at(process, output, mark)
@@ -43,13 +43,13 @@ def test_each_row_is_in_the_output_once_and_few_are_sent_again(
     assert (found["rows_done"], found["rows_failed"], found["is_finished"]) == (ROWS + 1, 1, True)
     assert lines(output) == [{"row": number, **row} for number, row in enumerate(rows)]
     assert [error["row"] for error in lines(tmp_path / "out.jsonl.errors.jsonl")] == [ROWS]
-    # A batch that is read again may begin at another row, and the batch with the line that fails is split.
+    # A batch that is read again may begin at another row. The batch with the invalid line is split.
     more = 0 if batch == 1 else KILLS + 2 * batch
     assert ROWS // batch <= eas_service.count() <= ROWS // batch + KILLS * IN_FLIGHT + more
 
 
 def kill_at(process: subprocess.Popen[bytes], output: Path, size: int) -> None:
-    """Kill a process when its output has a size, if it has not ended before."""
+    """Kill a process when its output has at least the given size, unless it has ended before."""
     until(lambda: process.poll() is not None or (output.exists() and output.stat().st_size >= size))
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=PATIENCE_S)

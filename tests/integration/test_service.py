@@ -1,4 +1,4 @@
-"""A Twisted application under `twistd`, and `treq` over the agent, with an instance killed on the way."""
+"""A Twisted application under `twistd`, and `treq` with `EasAgent`, while an instance is killed."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TWISTD = "from twisted.scripts.twistd import run; run()"
-ENDED_BY_TERM = -signal.SIGTERM  # after a clean end, twistd passes on what ended it
+ENDED_BY_TERM = -signal.SIGTERM  # after a clean shutdown, twistd ends itself with the same signal
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "twisted_application.py"
 
 
 class Application:
-    """The documentation's application under `twistd`."""
+    """The application of the documentation, as a subprocess under `twistd`."""
 
     def __init__(self, served: Served, folder: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -78,7 +78,7 @@ class Application:
         return answer
 
     def end(self) -> int:
-        """Send TERM, and return the exit code."""
+        """Send SIGTERM, and return the exit code."""
         assert self.process.stdout is not None
         self.process.send_signal(signal.SIGTERM)
         self.log += self.process.stdout.read()
@@ -97,10 +97,10 @@ def application(served: Served, tmp_path: Path) -> Iterator[Application]:
 
 
 class TestApplication:
-    """What the how-to's program does."""
+    """The application of the how-to page."""
 
-    def test_calls_succeed_while_an_instance_dies(self, served: Served, application: Application) -> None:
-        """Forty calls to each service; one instance of each is killed after half of them."""
+    def test_calls_succeed_while_an_instance_crashes(self, served: Served, application: Application) -> None:
+        """Forty calls to each service. After half of them, one instance of each service is killed."""
         request = TFRequest("predict_images")
         request.add_feed("images", [1, 784], TFRequest.DT_FLOAT, [1] * 784)
         images = request.to_string()
@@ -116,7 +116,7 @@ class TestApplication:
         assert TOKEN not in application.log
 
     def test_stopping_waits_for_the_calls_in_flight(self, served: Served, application: Application) -> None:
-        """A slow call gets its response after TERM; then the process ends."""
+        """A slow call that is in flight at SIGTERM gets its response. Then the process ends."""
         fault = {"type": "latency", "target": {"service": "echo"}, "attributes": {"latency": 300}}
         served.admin("POST", "/v1/faults", fault)
         answers: list[tuple[int, bytes]] = []
@@ -130,7 +130,7 @@ class TestApplication:
 
 
 class TestClientService:
-    """The service by itself."""
+    """`ClientService` without an application."""
 
     @pytest_twisted.ensureDeferred
     async def test_several_services_start_and_stop_with_their_parent(self, served: Served) -> None:
@@ -164,7 +164,7 @@ class TestClientService:
 
     @pytest_twisted.ensureDeferred
     async def test_a_service_runs_once(self, served: Served) -> None:
-        """A closed client stays closed."""
+        """A closed client cannot be started again."""
         service = ClientService(client_of(served))
         service.startService()
         await service.when_ready()
@@ -174,11 +174,11 @@ class TestClientService:
 
 
 class TestEasAgent:
-    """`treq` over a client."""
+    """`treq` with `EasAgent`."""
 
     @pytest_twisted.ensureDeferred
-    async def test_treq_posts_json_while_an_instance_dies(self, served: Served) -> None:
-        """Paths and queries arrive; answers are whole responses with the instance's own headers."""
+    async def test_treq_posts_json_while_an_instance_crashes(self, served: Served) -> None:
+        """Instances receive path and query. The response is complete and has the instance's headers."""
         async with client_of(served) as client:
             http = HTTPClient(EasAgent(client))
             for number in range(20):
@@ -215,7 +215,7 @@ class TestEasAgent:
             assert answer.get_tensor_shape("scores") == [1, 10]
             assert await readBody(await agent.request(b"POST", b"eas://echo/")) == b""
 
-    def test_services_a_url_cannot_tell_apart_are_refused(self, served: Served) -> None:
+    def test_services_whose_names_give_the_same_host_are_refused(self, served: Served) -> None:
         with pytest.raises(ConfigError, match="a_b"):
             EasAgent(client_of(served, service="a-b"), client_of(served, service="a_b"))
 
@@ -235,7 +235,7 @@ class TestEasAgent:
 
     @pytest_twisted.ensureDeferred
     async def test_treqs_timeout_cancels_the_call(self, served: Served) -> None:
-        """The call's connection is closed; the client's own deadline is a different error."""
+        """The call's connection is closed. An expired deadline of the client is a different error."""
         for number in range(3):
             served.patch("echo", f"echo-{number}", state="hung")
         async with client_of(served, timeout_s=0.2) as client:

@@ -1,4 +1,4 @@
-"""The simulator in the process of a test, as a context manager and as a service of an application."""
+"""The simulator in the test's process, as a context manager and as a service of a Twisted application."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def client_of(simulator: Simulator) -> PredictClient:
 
 @pytest_twisted.ensureDeferred
 async def test_a_service_of_an_application_listens_while_it_runs() -> None:
-    """Started and stopped by its parent; twice, since an application may; no port stays open."""
+    """The parent starts and stops the service twice, as an application may. Afterwards no port is open."""
     application: Any = MultiService()
     verifyObject(IServiceCollection, application)
     simulator = Simulator(reactor, services=[ServiceSpec("echo", 3)], seed=7)
@@ -37,8 +37,8 @@ async def test_a_service_of_an_application_listens_while_it_runs() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_it_stops_while_clients_are_connected() -> None:
-    """Calls in flight are cut off, and `stopService` fires when their connections are closed."""
+async def test_the_simulator_stops_while_clients_are_connected() -> None:
+    """Calls in flight are cut off. `stopService` fires when their connections are closed."""
     arrived: Deferred[None] = Deferred()
 
     async def ponder(_: bytes) -> bytes:
@@ -61,7 +61,7 @@ async def test_it_stops_while_clients_are_connected() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_context_manager_with_faults() -> None:
+async def test_faults_can_be_added_in_the_context_manager() -> None:
     async with Simulator(reactor, services=[ServiceSpec("echo", 3)], seed=7) as simulator:
         simulator.faults.add(Fault("latency", Target("echo"), {"latency": 1}))
         simulator.instance("echo-0").crash()

@@ -1,4 +1,4 @@
-"""The adapters for Prometheus and OpenTelemetry, on real calls of which some fail over."""
+"""The adapters for Prometheus and OpenTelemetry over real sockets, with calls that fail over."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
 def samples(text: str) -> dict[str, float]:
-    """Return the samples of a scrape, without the creation times of series."""
+    """Return the samples of a scrape, without the series' creation times."""
     lines = [line for line in text.splitlines() if not line.startswith("#") and "_created" not in line]
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
 
 class TestPrometheus:
-    """The content of a scrape."""
+    """`PrometheusMetrics`, as a scrape shows it."""
 
     @pytest_twisted.ensureDeferred
-    async def test_counts_what_happened(self, served: Served) -> None:
-        """Calls, attempts by status and error, retries, the list; no label has an address."""
+    async def test_calls_attempts_retries_and_the_list_are_counted(self, served: Served) -> None:
+        """Attempts are counted by status and by error. No label is an address."""
         registry = CollectorRegistry()
         metrics = PrometheusMetrics(registry)
         served.patch("echo", "echo-0", state="crashed")
@@ -79,8 +79,8 @@ class TestPrometheus:
             assert 'eas_client_instances{service="echo"}' not in samples(generate_latest(registry).decode())
 
     @pytest_twisted.ensureDeferred
-    async def test_addresses_are_labels_when_asked_for(self, served: Served) -> None:
-        """`instances=True`, for fleets that hardly change."""
+    async def test_addresses_are_labels_if_instances_is_true(self, served: Served) -> None:
+        """`instances=True` is for fleets that seldom change."""
         registry = CollectorRegistry()
         async with client_of(served) as client:
             PrometheusMetrics(registry, instances=True).watch(client)
@@ -139,8 +139,8 @@ COLLECTED = """
 class TestEveryKind:
     """Metrics and traces of clients whose inner client is made later, or runs in another thread."""
 
-    def test_asyncio(self, served: Served) -> None:
-        """Set up before the loop runs; each call's span is under that of its task."""
+    def test_spans_of_the_asyncio_client_are_under_those_of_its_tasks(self, served: Served) -> None:
+        """Telemetry is set up before the event loop runs. The span of each call is a child of its task's span."""
         served.patch("echo", "echo-0", state="crashed")
         ended = program(
             served,
@@ -164,8 +164,8 @@ class TestEveryKind:
         )
         assert printed(ended) == ["0", "True True", "True", "20.0 3", "None 20.0", "[] []"]
 
-    def test_threads(self, served: Served) -> None:
-        """Each call's span is a child of its thread's span, also in a forked child."""
+    def test_spans_of_the_blocking_client_are_under_those_of_its_threads(self, served: Served) -> None:
+        """The span of each call is a child of its thread's span. This works in a forked child process, too."""
         served.patch("echo", "echo-0", state="crashed")
         ended = program(
             served,
@@ -225,7 +225,7 @@ class TestEveryKind:
 
 
 class Collected:
-    """What an OpenTelemetry SDK collects."""
+    """The spans and metrics that an OpenTelemetry SDK has collected."""
 
     def __init__(self) -> None:
         self._spans = InMemorySpanExporter()
@@ -240,7 +240,7 @@ class Collected:
         return list(self._spans.get_finished_spans())
 
     def points(self, name: str) -> list[tuple[dict[str, Any], Any]]:
-        """Return attributes and values of a metric."""
+        """Return the attributes and the value of each point of a metric."""
         data = self._reader.get_metrics_data()
         assert data is not None
         return [
@@ -254,11 +254,11 @@ class Collected:
 
 
 class TestOpenTelemetry:
-    """Spans and metrics."""
+    """Spans and metrics of OpenTelemetry."""
 
     @pytest_twisted.ensureDeferred
     async def test_a_span_for_each_attempt_under_one_for_its_call(self, served: Served) -> None:
-        """A call that fails over: its span under the program's, two attempts under it, in order and inside it."""
+        """A call fails over: its span is under the program's span, and contains two attempts in order."""
         collected = Collected()
         served.patch("echo", "echo-0", state="crashed")
         tracer = collected.tracer_provider.get_tracer("program")
@@ -288,7 +288,7 @@ class TestOpenTelemetry:
 
     @pytest_twisted.ensureDeferred
     async def test_metrics_of_attempts_and_calls(self, served: Served) -> None:
-        """Seconds, in histograms, by status and error; without addresses."""
+        """Durations are histograms in seconds, by status and error, without addresses."""
         collected = Collected()
         async with client_of(served) as plain:
             client = collected.telemetry.instrument(plain)
@@ -311,7 +311,7 @@ class TestOpenTelemetry:
 
     @pytest_twisted.ensureDeferred
     async def test_calls_in_parallel_keep_their_attempts_apart(self, served: Served) -> None:
-        """Of twenty concurrent calls some fail over: each attempt is under its own call, and none is missing."""
+        """Some of twenty concurrent calls fail over. Each attempt is under its own call, and none is missing."""
         collected = Collected()
         served.patch("echo", "echo-0", state="crashed")
         async with client_of(served) as plain:

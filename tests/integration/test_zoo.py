@@ -1,4 +1,4 @@
-"""Misbehaving servers: a call ends with the right error, the next one works, and nothing leaks."""
+"""Misbehaving servers: a call ends with the right error, the next call works, and no object is leaked."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SETTINGS: dict[str, Any] = {
 }
 LARGE = b"x" * 5_000_000
 DEADLINE_S = 0.3
-"""For species that would take for ever; the others are never near it."""
+"""For servers whose calls end by the deadline. Calls to the other servers end long before theirs."""
 
 
 @pytest.fixture(autouse=True)
 def _no_object_left(_nothing_left: None) -> Iterator[None]:
-    """Check that no call and no connection of a test is left in memory."""
+    """Assert that no call and no connection of a test is left in memory."""
     before = {id(thing): thing for thing in _held()}
     yield
     gc.collect()
@@ -48,7 +48,7 @@ def client_of(*enclosures: Enclosure, **settings: Any) -> PredictClient:
 
 
 async def ended(client: PredictClient, body: bytes, timeout_s: float) -> Any:
-    """Return the text of the response, or the type of the error."""
+    """Make a call, and return the text of its response or the type of its error."""
     try:
         return str(await client.predict(body, timeout_s=timeout_s))
     except EasError as error:
@@ -57,7 +57,7 @@ async def ended(client: PredictClient, body: bytes, timeout_s: float) -> Any:
 
 @pytest.mark.parametrize("species", SPECIES.values(), ids=SPECIES)
 @pytest_twisted.ensureDeferred
-async def test_alone_it_is_a_typed_error_or_an_answer(species: Species) -> None:
+async def test_a_call_to_a_misbehaving_server_is_a_typed_error_or_a_response(species: Species) -> None:
     async with Enclosure(species) as place, client_of(place) as client:
         body = b"body" if species.reads else LARGE
         timeout_s = DEADLINE_S if species.error and species.error.__name__ == "DeadlineExceeded" else PATIENCE_S
@@ -70,7 +70,7 @@ async def test_alone_it_is_a_typed_error_or_an_answer(species: Species) -> None:
 @pytest.mark.parametrize("species", SPECIES.values(), ids=SPECIES)
 @pytest_twisted.ensureDeferred
 async def test_calls_on_other_instances_are_not_affected(species: Species) -> None:
-    """Ten concurrent calls go to a hostile server and a good one."""
+    """Ten concurrent calls go to a misbehaving server and to a good one."""
     async with Enclosure(species) as bad, Enclosure(None) as good, client_of(bad, good) as client:
         calls = [client.predict(b"body", timeout_s=PATIENCE_S) for _ in range(10)]
         outcomes: list[Any] = []

@@ -1,6 +1,6 @@
-"""A TLS proxy for a simulator's endpoint, in a separate process with its own certificate.
+"""A TLS proxy in front of a simulator, in a separate process, with a new certificate and a private authority.
 
-Run as a program: `python tls.py CERTIFICATE_AND_KEY HOST PORT` prints the port it listens on.
+As a program, `python tls.py CERTIFICATE_AND_KEY HOST PORT` prints the number of the port on which it listens.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class TlsProxy:
-    """A running proxy.
+    """A running TLS proxy.
 
     Attributes:
-        authority: The certificate to trust, as Twisted has it.
-        authority_file: The same, as a PEM file.
-        url: Where it listens.
+        authority: The authority's certificate, as a `twisted.internet.ssl.Certificate`.
+        authority_file: The authority's certificate as a PEM file.
+        url: URL of the proxy.
     """
 
     def __init__(self, folder: Path, behind: str) -> None:
@@ -50,7 +50,7 @@ class TlsProxy:
 
 
 def _write_certificate(file: Path) -> Any:
-    """Write a certificate for localhost and its key into `file`; return the authority that signed it."""
+    """Write a certificate for localhost and its key to `file`. Return the authority that signed it."""
     from cryptography import x509  # noqa: PLC0415  the program below does not need it
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
@@ -60,7 +60,7 @@ def _write_certificate(file: Path) -> Any:
     key = ec.generate_private_key(ec.SECP256R1())
     signer = ec.generate_private_key(ec.SECP256R1())
     authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "An authority")])
-    # A certificate is valid by the calendar, whatever a test's clock says.
+    # The validity of a certificate is checked by real time, whatever clock a test uses.
     now = dt.datetime.now(dt.UTC)
 
     def made(name: str, of: Any, *, ca: bool) -> bytes:

@@ -1,7 +1,8 @@
-"""Servers on real sockets, in the test's reactor, each with one kind of misbehaviour.
+"""Servers on real sockets in the test's reactor, each with one kind of misbehaviour (a `Species`).
 
-A species is a generator function of a `Beast`: it yields what to write, or a wait in seconds, and ends by closing in
-order, unless it says otherwise. It begins when a connection is there (`on_accept`) or when a whole request is.
+The script of a species is a generator. It yields bytes to write, or seconds to wait, and the connection is closed when
+the script ends, unless its last step says otherwise. It starts when a connection is accepted (`on_accept`), or when a
+complete request has been received.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ SILENCE, RESET, OPEN = "silence", "reset", "open"
 
 
 class Species(NamedTuple):
-    """One kind of misbehaviour.
+    """One kind of misbehaviour of a server.
 
     Attributes:
-        script: What it does: bytes to write, seconds to wait, `SILENCE`, `RESET` or `OPEN` (end, but do not close).
-        error: How a call that meets it and nobody else ends; `None` when it is answered.
-        on_accept: Whether it begins at once, or with a request.
-        reads: Whether it reads what it is sent.
+        script: Makes the steps: bytes to write, seconds to wait, `SILENCE`, `RESET`, or `OPEN` (end without a close).
+        error: Type of the error of a call to this server alone; `None` if the call gets a response.
+        on_accept: Whether the script starts when a connection is accepted, and not at a request.
+        reads: Whether the server reads the bytes that it receives.
     """
 
     script: Callable[[], Iterator[Any]]
@@ -40,7 +41,7 @@ class Species(NamedTuple):
 
 
 class Beast(Protocol):
-    """One connection of a species."""
+    """Server side of one connection."""
 
     factory: Enclosure
 
@@ -97,11 +98,11 @@ class Beast(Protocol):
 
 
 class Enclosure(Factory):
-    """The listening port of a species.
+    """A listening server.
 
     Attributes:
-        species: Who lives here; `None` for a server that answers every request well.
-        met: How often a script began.
+        species: How the server misbehaves; `None` for a server that responds correctly to each request.
+        met: How often a script has started.
     """
 
     protocol = Beast
@@ -137,12 +138,12 @@ class Enclosure(Factory):
 
 
 def says(*steps: Any) -> Callable[[], Iterator[Any]]:
-    """Return a script that sends fixed bytes."""
+    """Return a script with fixed steps."""
     return lambda: iter(steps)
 
 
 def endless(first: bytes, again: bytes, pause_s: float = 0.0) -> Callable[[], Iterator[Any]]:
-    """Return a script that sends until the client disconnects, in pieces, so that the reactor is not blocked."""
+    """Return a script that sends until the client disconnects, in chunks that do not block the reactor for long."""
 
     def script() -> Iterator[Any]:
         yield first
@@ -157,7 +158,7 @@ LATE, BAD, CUT = DeadlineExceeded, ProtocolViolation, ConnectionFailed
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 SPECIES: dict[str, Species] = {
-    # nothing, or nothing yet
+    # no response
     "closes at once": Species(says(), CUT, on_accept=True),
     "resets at once": Species(says(RESET), CUT, on_accept=True),
     "never says a word": Species(says(SILENCE), LATE, on_accept=True),
@@ -165,7 +166,7 @@ SPECIES: dict[str, Species] = {
     "takes the request and closes": Species(says(), CUT),
     "takes the request and resets": Species(says(RESET), CUT),
     "takes the request and falls silent": Species(says(SILENCE), LATE),
-    # somebody else's protocol
+    # other protocols
     "greets like ssh": Species(says(0.05, b"SSH-2.0-OpenSSH_9.2\r\n", OPEN), BAD, on_accept=True),
     "answers like ssh": Species(says(b"SSH-2.0-OpenSSH_9.2\r\n", OPEN), BAD),
     "answers with a tls alert": Species(says(b"\x15\x03\x01\x00\x02\x02\x28", OPEN), BAD),
@@ -174,7 +175,7 @@ SPECIES: dict[str, Species] = {
     "speaks http/2.0": Species(says(b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n", OPEN), BAD),
     "speaks http/0.9": Species(says(b"HTTP/0.9 200 OK\r\nContent-Length: 0\r\n\r\n", OPEN), BAD),
     "begins with blank lines": Species(says(b"\r\n\r\n" + GOOD, OPEN), BAD),
-    # heads
+    # response heads
     "half a status line, closed": Species(says(b"HTTP/1.1 2"), CUT),
     "half a head, silent": Species(says(HEAD + b"Content-Le", SILENCE), LATE),
     "slow loris": Species(endless(HEAD, b"X", 0.02), LATE),
@@ -193,7 +194,7 @@ SPECIES: dict[str, Species] = {
     "rtsp after an interim response": Species(
         says(b"HTTP/1.1 103 X\r\n\r\nRTSP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", OPEN), BAD
     ),
-    # lengths
+    # Content-Length
     "two lengths": Species(says(HEAD + b"Content-Length: 4\r\nContent-Length: 4\r\n\r\ngood", OPEN), BAD),
     "a negative length": Species(says(HEAD + b"Content-Length: -4\r\n\r\ngood", OPEN), BAD),
     "a length without end": Species(says(HEAD + b"Content-Length: 99999999999999\r\n\r\n", SILENCE), BAD),
@@ -201,7 +202,7 @@ SPECIES: dict[str, Species] = {
     "less than promised, silent": Species(says(HEAD + b"Content-Length: 9\r\n\r\ngood", SILENCE), LATE),
     "less than promised, reset": Species(says(HEAD + b"Content-Length: 9\r\n\r\ngood", 0.02, RESET), CUT),
     "length and chunked": Species(says(HEAD + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n", OPEN), BAD),
-    # chunks
+    # chunked bodies
     "a chunk size that is none": Species(says(CHUNKED + b"zz\r\ngood\r\n", OPEN), BAD),
     "chunks without end": Species(endless(CHUNKED, b"400\r\n" + b"x" * 1024 + b"\r\n"), BAD),
     "a chunk extension without end": Species(endless(CHUNKED + b"4;", b"x" * 1000), BAD),
@@ -209,10 +210,10 @@ SPECIES: dict[str, Species] = {
     "chunks that stop": Species(says(CHUNKED + b"4\r\ngood\r\n", SILENCE), LATE),
     "gzip inside chunks": Species(says(HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", OPEN), BAD),
     "an unknown coding": Species(says(HEAD + b"Transfer-Encoding: identity\r\n\r\ngood"), BAD),
-    # no length
+    # bodies without a length
     "no length, reset": Species(says(HEAD + b"\r\ngood", 0.02, RESET), CUT),
     "no length, without end": Species(endless(HEAD + b"\r\n", b"x" * 1024), BAD),
-    # what is an answer all the same
+    # unusual, but correct responses
     "no length, closed": Species(says(HEAD + b"\r\ngood"), None),
     "byte by byte": Species(lambda: (part for byte in GOOD for part in (bytes([byte]), 0.0005)), None),
     "interim responses first": Species(says(b"HTTP/1.1 103 X\r\nLink: y\r\n\r\n" * 3 + GOOD, OPEN), None),
@@ -232,7 +233,7 @@ SPECIES: dict[str, Species] = {
     "says it is idle too long": Species(
         says(GOOD, 0.01, b"HTTP/1.1 408 X\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"), None
     ),
-    # what is an answer, but no 200
+    # responses with a status other than 200
     "redirects": Species(says(b"HTTP/1.1 302 X\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", OPEN), StatusError),
     "304 with a body": Species(says(b"HTTP/1.1 304 X\r\n\r\nbody", OPEN), StatusError),
     "304 with a length": Species(says(b"HTTP/1.1 304 X\r\nContent-Length: 9\r\n\r\n", OPEN), StatusError),

@@ -1,4 +1,4 @@
-"""litellm on the transport for httpx, against a simulated language model."""
+"""Fixtures for litellm with the transport for httpx, against a simulated language model."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def served(running: Served) -> Served:
-    """The language model, as new."""
+    """Reset the simulator with the language model to its initial state."""
     assert running.admin("POST", "/v1/reset", {})[0] == 200
     return running

@@ -1,4 +1,4 @@
-"""litellm, unmodified, on the transport for httpx."""
+"""litellm, unmodified, with the transport for httpx."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.simulator.serving import Served
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # litellm would ask the network for it
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # otherwise litellm downloads the map
 
 import litellm
 
@@ -35,7 +35,7 @@ ASK: Any = {
 
 @asynccontextmanager
 async def session(served: Served, **settings: Any) -> AsyncIterator[AsyncTransport]:
-    """Make litellm's calls on a transport."""
+    """Make litellm use a transport for its asynchronous calls."""
     transport = AsyncTransport(served.ready["url"], "chat", **{"token": TOKEN, "endpoint_type": "DIRECT", **settings})
     async with httpx.AsyncClient(transport=transport) as http:
         litellm.aclient_session = http
@@ -118,7 +118,7 @@ def test_tool_calls(served: Served) -> None:
         (500, litellm.InternalServerError),
     ],
 )
-def test_statuses_are_litellms_own_classes(served: Served, code: int, kind: type[Exception]) -> None:
+def test_statuses_are_converted_to_litellms_exception_classes(served: Served, code: int, kind: type[Exception]) -> None:
     add_fault(served, "http_status", code=code)
 
     async def main() -> None:
@@ -130,7 +130,7 @@ def test_statuses_are_litellms_own_classes(served: Served, code: int, kind: type
     asyncio.run(main())
 
 
-def test_no_instance_and_no_head_in_time(served: Served) -> None:
+def test_no_instance_and_a_late_head_are_errors_of_litellm(served: Served) -> None:
     add_fault(served, "timeout", timeout=0)
 
     async def main() -> None:
@@ -146,7 +146,7 @@ def test_no_instance_and_no_head_in_time(served: Served) -> None:
     asyncio.run(main())
 
 
-def test_an_instance_that_dies_before_the_head_is_invisible(served: Served) -> None:
+def test_a_request_is_retried_if_the_instance_crashes_before_the_head(served: Served) -> None:
     served.patch("chat", "chat-1", state="crashed")
 
     async def main() -> None:
@@ -158,7 +158,7 @@ def test_an_instance_that_dies_before_the_head_is_invisible(served: Served) -> N
     asyncio.run(main())
 
 
-def test_leaving_in_the_middle_closes_the_instances_connection(served: Served) -> None:
+def test_leaving_a_stream_early_closes_the_instances_connection(served: Served) -> None:
     add_fault(served, "stall_stream", after_bytes=600)
 
     async def main() -> None:

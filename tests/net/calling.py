@@ -1,4 +1,4 @@
-"""A client of simulated instances in memory, and the results of its calls."""
+"""A client with instances in memory, and the results of its calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def response(status: int = 200, body: bytes = b"ok", *headers: bytes) -> bytes:
 
 
 class Harness:
-    """A client of `n` instances in memory."""
+    """A client with `n` instances, whose connections are in memory."""
 
     def __init__(self, n: int = 3, weights: tuple[float, ...] = (), **settings: Any) -> None:
         self.reactor = PuppetReactor()
@@ -41,12 +41,12 @@ class Harness:
 
     @property
     def busy(self) -> Wire:
-        """Return the only connection with an unanswered request."""
+        """Return the only connection whose request has no response yet."""
         (wire,) = [wire for wire in self.reactor.wires if wire.is_open and wire.protocol.is_busy]
         return wire
 
     def assert_clean(self) -> None:
-        """Close the client, and check that nothing is left."""
+        """Close the client, and assert that no connection, timer or queued call is left."""
         closed = Result(self.client.close())
         assert closed.fired
         assert not self.reactor.dials
@@ -55,7 +55,7 @@ class Harness:
 
 
 class Result:
-    """The result of a Deferred."""
+    """The result of a Deferred, recorded when it fires."""
 
     def __init__(self, deferred: Deferred[Any]) -> None:
         self.deferred = deferred

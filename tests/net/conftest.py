@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def logged() -> Iterator[list[str]]:
-    """Return the logged failures."""
+    """Collect the logged failures."""
     found: list[str] = []
 
     def observe(event: Any) -> None:

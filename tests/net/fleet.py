@@ -1,4 +1,4 @@
-"""A reactor in memory whose connections a test accepts, refuses or ignores."""
+"""A reactor whose connections are in memory: a test accepts, refuses or ignores them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.net.wire import Wire
 
 
 class Dial:
-    """A `connectTCP` that is not decided yet; it is its own connector."""
+    """A pending `connectTCP`, which a test accepts or fails. It is also the connector that `connectTCP` returns."""
 
     def __init__(self, reactor: PuppetReactor, address: tuple[str, int], factory: Any, timeout: float) -> None:
         self.reactor = reactor
@@ -31,7 +31,7 @@ class Dial:
         return wire
 
     def fail(self, error: Exception | None = None) -> None:
-        """Fail the connection; with a refusal unless an error is given."""
+        """Fail the connection attempt, by default with a refusal."""
         self.reactor.dials.remove(self)
         self.factory.clientConnectionFailed(self, Failure(error or ConnectionRefusedError()))
 
@@ -43,7 +43,7 @@ class Dial:
 
 
 class PuppetReactor(Clock):
-    """A reactor whose time and connections the test controls."""
+    """A reactor whose time and connections are controlled by the test."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A reactor for real sockets that a test moves step by step."""
+"""A reactor for real sockets that the test runs step by step."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 
 
 class HandReactor(Clock):
-    """Time, and lists of readers and writers that the test calls."""
+    """A `Clock` that also has lists of readers and writers. The test calls their `doRead` and `doWrite`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A reactor with a clock that can be set, as Twisted's have, and a monotonic clock beside it."""
+"""A reactor whose wall clock can be stepped, as Twisted's reactors use one, with a separate monotonic clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.net.fleet import PuppetReactor
 
 
 class WallClockReactor(PuppetReactor):
-    """Schedules by a clock that the test sets; `elapsed` is the monotonic time."""
+    """Schedules by a wall clock that the test can step; `elapsed` is the monotonic time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class WallClockReactor(PuppetReactor):
         return self._elapsed
 
     def step(self, by_s: float) -> None:
-        """Set the clock without passing time."""
+        """Step the wall clock. The monotonic time does not change."""
         self.rightNow += by_s
         self.sort()
 
@@ -29,7 +29,7 @@ class WallClockReactor(PuppetReactor):
         self.advance(0)
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass in small steps."""
+        """Advance both clocks in steps of 10 ms."""
         for _ in range(round(seconds * 100)):
             self._elapsed += 0.01
             self.advance(0.01)

@@ -1,4 +1,4 @@
-"""The sockets of control plane and gateway are counted, and closed when `close` fires."""
+"""The connections to the control plane and the gateway are counted, and closed before `close` fires."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 
 @implementer(IStreamClientEndpoint)
 class Loopback:
-    """Opens connections within the process; the other ends are in `ends`, the transports in `transports`."""
+    """Opens connections within the process. The server ends are in `ends`, the client's transports in `transports`."""
 
     def __init__(self) -> None:
         self.reactor = HandReactor()
@@ -54,7 +54,7 @@ class Loopback:
         return succeed(protocol)
 
     def ask(self, meanwhile: Any = None) -> list[Any]:
-        """Send a request, and return the body of its response or a failure."""
+        """Send a request. The returned list receives the body of the response, or a failure."""
         got: list[Any] = []
         asking = self.agents.agent.request(b"GET", b"http://127.0.0.1/")
         if meanwhile is not None:
@@ -64,7 +64,7 @@ class Loopback:
         return got
 
     def turn(self) -> None:
-        """Run a turn: read before write, as the reactor does when a socket is ready for both."""
+        """Run a reactor iteration: a socket that is ready for both is read first, as in Twisted's reactors."""
         for transport in self.transports:
             if transport in self.reactor.readers:
                 assert transport.doRead() is None
@@ -83,7 +83,7 @@ def loopback() -> Iterator[Loopback]:
 
 
 def connected(agents: Agents) -> Wire:
-    """Return a connection made by the endpoint, to a peer that never closes it."""
+    """Return a connection made by the endpoint; its peer never closes it."""
     protocol = _CountingFactory(Factory.forProtocol(Protocol), agents._endpoints).buildProtocol(None)
     assert protocol is not None
     wire = Wire(protocol)
@@ -115,7 +115,7 @@ SURPRISES = {
 
 
 @pytest.mark.parametrize("surprise", SURPRISES.values(), ids=SURPRISES.keys())
-def test_a_kept_connection_that_received_bytes_is_not_used(loopback: Loopback, surprise: Any) -> None:
+def test_an_idle_connection_that_received_bytes_is_not_reused(loopback: Loopback, surprise: Any) -> None:
     one = loopback.ask()
     loopback.turn()
     (far,) = loopback.ends
@@ -151,7 +151,7 @@ def test_bytes_that_arrive_before_the_write_make_the_request_unsent(loopback: Lo
         assert far.recv(1000) == b""
 
 
-def test_a_request_on_a_kept_connection_is_written_at_once(loopback: Loopback) -> None:
+def test_a_request_on_an_idle_connection_is_written_immediately(loopback: Loopback) -> None:
     one = loopback.ask()
     loopback.turn()
     (far,) = loopback.ends
@@ -166,7 +166,7 @@ def test_a_request_on_a_kept_connection_is_written_at_once(loopback: Loopback) -
     assert len(loopback.ends) == 1
 
 
-def test_a_kept_connection_that_is_closing_is_not_used(loopback: Loopback) -> None:
+def test_an_idle_connection_that_is_closing_is_not_reused(loopback: Loopback) -> None:
     loopback.ask()
     loopback.turn()
     (far,) = loopback.ends

@@ -1,6 +1,6 @@
-"""If applying a new list raises, calls continue, and the next poll applies the list.
+"""If applying a new list raises an exception, calls still work, and the next poll applies the list.
 
-Through the whole client: discovery replies on puppet connections. A new boundary is one row of `BOUNDARIES`.
+The tests use a whole client, with discovery replies in memory. `BOUNDARIES` lists the methods that raise.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SECOND = [("10.0.0.2", 3), ("10.0.0.3", 1), ("10.0.0.4", 0)]
 
 
 class Region:
-    """A client with discovery, and the control plane's responses."""
+    """A client with discovery, and a control plane that responds with the given rows."""
 
     def __init__(self, rows: list[tuple[str, float]], **settings: Any) -> None:
         self.reactor = PuppetReactor()
@@ -91,7 +91,7 @@ SETTINGS: list[dict[str, Any]] = [{}, {"subset_size": 1, "slow_start_s": 30.0, "
 
 
 @pytest.mark.parametrize("path", BOUNDARIES)
-def test_the_next_poll_takes_over_what_could_not_be_applied(
+def test_the_next_poll_applies_a_list_that_could_not_be_applied(
     path: str, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     trap = Trap(monkeypatch, path)
@@ -151,7 +151,7 @@ def test_a_list_that_could_not_be_applied_changes_nothing(
     region.assert_clean()
 
 
-def test_init_survives_a_first_list_that_cannot_be_applied(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_succeeds_after_a_first_list_that_could_not_be_applied(monkeypatch: pytest.MonkeyPatch) -> None:
     trap = Trap(monkeypatch, "eas_tw.policy.cluster.Cluster.apply")
     region = Region(FIRST)
     trap.arm(ZeroDivisionError("planted"), is_after=False)
@@ -181,7 +181,7 @@ def test_a_listener_that_raises_does_not_stop_a_list(logged: list[str]) -> None:
 
 
 def test_a_listener_may_close_the_client_when_the_list_changes() -> None:
-    """Calls that wait for an instance that has left are ended, and nothing is left open."""
+    """Calls that wait for a removed instance end, and no connection is left open."""
     region = Region(FIRST)
     Result(region.client.init())
     region.serve()

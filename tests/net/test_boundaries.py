@@ -1,7 +1,7 @@
-"""An exception at a boundary of a call ends that call once, and the next call works.
+"""If a method that a call uses raises an exception, that call ends once, and the next call works.
 
-A boundary is a method through which a call reaches code that may raise: of the caller, of Twisted, or our own with a
-bug. A new one is one row of `BOUNDARIES`.
+`BOUNDARIES` lists the methods that may raise: of the caller, of Twisted, or of eas_tw if it has a bug. New methods that
+may raise are added there.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ ENDS_A_PROGRAM = (SystemExit, KeyboardInterrupt)
 
 
 class Region(Harness):
-    """A client on a reactor that keeps running after `SystemExit` and `KeyboardInterrupt`."""
+    """A client with a reactor that continues after `SystemExit` and `KeyboardInterrupt`."""
 
     def __init__(self, n: int = 3, **settings: Any) -> None:
         super().__init__(n, **{"attempt_timeout_s": 3.0, "drain_timeout_s": 0.0, **settings})
@@ -75,7 +75,7 @@ class Region(Harness):
                 self.raised.append(error)
 
     def serve(self, answer: bytes = response()) -> None:
-        """Accept and respond until there are no more requests."""
+        """Accept connections and respond until there are no more requests."""
         for _ in range(20):
             for dial in list(self.reactor.dials):
                 dial.accept()
@@ -85,7 +85,7 @@ class Region(Harness):
             self.advance(0.3)
 
     def settle(self) -> None:
-        """Let all timers of a call expire."""
+        """Advance the clock until all timers of a call have expired."""
         self.serve()
         self.advance(10.0)
 
@@ -119,7 +119,7 @@ def cut_off(region: Region) -> Result:
 
 
 def silent(region: Region) -> Result:
-    """Return a call that is hedged at half of its time; its first attempt times out."""
+    """Make a call that is hedged at half of its time, and whose first attempt times out."""
     call = region.call()
     for _ in range(12):
         region.advance(0.5)
@@ -182,11 +182,11 @@ def test_whatever_raises_at_a_boundary_ends_the_call_once(
 
 
 TWISTEDS_OWN = {"tests.net.fleet.PuppetReactor.connectTCP"}
-"""Boundaries at which what is raised is an outcome like any other, and not logged."""
+"""Boundaries whose exceptions are ordinary outcomes of an attempt, and so are not logged."""
 
 
 class Request:
-    """A user's request, whose methods may do anything."""
+    """A request of a caller, with any functions as its methods."""
 
     def __init__(self, parse: Callable[[bytes], Any], body: Callable[[], bytes] = lambda: b"x") -> None:
         self.parse_response = parse
@@ -195,7 +195,7 @@ class Request:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_exception_of_the_parser_fails_the_call(kind: type[BaseException], logged: list[str]) -> None:
-    """Of any type; `StopIteration` is wrapped, because it could not be awaited."""
+    """The caller gets the exception, of any type. `StopIteration` is wrapped: a coroutine cannot raise it."""
     region = Region(1)
     call = Result(region.client.predict(Request(thrower(kind("mine")))))
     region.serve()
@@ -210,7 +210,7 @@ def test_an_exception_of_the_parser_fails_the_call(kind: type[BaseException], lo
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_exception_of_to_string_fails_the_call(kind: type[BaseException]) -> None:
-    """`SystemExit` and `KeyboardInterrupt` are raised to the caller."""
+    """`predict` raises `SystemExit` and `KeyboardInterrupt` directly."""
     region = Region(1)
     request = Request(lambda body: body, thrower(kind("mine")))
     if kind in ENDS_A_PROGRAM:
@@ -226,7 +226,9 @@ def test_an_exception_of_to_string_fails_the_call(kind: type[BaseException]) -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scene", SCENES)
-def test_what_a_listener_raises_harms_no_call(scene: Any, kind: type[BaseException], logged: list[str]) -> None:
+def test_an_exception_of_a_listener_does_not_affect_calls(
+    scene: Any, kind: type[BaseException], logged: list[str]
+) -> None:
     plain, region = Region(), Region()
     answered(plain)
     answered(region)
@@ -239,7 +241,7 @@ def test_what_a_listener_raises_harms_no_call(scene: Any, kind: type[BaseExcepti
     assert type(getattr(call.value, "value", call.value)) is type(getattr(expected.value, "value", expected.value))
     assert logged == [kind.__name__] * len(heard)
     assert len(region.raised) == (len(heard) if kind in ENDS_A_PROGRAM else 0)
-    stop()  # closing is an event, too
+    stop()  # without this, `Closed` would be sent to the listener that raises
     region.assert_clean()
     plain.assert_clean()
 
@@ -265,7 +267,7 @@ ACTS = [cancel, close, call_again, cancel_and_close]
 
 
 class Late(Result):
-    """The result of a call that acts before `predict` has returned its Deferred, or after it."""
+    """The result of a call that may end before `predict` returns its Deferred."""
 
     def __init__(self) -> None:
         self.fired = []
@@ -278,7 +280,7 @@ class Late(Result):
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("event", [AttemptEnded, CallEnded, Ejected])
 def test_a_listener_may_cancel_close_or_call_again(event: type, act: Any, scene: Any, logged: list[str]) -> None:
-    """The call ends once, as its event says, and is counted once."""
+    """The call ends once, with the error that its event reports, and is counted once."""
     region = Region()
     answered(region)
     calls: list[Result] = []
@@ -316,7 +318,7 @@ def test_a_listener_may_cancel_close_or_call_again(event: type, act: Any, scene:
     assert not [wire for wire in region.reactor.wires if wire.is_open]
 
 
-def test_a_call_cancelled_as_its_attempt_failed_is_not_retried() -> None:
+def test_a_call_that_is_cancelled_when_its_attempt_fails_is_not_retried() -> None:
     region = Region()
     call = region.call()
     region.client.listen(lambda event: call.deferred.cancel() if isinstance(event, AttemptEnded) else None)
@@ -361,7 +363,7 @@ def test_a_parser_may_cancel_the_call_or_close_the_client(act: Any, logged: list
 
 
 @pytest.mark.parametrize("act", [close, call_again])
-def test_a_callback_may_do_anything_to_the_client(act: Any, logged: list[str]) -> None:
+def test_a_callback_may_call_again_or_close_the_client(act: Any, logged: list[str]) -> None:
     region = Region(1)
     deferred = region.client.predict(b"x")
     deferred.addCallback(lambda _: act(region, call))
@@ -387,7 +389,7 @@ def test_the_error_of_a_bug_says_what_was_raised(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_connection_that_cannot_write_is_a_lost_attempt(logged: list[str]) -> None:
-    """The instance may have received the request, so only an idempotent call goes to another one."""
+    """The instance may have received the request, so only an idempotent call is retried on another instance."""
     for idempotent in (True, False):
         region = Region()
         call = region.call(idempotent=idempotent)
@@ -411,7 +413,7 @@ def test_a_connection_that_cannot_write_is_a_lost_attempt(logged: list[str]) -> 
         region.assert_clean()
 
 
-def test_a_deadline_holds_if_leaving_the_queue_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_ends_by_its_deadline_if_leaving_the_queue_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     trap = Trap(monkeypatch, "eas_tw.net.pool.Pool.withdraw")
     region = Region(1, timeout_s=2.0)
     calls = [region.call() for _ in range(3)]
@@ -440,7 +442,7 @@ def test_an_address_for_which_connecting_raises_is_a_failed_connect(logged: list
     region.assert_clean()
 
 
-def test_a_long_line_for_an_address_that_cannot_be_dialled() -> None:
+def test_a_long_queue_for_an_address_that_cannot_be_dialled_does_not_recurse() -> None:
     region = Region(1, attempts=1, max_connections_per_instance=1)
     calls = [region.call() for _ in range(3000)]
     wire = region.dial.accept()

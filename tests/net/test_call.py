@@ -1,4 +1,4 @@
-"""One call with fixed lists of instances in memory: choice, retries, errors, and cleanup."""
+"""A single call with fixed instances in memory: choice of the instance, retries, errors and clean-up."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from eas_tw import (
 from tests.net.calling import Harness, Result, response, says
 
 
-def test_a_call_is_answered() -> None:
-    """The connection is kept."""
+def test_a_call_gets_the_response_of_an_instance() -> None:
+    """After the call, the connection stays open for the next call."""
     harness = Harness()
     call = harness.call(path="/v2", query={"a": "b c"}, headers={"X-Trace": "1"})
     wire = harness.accept()
@@ -41,7 +41,7 @@ def test_a_call_is_answered() -> None:
 
 
 @pytest.mark.parametrize("how", ["refused", "reset", "closed", "503", "450"])
-def test_a_failure_goes_to_another_instance_at_once(how: str) -> None:
+def test_a_failed_attempt_is_retried_on_another_instance_immediately(how: str) -> None:
     harness = Harness()
     call = harness.call()
     first = harness.dial.address
@@ -60,7 +60,7 @@ def test_a_failure_goes_to_another_instance_at_once(how: str) -> None:
 
 
 def test_no_instance_is_tried_twice_while_another_is_left() -> None:
-    """Two of three are dead: each costs one attempt, and the third answers."""
+    """Two of three instances are down: each costs one attempt, and the third one responds."""
     harness = Harness()
     call = harness.call()
     tried = [harness.dial.address]
@@ -98,8 +98,8 @@ def test_the_only_instance_is_tried_again_after_a_pause() -> None:
     harness.assert_clean()
 
 
-def test_a_heavy_dead_instance_beside_a_light_live_one_loses_nothing() -> None:
-    """The weights are 1000 and 1."""
+def test_no_call_fails_if_the_instance_with_the_highest_weight_is_down() -> None:
+    """The instance with weight 1000 refuses connections; the one with weight 1 accepts them."""
     harness = Harness(weights=(1000, 1))
     calls = [harness.call() for _ in range(200)]
     for _ in range(1000):
@@ -117,7 +117,7 @@ def test_a_heavy_dead_instance_beside_a_light_live_one_loses_nothing() -> None:
 
 
 def short_of_descriptors() -> ConnectBindError:
-    """Return the error that Twisted reports when `socket` has failed."""
+    """Return the error that Twisted reports when `socket()` fails because there is no free descriptor."""
     return ConnectBindError(errno.EMFILE, "Too many open files")
 
 
@@ -137,7 +137,7 @@ def test_a_lack_of_local_resources_is_retried_after_pauses(n: int) -> None:
     harness.assert_clean()
 
 
-def test_what_this_machine_lacks_to_the_end_is_one_clear_error() -> None:
+def test_a_permanent_lack_of_local_resources_is_one_clear_error() -> None:
     harness = Harness(2)
     call = harness.call(timeout_s=2.0)
     for _ in range(200):
@@ -156,7 +156,7 @@ def test_what_this_machine_lacks_to_the_end_is_one_clear_error() -> None:
 
 
 @pytest.mark.parametrize(("lacking_s", "is_blamed"), [(0.0, True), (0.6, True), (1.3, False)])
-def test_an_instance_that_got_the_rest_of_the_time_only_is_not_blamed(lacking_s: float, is_blamed: bool) -> None:  # noqa: FBT001
+def test_an_instance_that_had_little_of_the_calls_time_is_not_ejected(lacking_s: float, is_blamed: bool) -> None:  # noqa: FBT001
     harness = Harness(2, eject_after=1, hedge_after_s=None, timeout_s=2.0)
     call = harness.call()
     while harness.reactor.seconds() < lacking_s:
@@ -172,7 +172,7 @@ def test_an_instance_that_got_the_rest_of_the_time_only_is_not_blamed(lacking_s:
     assert len(harness.client.ejected) == is_blamed
 
 
-def test_what_this_machine_lacks_does_not_end_failovers() -> None:
+def test_a_lack_of_local_resources_does_not_prevent_failover() -> None:
     harness = Harness(3)
     call = harness.call()
     refused = harness.dial.address
@@ -186,7 +186,7 @@ def test_what_this_machine_lacks_does_not_end_failovers() -> None:
     assert str(call.value) == "ok"
 
 
-def test_an_idle_connection_serves_a_call_for_which_none_can_be_opened() -> None:
+def test_a_call_that_cannot_open_a_connection_uses_the_next_idle_one() -> None:
     harness = Harness(1)
     first, second = harness.call(), harness.call()
     one, two = harness.reactor.dials
@@ -215,7 +215,7 @@ def test_a_stale_connection_is_retried_without_a_failure() -> None:
 
 
 def test_a_connection_closed_before_its_first_use_is_stale() -> None:
-    """It was opened for a call that another connection served."""
+    """The connection was opened for a call, which then used another connection."""
     harness = Harness(1)
     calls = [harness.call()]
     wire = harness.accept()
@@ -249,7 +249,7 @@ def test_stale_connections_to_every_instance_cost_one_attempt_each_at_most() -> 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 405, 408, 429, 500, 502, 504, 304])
 def test_other_statuses_fail_at_once_with_the_body(status: int) -> None:
-    """The error has status, body and headers, and no other instance is tried."""
+    """The error has the status, body and headers. No other instance is tried."""
     harness = Harness()
     call = harness.call()
     says(harness.accept(), response(status, b"" if status == 304 else b"no such tensor", b"X-Why: because"))
@@ -273,7 +273,7 @@ def test_a_429_is_retried_after_its_retry_after() -> None:
     harness.assert_clean()
 
 
-def test_garbage_is_a_protocol_violation() -> None:
+def test_bytes_that_are_not_http_are_a_protocol_violation() -> None:
     harness = Harness()
     call = harness.call()
     says(harness.accept(), b"220 smtp.example.com ESMTP\r\n")
@@ -303,7 +303,7 @@ def test_the_deadline_ends_the_call_in_every_state(where: str) -> None:
     harness.assert_clean()
 
 
-def test_the_deadline_spans_all_attempts() -> None:
+def test_the_deadline_is_for_all_attempts_together() -> None:
     harness = Harness(timeout_s=3.0, attempt_timeout_s=1.0, attempts=9)
     call = harness.call()
     for _ in range(3):

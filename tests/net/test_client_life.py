@@ -1,4 +1,4 @@
-"""A client from before `init` to after `close`, and its children, with instances in memory."""
+"""A client from before `init` until after `close`, and its children, with instances in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.net.calling import Harness, Result, response, says
 from tests.net.fleet import PuppetReactor
 
 
-def test_before_init_and_after_close_are_clear_errors() -> None:
+def test_calls_before_init_and_after_close_are_clear_errors() -> None:
     client = PredictClient("", "svc", instances=[("10.0.0.1", 80)], reactor=PuppetReactor())
     assert isinstance(Result(client.predict(b"x")).error, NoInstances)
     Result(client.init())
@@ -26,7 +26,7 @@ def test_before_init_and_after_close_are_clear_errors() -> None:
 
 
 def test_close_lets_calls_finish() -> None:
-    """A new call is refused."""
+    """A call that begins after `close` is refused."""
     harness = Harness()
     call = harness.call()
     wire = harness.accept()
@@ -40,8 +40,8 @@ def test_close_lets_calls_finish() -> None:
     harness.assert_clean()
 
 
-def test_close_fires_after_the_last_call_has_its_answer() -> None:
-    """Also when no socket is left to wait for, because a program may end when `close` fires."""
+def test_close_fires_after_the_last_call_has_fired() -> None:
+    """`close` waits for the call even without open sockets, because a program may end when `close` fires."""
     harness = Harness(1, attempts=1)
     told: list[str] = []
     harness.client.predict("hello").addBoth(lambda _: told.append("call"))
@@ -53,7 +53,7 @@ def test_close_fires_after_the_last_call_has_its_answer() -> None:
 
 
 def test_close_ends_calls_that_do_not_finish() -> None:
-    """They fail after `drain_timeout_s`, and every socket is gone when `close` fires."""
+    """The calls fail after `drain_timeout_s`. All sockets are closed when `close` fires."""
     harness = Harness(timeout_s=60, drain_timeout_s=3.0)
     hung, connecting = harness.call(), harness.call()
     harness.reactor.dials[0].accept()
@@ -83,7 +83,7 @@ def test_children_share_connections_and_have_their_own_service() -> None:
 
 
 def test_a_closed_child_is_released() -> None:
-    """A program may make a child for each job; neither the client nor its retry budget is kept."""
+    """A program may make a child for each job, so neither closed children nor their retry budgets stay in memory."""
     harness = Harness(1)
     kept = []
     for number in range(20):
@@ -102,7 +102,7 @@ def test_a_closed_child_is_released() -> None:
 
 
 def test_a_child_that_was_never_opened_may_be_dropped() -> None:
-    """It holds nothing that has to be closed."""
+    """A child that was never opened has no resources to close, so it can be garbage-collected."""
     harness = Harness(1)
     dropped, opened = harness.client.child("a"), harness.client.child("b")
     Result(opened.init())
@@ -114,7 +114,7 @@ def test_a_child_that_was_never_opened_may_be_dropped() -> None:
     harness.assert_clean()
 
 
-def test_a_child_of_a_closed_client_refuses() -> None:
+def test_a_child_of_a_closed_client_is_an_error() -> None:
     harness = Harness(1)
     unopened, opened = harness.client.child("a"), harness.client.child("b")
     below = unopened.child("c")
@@ -153,7 +153,7 @@ def test_children_close_at_once_and_one_that_fails_stops_no_other() -> None:
     assert sorted(failures, key=str) == [KeyError, ZeroDivisionError]
 
 
-def test_closing_again_from_a_callback_is_one_closing() -> None:
+def test_a_callback_of_a_close_may_close_again() -> None:
     harness = Harness(1, drain_timeout_s=0)
     again: list[Any] = []
     harness.client.predict(b"x").addErrback(lambda _: again.append(Result(harness.client.close())))
@@ -184,7 +184,7 @@ def test_clients_share_a_budget_by_service_endpoint_and_type() -> None:
     harness.assert_clean()
 
 
-def test_the_last_event_is_that_it_closed() -> None:
+def test_the_last_event_of_a_client_is_closed() -> None:
     harness = Harness(1, drain_timeout_s=0)
     heard: list[Any] = []
     harness.client.listen(heard.append)
@@ -199,7 +199,7 @@ def test_the_last_event_is_that_it_closed() -> None:
     assert heard[-1] == Closed("other")
 
 
-def test_a_wrong_child_leaves_nothing() -> None:
+def test_a_child_with_invalid_settings_is_not_kept() -> None:
     harness = Harness(1)
     with pytest.raises(ConfigError):
         harness.client.child("no service")

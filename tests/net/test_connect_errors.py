@@ -1,4 +1,4 @@
-"""Failed connects that count against the instance, and those caused by this machine."""
+"""Failed connects are attributed to the instance, or to a lack of resources on this machine."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_a_lack_of_local_resources_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NOT_LOCAL)
-def test_errors_of_a_dead_instance_are_not_local(name: str) -> None:
-    """A missing ARP response is reported as EHOSTUNREACH."""
+def test_errors_of_an_unreachable_instance_are_not_local(name: str) -> None:
+    """Linux reports EHOSTUNREACH if an ARP request gets no response, so this is an error of the instance."""
     number = getattr(errno, name)
     outcome = connect_outcome(error.getConnectError((number, os.strerror(number))))  # type: ignore[no-untyped-call]
     assert outcome.attempt_status is AttemptStatus.CONNECT_FAILED
@@ -44,9 +44,9 @@ def test_errors_of_a_dead_instance_are_not_local(name: str) -> None:
         (UnicodeError("label too long"), AttemptStatus.CONNECT_FAILED),
     ],
 )
-def test_the_rest_is_told_apart(raised: Exception, attempt_status: AttemptStatus) -> None:
+def test_other_errors_of_a_connect_have_separate_statuses(raised: Exception, attempt_status: AttemptStatus) -> None:
     assert connect_outcome(raised).attempt_status is attempt_status
 
 
-def test_no_error_is_no_shortage() -> None:
+def test_without_an_error_no_resource_is_lacking() -> None:
     assert local_shortage(None) == ""

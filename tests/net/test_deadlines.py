@@ -1,4 +1,4 @@
-"""Many deadlines on few timers, and the hedge points before them."""
+"""`Deadlines`: one timer for all deadlines of the same duration, and their hedge points."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eas_tw.net.deadlines import Deadlines
 
 
 class Harness:
-    """Deadlines with stages at a half and three quarters, and a record of what was called and when."""
+    """Deadlines with hedge points at 1/2 and 3/4, and a record of each callback with its time."""
 
     def __init__(self, stages: tuple[float, ...] = (0.5, 0.75)) -> None:
         self.clock = Clock()
@@ -28,7 +28,7 @@ class Harness:
         self.clock.pump(steps_s)
 
 
-def test_marks_come_in_order_and_the_end_last() -> None:
+def test_hedge_points_are_reported_in_order_before_the_deadline() -> None:
     harness = Harness()
     harness.set("a")
     harness.run(*[0.5] * 10)
@@ -37,7 +37,7 @@ def test_marks_come_in_order_and_the_end_last() -> None:
     assert not harness.deadlines
 
 
-def test_who_is_cleared_hears_nothing_more() -> None:
+def test_a_cleared_deadline_is_not_reported() -> None:
     harness = Harness()
     harness.set("a")
     harness.set("b")
@@ -57,7 +57,7 @@ def test_after_a_stall_only_the_deadline_is_reported() -> None:
     assert harness.told == [(60.0, "end", "a")]
 
 
-def test_one_timer_serves_all_of_a_duration() -> None:
+def test_deadlines_of_the_same_duration_share_one_timer() -> None:
     harness = Harness(stages=())
     for who in range(1000):
         harness.set(who)
@@ -67,7 +67,7 @@ def test_one_timer_serves_all_of_a_duration() -> None:
     assert [who for _, _, who in harness.told] == list(range(1000))
 
 
-def test_setting_one_inside_another_is_fine() -> None:
+def test_a_callback_may_set_a_deadline() -> None:
     harness = Harness(stages=(0.5,))
     again = Deadlines(harness.clock, lambda who: again.set(who + 1, harness.clock.seconds(), 1.0) if who < 3 else None)  # type: ignore[operator, var-annotated]
     again.set(0, 0.0, 1.0)
@@ -97,8 +97,8 @@ def test_stopping_removes_the_timer_and_all_entries(when: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, GeneratorExit, SystemExit])
-def test_one_that_raises_does_not_stop_the_next(kind: type[BaseException], logged: list[str]) -> None:
-    """Others that are due are served in the same turn, and later ones on time."""
+def test_a_callback_that_raises_does_not_stop_other_deadlines(kind: type[BaseException], logged: list[str]) -> None:
+    """Deadlines that expire at the same time are reported in the same reactor iteration, and later ones on time."""
     clock, served = Clock(), []
 
     def serve(who: str) -> None:
@@ -159,7 +159,7 @@ def test_each_deadline_is_reported_once_and_on_time(steps: list[tuple[str, int, 
 
 
 def test_no_queue_is_kept_for_a_duration_without_deadlines() -> None:
-    """A program may give each call a different timeout."""
+    """A program may give each call a different timeout, so the queue of a duration is removed when it is empty."""
     harness = Harness()
     harness.set("stays", 3600.5)
     for number in range(10_000):
@@ -174,7 +174,7 @@ def test_no_queue_is_kept_for_a_duration_without_deadlines() -> None:
 
 
 def test_a_queue_may_be_dropped_while_it_is_swept() -> None:
-    """An expiring deadline may set others, of the same and of other durations."""
+    """When a deadline expires, its callback may set deadlines of the same duration and of others."""
     harness = Harness(())
     deadlines = harness.deadlines
 

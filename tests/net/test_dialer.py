@@ -1,4 +1,4 @@
-"""The dialer opens a bounded number of connections in each turn."""
+"""The dialer opens at most 50 connections in each reactor iteration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from eas_tw.net.dialer import Dialer
 
 
 class Dial:
-    """Records when its connection is opened."""
+    """Records when it is called to open its connection."""
 
     def __init__(self, begun: list[Dial]) -> None:
         self._begun = begun
@@ -18,14 +18,14 @@ class Dial:
 
 
 def turn(clock: Clock) -> None:
-    """Run one turn of the reactor: the calls that are due now, without those that they schedule."""
+    """Run one reactor iteration: the delayed calls that are due, without those that they schedule."""
     for call in clock.getDelayedCalls():
         clock.calls.remove(call)
         call.called = 1
         call.func()
 
 
-def test_a_few_begin_at_once_and_need_no_timer() -> None:
+def test_up_to_50_connections_are_opened_immediately_without_a_timer() -> None:
     clock, begun = Clock(), list[Dial]()
     dialer = Dialer(clock)
     for round_ in (1, 2, 3):
@@ -36,7 +36,7 @@ def test_a_few_begin_at_once_and_need_no_timer() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_the_rest_follows_in_order() -> None:
+def test_further_connections_are_opened_in_order_in_later_iterations() -> None:
     clock, begun = Clock(), list[Dial]()
     dialer = Dialer(clock)
     dials = [Dial(begun) for _ in range(10_000)]
@@ -52,7 +52,7 @@ def test_the_rest_follows_in_order() -> None:
     assert turns == 199
 
 
-def test_a_clock_that_is_set_back_stops_nothing() -> None:
+def test_connections_are_opened_after_the_clock_was_set_back() -> None:
     clock, begun = Clock(), list[Dial]()
     dialer = Dialer(clock)
     clock.advance(1000.0)
@@ -63,7 +63,7 @@ def test_a_clock_that_is_set_back_stops_nothing() -> None:
     assert len(begun) == 51
 
 
-def test_what_is_withdrawn_is_never_begun() -> None:
+def test_a_withdrawn_connection_is_not_opened() -> None:
     clock, begun = Clock(), list[Dial]()
     dialer = Dialer(clock)
     dials = [Dial(begun) for _ in range(53)]

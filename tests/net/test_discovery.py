@@ -1,4 +1,4 @@
-"""The poller's schedule and status, and the requests of its sources."""
+"""Schedule and status of the poller, and the requests of the discovery sources."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PARTLY = json.dumps({"endpoints": {"items": [{"ip": "10.0.0.1", "port": 1, "weig
 
 
 class Puppet:
-    """A source that responds when the test tells it to."""
+    """A discovery source whose replies are set by the test."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -71,7 +71,7 @@ class Harness:
 
 
 def test_polls_follow_each_other_at_the_interval() -> None:
-    """The interval counts from the beginning of the poll before, however long that took."""
+    """The interval is measured from the start of the previous poll, however long that poll took."""
     harness = Harness()
     harness.clock.advance(2.0)
     harness.source.answers()
@@ -82,7 +82,7 @@ def test_polls_follow_each_other_at_the_interval() -> None:
 
 
 def test_intervals_are_jittered() -> None:
-    """Each is within ±10 %, and they differ."""
+    """Each interval is within ±10 % of the setting, and the intervals differ."""
     harness = Harness(jitter=0.1)
     beginnings = []
     for _ in range(50):
@@ -95,7 +95,7 @@ def test_intervals_are_jittered() -> None:
     assert 5.3 < max(gaps) <= 5.5
 
 
-def test_a_slow_reply_never_makes_two_polls_at_once() -> None:
+def test_a_poll_does_not_begin_before_the_previous_one_ends() -> None:
     harness = Harness()
     harness.clock.advance(60.0)
     assert harness.source.asked == 1
@@ -105,7 +105,7 @@ def test_a_slow_reply_never_makes_two_polls_at_once() -> None:
 
 
 def test_without_a_list_polls_are_more_frequent() -> None:
-    """The first pause is 0.1 s; it doubles up to the interval, until the first valid list."""
+    """The pause between polls is 0.1 s and doubles after each poll up to the interval, until the first valid list."""
     harness = Harness()
     waits = []
     for _ in range(9):
@@ -121,7 +121,7 @@ def test_without_a_list_polls_are_more_frequent() -> None:
     assert harness.source.asked == 11
 
 
-def test_the_account_tells_polls_age_and_rejections() -> None:
+def test_the_status_has_polls_age_and_rejections() -> None:
     harness = Harness()
     assert harness.poller.status.age_s is None
     harness.source.answers(PARTLY)
@@ -178,7 +178,7 @@ def test_stopping_ends_the_poll_and_the_schedule() -> None:
 
 
 class Library:
-    """A fetcher with a document for each URL, and a record of the requests."""
+    """A fetcher that returns a fixed document for each URL, and records the requests."""
 
     def __init__(self, documents: dict[str, bytes | int]) -> None:
         self.documents = documents
@@ -207,7 +207,7 @@ def read(source: Any) -> Any:
 
 
 def test_the_documented_path_comes_first_and_the_other_on_404() -> None:
-    """The path that worked is remembered, until it responds 404."""
+    """The path that worked is used for further polls until it returns 404."""
     library = Library({NEWER: GOOD})
     source = UpstreamsSource(Clock(), library, "http://e", "s")  # type: ignore[arg-type]
     for _ in range(2):
@@ -246,8 +246,8 @@ def long_list(rows: int) -> bytes:
     return json.dumps({"endpoints": {"items": items}}).encode()
 
 
-def test_a_long_list_is_read_in_turns_and_in_order() -> None:
-    """Other work of the reactor gets its turn between two steps; the next poll waits until the list is read."""
+def test_a_long_list_is_parsed_in_steps() -> None:
+    """Other reactor events are processed between two steps. The next poll begins when the list has been parsed."""
     clock, library = Clock(), Library({DOCUMENTED: long_list(5_000)})
     got: list[Snapshot] = []
     source = UpstreamsSource(clock, library, "http://e", "s")  # type: ignore[arg-type]
@@ -259,7 +259,7 @@ def test_a_long_list_is_read_in_turns_and_in_order() -> None:
         (timer,) = clock.getDelayedCalls()
         assert timer.getTime() == 0.0
         turns += 1
-        clock.calls.remove(timer)  # one turn, and not all that follow from it
+        clock.calls.remove(timer)  # run only this step, not those that it schedules
         timer.called = 1
         timer.func(*timer.args, **timer.kw)
     assert turns >= 3
@@ -270,7 +270,7 @@ def test_a_long_list_is_read_in_turns_and_in_order() -> None:
     poller.stop()
 
 
-def test_stopping_inside_a_long_list_leaves_nothing() -> None:
+def test_stopping_while_a_long_list_is_parsed_leaves_no_timer() -> None:
     seen: list[Any] = []
     clock, library, got = Clock(), Library({DOCUMENTED: long_list(5_000)}), []
     source = UpstreamsSource(clock, library, "http://e", "s")  # type: ignore[arg-type]
@@ -284,7 +284,7 @@ def test_stopping_inside_a_long_list_leaves_nothing() -> None:
     assert not seen
 
 
-def test_ever_new_bad_rows_are_one_line_and_one_count() -> None:
+def test_new_bad_rows_with_the_same_reason_are_logged_once() -> None:
     seen: list[Any] = []
     harness = Harness()
     globalLogPublisher.addObserver(seen.append)
@@ -301,8 +301,8 @@ def test_ever_new_bad_rows_are_one_line_and_one_count() -> None:
     assert len(formatEvent(seen[0])) < 200
 
 
-def test_rejections_that_differ_in_numbers_only_are_one_line() -> None:
-    """So are new bad rows in each poll; another status is another line."""
+def test_rejections_that_differ_only_in_numbers_are_logged_once() -> None:
+    """Each poll has a bad row with another number. A reply with another status is logged again."""
     seen: list[Any] = []
     harness = Harness()
     globalLogPublisher.addObserver(seen.append)
@@ -321,7 +321,7 @@ def test_rejections_that_differ_in_numbers_only_are_one_line() -> None:
     assert harness.poller.status.last_error == "the reply has status 503"
 
 
-def test_a_list_of_servers_without_end_is_cut() -> None:
+def test_a_very_long_list_of_servers_is_truncated() -> None:
     library = Library({"http://a:8080/vipserver/serverlist": b"server.example:81\n" * 1_000_000})
     source = VipServerSource(Clock(), library, "http://a:8080", "d", Random(1))  # type: ignore[arg-type]
     assert read(source).value.status == 404
@@ -334,7 +334,7 @@ def test_inside_eas_the_request_has_internal_true() -> None:
     assert library.asked == [DOCUMENTED + "?internal=true", NEWER + "?internal=true"]
 
 
-def test_vipserver_is_asked_in_two_steps() -> None:
+def test_vipserver_discovery_has_two_requests() -> None:
     hosts = json.dumps({"hosts": [{"ip": "10.0.0.7", "port": 80, "weight": 2, "valid": True}]}).encode()
     library = Library(
         {

@@ -1,4 +1,4 @@
-"""The list on disk: writing, reading, and files that are ignored."""
+"""The disk copy of the list: writing, reading, and copies that are ignored."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def copy(tmp_path: Path) -> DiskCopy:
 
 @pytest.fixture
 def said() -> Iterator[list[str]]:
-    """Return the log lines."""
+    """Collect the log lines."""
     lines: list[str] = []
 
     def note(event: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ def test_a_copy_is_read_with_its_age(copy: DiskCopy) -> None:
 
 
 def test_a_copy_has_the_applications_of_the_instances(copy: DiskCopy) -> None:
-    """A program's filter or balancer may read them, also after a start without discovery."""
+    """A filter or balancer of the program may use the applications, also after a start without discovery."""
     rows = (ROWS[0]._replace(app="canary"), ROWS[1])
     copy.save(rows, 100.0, 100.0)
     loaded = copy.load(100.0)
@@ -61,7 +61,7 @@ def test_a_copy_has_the_applications_of_the_instances(copy: DiskCopy) -> None:
     assert [instance.app for instance in loaded.instances] == ["", ""]
 
 
-def test_it_is_written_when_it_changes_or_is_old(copy: DiskCopy) -> None:
+def test_a_copy_is_written_when_the_list_changes_or_the_copy_is_old(copy: DiskCopy) -> None:
     copy.save(ROWS, 100.0, 100.0)
     copy.save(ROWS, 101.0, 101.0)
     assert copy.load(101.0) == Copy(ROWS, 1.0)
@@ -71,7 +71,7 @@ def test_it_is_written_when_it_changes_or_is_old(copy: DiskCopy) -> None:
     assert copy.load(102.0 + REFRESH_S) == Copy(ROWS[:1], 0.0)
 
 
-def test_services_and_endpoints_do_not_mix(copy: DiskCopy) -> None:
+def test_each_service_and_endpoint_has_its_own_copy(copy: DiskCopy) -> None:
     folder = str(copy.file.parent)
     copy.save(ROWS, 0.0, 0.0)
     for endpoint, service in (("http://e", "group.svc"), ("http://f", "group/svc")):
@@ -129,7 +129,7 @@ def test_an_unusable_copy_is_ignored_with_one_line(copy: DiskCopy, said: list[st
     assert copy.load(2.0) == Copy((Instance("10.0.0.1", 80, 1),), 1.0)
 
 
-def test_a_disk_that_does_not_take_it_is_one_line(tmp_path: Path, said: list[str]) -> None:
+def test_a_failed_write_is_logged_in_one_line(tmp_path: Path, said: list[str]) -> None:
     (tmp_path / "file").write_text("in the way")
     DiskCopy(str(tmp_path / "file"), "http://e", "svc").save(ROWS, 0.0, 0.0)
     assert len(said) == 1
@@ -145,7 +145,7 @@ def directory(file: Path) -> None:
 
 
 def socket_file(file: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(file.parent):  # a path may be too long for a socket
+    with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(file.parent):  # else the path may be too long
         made.bind(file.name)
 
 
@@ -157,7 +157,7 @@ def device(file: Path) -> None:
 def test_a_file_that_is_not_regular_is_neither_read_nor_replaced(
     copy: DiskCopy, said: list[str], make: Callable[[Path], None]
 ) -> None:
-    """A FIFO without a writer, a device without an end."""
+    """A FIFO without a writer blocks its reader, and some devices can be read without end."""
     copy.file.parent.mkdir(parents=True)
     make(copy.file)
     before = copy.file.lstat()
@@ -169,7 +169,7 @@ def test_a_file_that_is_not_regular_is_neither_read_nor_replaced(
     assert list(copy.file.parent.iterdir()) == [copy.file]
 
 
-def test_a_link_is_read_and_left_alone(copy: DiskCopy, said: list[str]) -> None:
+def test_a_symbolic_link_is_read_and_not_replaced(copy: DiskCopy, said: list[str]) -> None:
     copy.file.parent.mkdir(parents=True)
     behind = copy.file.with_name("behind")
     behind.write_text(json.dumps(GOOD))

@@ -1,4 +1,4 @@
-"""The GET of the control plane: request, accepted replies, and failures."""
+"""The HTTP request to the control plane: what is sent, which replies are accepted, and how it fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ URL = "http://10.0.0.1:8080/lists/svc?internal=true"
 
 
 class Harness:
-    """A fetcher with connections in memory."""
+    """A fetcher whose connections are in memory."""
 
     def __init__(self, **settings: Any) -> None:
         self.reactor = PuppetReactor()
@@ -31,7 +31,7 @@ class Harness:
         return Result(self.fetcher.get(url))
 
     def accept(self) -> Wire:
-        """Accept the connection, and read the request."""
+        """Accept the connection, and process the write of the request."""
         (dial,) = self.reactor.dials
         wire = dial.accept()
         self.reactor.advance(0)
@@ -49,7 +49,7 @@ def harness() -> Harness:
     return Harness()
 
 
-def test_asks_for_the_document_on_a_connection_of_its_own(harness: Harness) -> None:
+def test_a_fetch_is_a_get_on_a_new_connection(harness: Harness) -> None:
     result = harness.get()
     (dial,) = harness.reactor.dials
     assert dial.address == ("10.0.0.1", 8080)
@@ -63,7 +63,7 @@ def test_asks_for_the_document_on_a_connection_of_its_own(harness: Harness) -> N
     harness.assert_nothing_left()
 
 
-def test_a_port_that_is_not_said_is_that_of_http(harness: Harness) -> None:
+def test_the_default_port_is_80(harness: Harness) -> None:
     harness.get("http://10.0.0.1/list")
     (dial,) = harness.reactor.dials
     assert dial.address == ("10.0.0.1", 80)
@@ -102,7 +102,7 @@ def test_a_document_may_come_in_chunks_or_until_the_close(harness: Harness) -> N
 
 
 @pytest.mark.parametrize("status", [204, 301, 404, 500])
-def test_another_status_is_a_rejection_that_has_it(harness: Harness, status: int) -> None:
+def test_a_status_other_than_200_is_a_rejection_with_that_status(harness: Harness, status: int) -> None:
     result = harness.get()
     says(harness.accept(), response(status, b"", b"Location: http://10.0.0.9/"))
     assert isinstance(result.error, BadStatusError)
@@ -148,7 +148,7 @@ def test_a_connection_that_fails_is_a_rejection(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("heard", ["nothing", "connected", "half"])
-def test_time_is_bounded_wherever_it_stops(heard: str) -> None:
+def test_a_fetch_ends_by_its_timeout_at_any_stage(heard: str) -> None:
     harness = Harness(discovery_timeout_s=2.0)
     result = harness.get()
     if heard != "nothing":

@@ -1,4 +1,4 @@
-"""Requests written at the end of the turn, on real sockets and a reactor that the test moves."""
+"""Requests are written at the end of a reactor iteration. Real sockets, and a reactor whose steps the test makes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LARGE = 60_000
 
 
 class Line(Witness):
-    """A connection over a socket pair: owner and exchange on one side, plain bytes on the other."""
+    """A connection over a socket pair. The test owns the client's end, and reads and writes at the far end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,14 +45,14 @@ class Line(Witness):
         self.connection.send(b"HEAD", body, self)
 
     def arrived(self) -> bytes:
-        """Return the bytes that arrived at the other end."""
+        """Return the bytes that have arrived at the far end."""
         try:
             return self.far.recv(10 * LARGE, socket.MSG_DONTWAIT)
         except OSError:
             return b""
 
     def drain(self) -> bytes:
-        """Return the bytes that arrive while the transport writes all that it has."""
+        """Let the transport write all its bytes, and return those that arrive at the far end."""
         came = b""
         while self.reactor.writers:
             came += self.arrived()
@@ -60,7 +60,7 @@ class Line(Witness):
         return came + self.arrived()
 
     def served(self) -> None:
-        """Complete a first exchange, after which the connection is kept."""
+        """Complete a first exchange; the connection then is idle."""
         self.ask()
         self.reactor.advance(0)
         self.far.send(OK)
@@ -70,7 +70,7 @@ class Line(Witness):
         self.events.clear()
 
     def read(self) -> None:
-        """Let the reactor find the socket readable."""
+        """Call `doRead`, as the reactor does when the socket is readable."""
         assert self.transport.doRead() is None
 
 
@@ -82,7 +82,7 @@ def line() -> Iterator[Line]:
     line.near.close()
 
 
-def test_requests_of_a_turn_leave_at_its_end(line: Line) -> None:
+def test_requests_are_written_at_the_end_of_the_reactor_iteration(line: Line) -> None:
     line.ask(b"body")
     assert line.arrived() == b""
     line.reactor.advance(0)
@@ -93,7 +93,7 @@ def test_requests_of_a_turn_leave_at_its_end(line: Line) -> None:
     assert line.events == ["free", (200, b"hi")]
 
 
-def test_one_delayed_call_serves_everyone() -> None:
+def test_all_connections_share_one_delayed_call() -> None:
     class Witness:
         flushed = 0
 
@@ -140,7 +140,7 @@ def test_a_writer_that_raises_does_not_stop_the_others(logged: list[str]) -> Non
     assert logged == ["ValueError"]
 
 
-def test_the_transport_writes_what_the_socket_does_not_take(line: Line) -> None:
+def test_bytes_that_do_not_fit_into_the_socket_are_written_by_the_transport(line: Line) -> None:
     line.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     line.ask(b"a" * LARGE)
     line.reactor.advance(0)
@@ -222,7 +222,7 @@ def test_a_new_connection_that_speaks_first_is_a_failed_connect(line: Line) -> N
 
 
 def test_an_aborted_connection_takes_no_request(line: Line) -> None:
-    """Twisted reports the loss a turn later."""
+    """Twisted reports the lost connection in the next reactor iteration."""
     line.served()
     line.far.send(OK)
     line.read()
@@ -233,7 +233,7 @@ def test_an_aborted_connection_takes_no_request(line: Line) -> None:
     assert line.events == ["gone", AttemptStatus.UNSENT]
 
 
-def test_the_look_sees_a_socket_only_through_recv() -> None:
+def test_the_input_probe_calls_only_recv() -> None:
     class Handle:
         answers: list[Any]
 
@@ -250,8 +250,8 @@ def test_the_look_sees_a_socket_only_through_recv() -> None:
     assert [bool(look()) for _ in range(4)] == [False, True, True, True]
 
 
-def test_a_socket_that_fails_under_the_request_has_not_sent_it(line: Line) -> None:
-    """`send` took no byte."""
+def test_a_request_is_unsent_if_the_first_send_fails(line: Line) -> None:
+    """`send` fails before it has accepted a byte."""
     line.served()
     line.ask(b"body")
     line.near.shutdown(socket.SHUT_WR)
@@ -274,7 +274,7 @@ def test_the_transport_waits_for_a_full_socket(line: Line) -> None:
     assert line.events == ["free", (200, b"hi")]
 
 
-def test_an_abandoned_request_never_leaves(line: Line) -> None:
+def test_an_abandoned_request_is_not_written(line: Line) -> None:
     line.ask(b"body")
     line.connection.abandon()
     line.reactor.advance(0)
@@ -283,7 +283,7 @@ def test_an_abandoned_request_never_leaves(line: Line) -> None:
 
 
 def test_an_unsolicited_response_makes_the_next_request_unsent(line: Line) -> None:
-    """A server sends a 408 before the next request is written."""
+    """A server sends status 408 before the next request is written."""
     line.ask()
     line.reactor.advance(0)
     line.far.send(OK)

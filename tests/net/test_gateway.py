@@ -1,4 +1,4 @@
-"""Calls through a gateway with the program's agent, well-behaved or not, and their retries."""
+"""Calls through a gateway with agents of the program, correct and faulty, and their retries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Response:
-    """A response of an agent; its whole body arrives at once."""
+    """A response of an agent. `deliverBody` delivers the whole body."""
 
     def __init__(self, code: int = 200, body: bytes = b"ok", error: Exception | None = None) -> None:
         self.code = code
@@ -42,7 +42,7 @@ class Response:
 
 @implementer(IAgent)
 class Puppet:
-    """An agent that does what the test sets for each request, and responds to further ones."""
+    """An agent with a given behaviour for each of its first requests. Later requests get a response."""
 
     def __init__(self, *acts: Callable[[], Any]) -> None:
         self.acts = list(acts)
@@ -112,7 +112,9 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("act", "attempt_status"), FAILURES)
-def test_whatever_an_agent_does_is_an_outcome_at_once(act: Callable[[], Any], attempt_status: AttemptStatus) -> None:
+def test_each_failure_of_an_agent_is_an_outcome_immediately(
+    act: Callable[[], Any], attempt_status: AttemptStatus
+) -> None:
     region = Region(act, act, attempts=1)
     call = region.call()
     assert isinstance(call.error, ConnectionFailed)
@@ -128,8 +130,8 @@ def test_whatever_an_agent_does_is_an_outcome_at_once(act: Callable[[], Any], at
     region.assert_clean()
 
 
-def test_an_agent_that_answers_before_it_returns() -> None:
-    """Its answer is used with its headers, and the call does not wait for the deadline."""
+def test_a_response_of_an_agent_may_be_available_immediately() -> None:
+    """The call uses the response and its headers, and does not wait for the deadline."""
     region = Region(lambda: succeed(Response(400, b"bad column")))
     call = region.call()
     assert isinstance(call.error, StatusError)
@@ -140,7 +142,7 @@ def test_an_agent_that_answers_before_it_returns() -> None:
 @pytest.mark.parametrize("act", [Deferred, bad_canceller])
 @pytest.mark.parametrize("how", ["deadline", "cancelled", "closed"])
 def test_an_agent_that_never_answers(act: Callable[[], Any], how: str) -> None:
-    """The call ends even if the request cannot be cancelled."""
+    """The call ends even if the agent does not support cancellation."""
     region = Region(act, drain_timeout_s=0.0)
     call = region.call()
     if how == "deadline":
@@ -159,7 +161,7 @@ def test_an_agent_that_never_answers(act: Callable[[], Any], how: str) -> None:
 
 @pytest.mark.parametrize("kind", ["predict", "stream"])
 def test_an_agent_that_answers_when_it_is_cancelled(kind: str) -> None:
-    """Chaos seed 991107: a stream was opened after its call had been cancelled."""
+    """Regression (seed 991107, profile chaos): a stream was opened after its call had been cancelled."""
     bodies: list[Any] = []
 
     class Answer(Response):
@@ -184,7 +186,7 @@ def test_an_agent_that_answers_when_it_is_cancelled(kind: str) -> None:
     region.assert_clean()
 
 
-def test_a_late_answer_is_not_the_next_calls() -> None:
+def test_a_late_response_is_not_that_of_the_next_call() -> None:
     late: Deferred[Any] = Deferred(lambda _: None)
     region = Region(lambda: late)
     first = region.call()
@@ -196,7 +198,7 @@ def test_a_late_answer_is_not_the_next_calls() -> None:
 
 
 @pytest.mark.parametrize("code", [502, 503, 504])
-def test_what_the_gateway_says_of_an_instance_is_tried_again(code: int) -> None:
+def test_statuses_502_503_and_504_of_the_gateway_are_retried(code: int) -> None:
     region = Region(lambda: succeed(Response(code, b"")), lambda: succeed(Response(code, b"")))
     call = region.call()
     assert not call.fired
@@ -232,7 +234,7 @@ def test_hosts_reach_the_agent_unchanged(endpoint: str, origin: bytes) -> None:
     region.assert_clean()
 
 
-def test_a_name_that_idna_does_not_know_is_looked_up_all_the_same() -> None:
+def test_a_host_name_that_is_invalid_in_idna_is_resolved_unchanged() -> None:
     for host in ("my_gateway", "10.0.0.9"):
         reactor = PuppetReactor()
         client = PredictClient(f"http://{host}:81", "svc", reactor=reactor)

@@ -1,4 +1,4 @@
-"""The outcomes of an agent's failures on the way to a gateway."""
+"""Conversion of an agent's failures to outcomes."""
 
 from __future__ import annotations
 
@@ -29,5 +29,7 @@ LOST = Failure(error.ConnectionLost())
         (ResponseFailed([LOST]), AttemptStatus.RESPONSE_TRUNCATED),
     ],
 )
-def test_the_names_are_those_of_direct_connections(raised: Exception, attempt_status: AttemptStatus) -> None:
+def test_failures_of_an_agent_have_the_statuses_of_direct_connections(
+    raised: Exception, attempt_status: AttemptStatus
+) -> None:
     assert _outcome(raised).attempt_status is attempt_status

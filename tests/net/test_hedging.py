@@ -1,4 +1,4 @@
-"""Hedged calls: a second attempt for a slow response, and one result."""
+"""Hedged calls: a second attempt when the response is slow, and one result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.net.wire import Wire
 
 
 class Hedged:
-    """A call after its hedge was sent, with both wires, the slow one first."""
+    """A call whose hedge has been sent, and the connections of both attempts, the slow one first."""
 
     def __init__(self, **settings: Any) -> None:
         self.harness = Harness(**{"n": 3, "hedge_after_s": 0.1, **settings})
@@ -28,7 +28,7 @@ class Hedged:
 
 
 def test_the_first_good_response_is_used_and_the_other_attempt_cancelled() -> None:
-    """Its connection is closed, and it does not count against its instance."""
+    """The connection of the cancelled attempt is closed. No failure is recorded for its instance."""
     hedged = Hedged()
     says(hedged.fast, response(body=b"fast"))
     assert str(hedged.call.value) == "fast"
@@ -40,7 +40,7 @@ def test_the_first_good_response_is_used_and_the_other_attempt_cancelled() -> No
     hedged.harness.assert_clean()
 
 
-def test_the_first_attempt_may_still_win() -> None:
+def test_the_response_to_the_first_attempt_may_be_used_after_the_hedge() -> None:
     hedged = Hedged()
     says(hedged.slow, response(body=b"slow"))
     assert str(hedged.call.value) == "slow"
@@ -48,7 +48,7 @@ def test_the_first_attempt_may_still_win() -> None:
     hedged.harness.assert_clean()
 
 
-def test_an_answer_in_time_needs_no_hedge() -> None:
+def test_no_hedge_is_sent_if_the_response_is_in_time() -> None:
     harness = Harness(hedge_after_s=0.1)
     call = harness.call()
     says(harness.accept(), response())
@@ -70,8 +70,8 @@ def test_one_attempt_may_fail_while_the_other_runs(first: str) -> None:
     hedged.harness.assert_clean()
 
 
-def test_when_both_attempts_fail_policy_decides_from_both() -> None:
-    """Two of three attempts are gone; the third goes to the third instance."""
+def test_a_call_is_retried_when_both_attempts_have_failed() -> None:
+    """Two of three attempts have failed. The third is sent to the third instance."""
     hedged = Hedged()
     hedged.slow.lose()
     hedged.fast.lose()
@@ -122,7 +122,9 @@ def test_a_cancel_ends_both_attempts() -> None:
     ],
     ids=["nowhere else", "one attempt", "no budget", "not idempotent"],
 )
-def test_when_there_is_no_hedge(n: int, settings: dict[str, Any], options: dict[str, Any]) -> None:
+def test_no_hedge_is_sent_without_another_instance_or_permission(
+    n: int, settings: dict[str, Any], options: dict[str, Any]
+) -> None:
     harness = Harness(n, hedge_after_s=0.1, **settings)
     call = harness.call(**options)
     wire = harness.accept()
@@ -133,8 +135,8 @@ def test_when_there_is_no_hedge(n: int, settings: dict[str, Any], options: dict[
     harness.assert_clean()
 
 
-def test_the_percentile_is_learned_from_calls() -> None:
-    """After thirty-two responses of 10 ms, a slow call is hedged."""
+def test_the_delay_of_a_hedge_is_a_percentile_of_earlier_calls() -> None:
+    """After 32 responses within 10 ms, a slow call is hedged."""
     harness = Harness(hedge_after_s="p95")
     for _ in range(32):
         call = harness.call()
@@ -150,7 +152,7 @@ def test_the_percentile_is_learned_from_calls() -> None:
 
 
 class Late:
-    """A client that has seen responses within 10 ms, and a call to an instance that is silent."""
+    """A client whose earlier responses took 10 ms, and a call to an instance that does not respond."""
 
     def __init__(self, n: int = 3, **settings: Any) -> None:
         self.harness = Harness(n, **settings)
@@ -163,13 +165,13 @@ class Late:
             assert str(call.value) == "ok"
 
     def silent(self, **options: Any) -> tuple[Result, Wire]:
-        """Start a call; return it and its wire."""
+        """Start a call, and return it with its connection."""
         call = self.harness.call(**options)
         self.harness.reactor.advance(0)
         return call, self.newest()
 
     def newest(self, *others: Wire) -> Wire:
-        """Return the wire of the hedge."""
+        """Return the connection of the hedge."""
         (wire,) = [
             wire
             for wire in self.harness.reactor.wires
@@ -214,7 +216,7 @@ def test_no_third_instance_is_asked_while_one_of_two_is_sending() -> None:
     late.harness.assert_clean()
 
 
-def test_the_rest_of_a_request_is_not_written_after_its_call() -> None:
+def test_a_large_request_is_not_written_further_after_its_call_has_ended() -> None:
     late = Late()
     call = Result(late.harness.client.predict(bytes(300_000)))
     late.harness.reactor.advance(0)
@@ -231,13 +233,13 @@ def test_the_rest_of_a_request_is_not_written_after_its_call() -> None:
     late.harness.assert_clean()
 
 
-def test_a_hedge_that_reached_no_instance_is_sent_again_at_once() -> None:
-    """The budget is used once."""
+def test_a_hedge_whose_connect_fails_is_retried_immediately() -> None:
+    """The retry budget is charged once for the hedge and its retry."""
     late = Late(4, attempts=4, retry_budget_ratio=0, retry_budget_min_per_s=0.1)
     call, first = late.silent()
     late.harness.reactor.advance(2.4)
     for wire in late.harness.reactor.wires:
-        # Nobody has a connection that could be used: the next attempt has to open one.
+        # Close all idle connections, so that the next attempt must open a new one.
         if wire is not first and wire.is_open:
             wire.lose()
     late.harness.reactor.advance(0.11)
@@ -251,8 +253,8 @@ def test_a_hedge_that_reached_no_instance_is_sent_again_at_once() -> None:
     late.harness.assert_clean()
 
 
-def test_the_silent_instance_of_a_hedged_call_is_ejected() -> None:
-    """An instance that was merely slower is not ejected."""
+def test_the_instance_that_did_not_respond_to_a_hedged_call_is_ejected() -> None:
+    """An instance that was only slower is not ejected."""
     late = Late(5)
     call, first = late.silent()
     late.harness.reactor.advance(2.51)
@@ -262,7 +264,7 @@ def test_the_silent_instance_of_a_hedged_call_is_ejected() -> None:
     assert str(call.value) == "ok"
     assert late.counters.failures == {"late": 1}
     assert len(late.harness.client.ejected) == 1
-    # The other way round: the first comes back at last, and nothing is held against the second.
+    # The opposite case: the first instance responds after the hedge, and no failure is recorded for the second.
     watched = first
     call = late.harness.call()
     late.harness.reactor.advance(0)
@@ -293,7 +295,7 @@ def test_a_slow_service_is_not_hedged() -> None:
 
 
 @pytest.mark.parametrize("at", range(3))
-def test_every_attempt_of_a_call_is_told_before_its_end(at: int) -> None:
+def test_the_events_of_all_attempts_are_sent_before_that_of_the_call(at: int) -> None:
     late, heard = Late(), []
     call, first = late.silent()
 
@@ -336,7 +338,9 @@ def test_no_call_is_late_before_the_first_response() -> None:
     ],
     ids=["nowhere else", "one attempt", "switched off", "no budget", "not idempotent"],
 )
-def test_when_there_is_no_late_hedge(n: int, settings: dict[str, Any], options: dict[str, Any]) -> None:
+def test_no_late_hedge_is_sent_without_another_instance_or_permission(
+    n: int, settings: dict[str, Any], options: dict[str, Any]
+) -> None:
     late = Late(n, **settings)
     call, first = late.silent(**options)
     late.harness.reactor.advance(5.0)
@@ -347,13 +351,13 @@ def test_when_there_is_no_late_hedge(n: int, settings: dict[str, Any], options: 
 
 
 def test_a_call_that_was_just_retried_is_not_late() -> None:
-    """It is late at three quarters of its time."""
+    """The retry begins shortly before half of the call's time, so the late hedge is sent only at three quarters."""
     late = Late()
     call, first = late.silent()
     late.harness.reactor.advance(2.4)
     first.lose()
     late.harness.reactor.advance(0)
-    # The kept connection was stale: the next is a new one, to another instance.
+    # The idle connection was stale, so the retry opens a new connection to another instance.
     second = late.harness.accept()
     late.harness.reactor.advance(0.2)
     assert late.counters.hedges == 0
@@ -365,7 +369,7 @@ def test_a_call_that_was_just_retried_is_not_late() -> None:
 
 
 def test_a_hedge_never_goes_to_an_instance_on_which_the_call_is_running() -> None:
-    """Also when the only untried instance is left out, and the call has tried too many to be sent there."""
+    """The only untried instance is ejected, and the call has had too many attempts to try it anyway."""
     harness = Harness(18, hedge_after_s=0.1, eject_after=1, timeout_s=60.0)
     out = harness.client.instances[-1]
     while harness.client.ejected == ():

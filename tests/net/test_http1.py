@@ -1,4 +1,4 @@
-"""One connection: accepted and rejected responses, and when it may be kept."""
+"""An HTTP/1 connection: accepted and rejected responses, and when it can be reused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 
 class Peer:
-    """A connection with a request in flight, and the other end of its wire."""
+    """A connection with a request in flight, and the transport of its other end."""
 
     def __init__(self, *, head: int = 1000, body: int = 1000, request: bytes = b"") -> None:
         self.witness = Witness()
@@ -44,7 +44,7 @@ class Peer:
         return self.witness.events
 
 
-def test_a_request_is_written_at_once_and_whole() -> None:
+def test_a_request_is_written_completely_and_immediately() -> None:
     peer = Peer(request=b"body")
     assert peer.wire.take() == b"POST / HTTP/1.1\r\n\r\nbody"
     assert peer.wire.no_delay
@@ -66,12 +66,12 @@ def test_a_request_is_written_at_once_and_whole() -> None:
     ],
 )
 def test_complete_responses_are_accepted_and_the_connection_is_kept(response: bytes, body: bytes, size: int) -> None:
-    """Sized, chunked, after interim responses, in segments of any size."""
+    """Bodies with a length, chunked bodies, and responses after interim ones, in segments of any size."""
     pieces = [response[at : at + size] for at in range(0, len(response), size)]
     assert Peer().says(*pieces) == ["free", (200, body)]
 
 
-def test_a_kept_connection_serves_many_exchanges() -> None:
+def test_a_connection_is_reused_for_many_exchanges() -> None:
     peer = Peer()
     for _ in range(50):
         assert peer.says(OK) == ["free", (200, b"hi")]
@@ -87,14 +87,14 @@ def test_a_kept_connection_serves_many_exchanges() -> None:
         b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi",
     ],
 )
-def test_a_connection_that_may_not_be_kept_is_closed(response: bytes) -> None:
-    """After `Connection: close` and for HTTP/1.0; the response counts."""
+def test_a_connection_that_cannot_be_reused_is_closed(response: bytes) -> None:
+    """The connection is closed after `Connection: close` and for HTTP/1.0. The response is still used."""
     peer = Peer()
     assert peer.says(response) == ["gone", (200, b"hi")]
 
 
 @pytest.mark.parametrize("version", [b"1.1", b"1.0"])
-def test_a_body_without_length_ends_with_a_clean_close(version: bytes) -> None:
+def test_a_body_without_length_ends_when_the_connection_is_closed(version: bytes) -> None:
     peer = Peer()
     peer.says(b"HTTP/" + version + b" 200 OK\r\n\r\nall of it")
     peer.wire.lose()
@@ -149,14 +149,14 @@ def test_violations_abort_the_connection_with_one_outcome(response: bytes, size:
     ],
 )
 def test_endless_lines_are_bounded(start: bytes, endless: bytes) -> None:
-    """The parser has no callback for them, so the fed bytes are counted."""
+    """The parser has no callback within a line, so the connection counts the bytes that it has fed to the parser."""
     peer = Peer()
     events = peer.says(start, *[endless * 100] * 100)
     assert "violation" in map(str, events)
 
 
 @pytest.mark.parametrize("before", [b"", b"HTTP/1.1 100 Continue\r\n\r\n"])
-def test_a_head_that_comes_byte_by_byte_costs_its_length(before: bytes) -> None:
+def test_the_cost_of_a_head_that_arrives_byte_by_byte_is_linear(before: bytes) -> None:
     head = before + b"HTTP/1.1 200 OK\r\nX: " + b"y" * 500 + b"\r\nContent-Length: 2\r\n\r\n"
     peer = Peer()
     peer.says(*(head[at : at + 1] for at in range(len(before) + 20)))
@@ -166,8 +166,8 @@ def test_a_head_that_comes_byte_by_byte_costs_its_length(before: bytes) -> None:
     assert peer.says(head[-1:] + b"hi") == ["free", (200, b"hi")]
 
 
-def test_tiny_chunks_are_kept_together() -> None:
-    """The number of objects is bounded by the body's size, not by the number of its pieces."""
+def test_tiny_chunks_are_joined() -> None:
+    """The number of objects is bounded by the size of the body, not by the number of chunks."""
     peer = Peer(body=10**6)
     peer.says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"2\r\nab\r\n" * 100_000)
     assert len(peer.connection._body) == 2
@@ -203,7 +203,7 @@ def test_bytes_on_an_idle_connection_abort_it() -> None:
     assert peer.wire.aborted
 
 
-def test_bytes_after_a_closing_response_do_not_spoil_it() -> None:
+def test_bytes_after_a_response_with_connection_close_are_ignored() -> None:
     closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"
     assert (200, b"hi") in Peer().says(closing + b"junk")
 
@@ -231,7 +231,7 @@ def test_an_early_response_is_used_and_closes_the_connection() -> None:
     assert peer.says(OK) == ["gone", (200, b"hi")]
 
 
-def test_a_large_request_that_was_written_keeps_its_connection() -> None:
+def test_a_connection_is_reused_after_a_large_request_was_written() -> None:
     peer = Peer(request=b"x" * 100_000)
     while peer.wire.producer is not None:
         peer.connection.resumeProducing()
@@ -247,14 +247,14 @@ def test_an_abandoned_exchange_gets_no_result() -> None:
 
 
 def test_header_names_are_lower_case_and_repeats_are_joined() -> None:
-    """RFC 9110 §5.3."""
+    """RFC 9110 §5.3 allows a recipient to join repeated fields with commas."""
     assert text_headers(b"HTTP/1.1 200 OK\r\nA-b: 1\r\na-B:2\r\n") == {"a-b": "1, 2"}
 
 
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(st.lists(st.binary(max_size=60), max_size=6), st.booleans())
 def test_any_bytes_end_in_at_most_one_result(pieces: list[bytes], plausible: bool) -> None:  # noqa: FBT001
-    """Fuzzed bytes: the exchange gets exactly one result when the connection is closed."""
+    """For random bytes, the exchange gets exactly one result by the time the connection is closed."""
     peer = Peer()
     start = [b"HTTP/1.1 200 OK\r\n"] if plausible else []
     peer.says(*start, *(piece for piece in pieces if piece))
@@ -286,13 +286,13 @@ REPLIES = [
     b"\r\n" + reply(b"hi")[:-2],
     reply(b"hi")[:-1],
 ]
-"""Responses of which some begin alike, and some are wrong."""
+"""Responses, some of which have equal heads or are invalid."""
 
 
 @settings(derandomize=True, deadline=None, max_examples=500)
 @given(st.lists(st.tuples(st.sampled_from(REPLIES), st.integers(0, 60), st.booleans()), max_size=8))
-def test_a_remembered_head_changes_no_result(exchanges: list[tuple[bytes, int, bool]]) -> None:
-    """The results are those of a connection that remembers none, for responses in one piece or two, and for streams."""
+def test_a_cached_head_does_not_change_results(exchanges: list[tuple[bytes, int, bool]]) -> None:
+    """The results equal those without the cache, for responses in one or two segments and for streams."""
     assert results_of(exchanges, remembered_bytes=1024) == results_of(exchanges, remembered_bytes=0)
 
 
@@ -311,7 +311,7 @@ def results_of(exchanges: list[tuple[bytes, int, bool]], remembered_bytes: int) 
         return peer.witness.events
 
 
-def test_the_parser_does_not_see_a_response_that_begins_with_a_remembered_head() -> None:
+def test_a_response_with_a_cached_head_is_not_parsed() -> None:
     peer = Peer()
     peer.says(reply(b"hi"))
     peer.ask()
@@ -322,7 +322,7 @@ def test_the_parser_does_not_see_a_response_that_begins_with_a_remembered_head()
     assert peer.says(reply(b"hi", b"X: y"))[-1] == (200, b"hi")
 
 
-def test_a_long_head_is_not_remembered() -> None:
+def test_a_long_head_is_not_cached() -> None:
     peer = Peer(head=10_000)
     peer.says(reply(b"hi", b"X: " + b"y" * 2_000))
     assert len(peer.connection._usual_start) == 0

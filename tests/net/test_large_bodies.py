@@ -1,4 +1,4 @@
-"""Calls whose bodies are compressed or decompressed over many turns end once."""
+"""Compression and decompression of large bodies in several reactor iterations; each call ends once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GZIP = b"Content-Encoding: gzip"
 
 
 def answered(**settings: Any) -> tuple[Harness, Result]:
-    """Return a call whose response has arrived and is not decompressed yet."""
+    """Return a call whose response has arrived, and is not decompressed yet."""
     harness = Harness(1, **settings)
     call = harness.call()
     says(harness.accept(), response(200, PACKED, GZIP))
@@ -33,7 +33,7 @@ def pump(harness: Harness, call: Result) -> None:
             harness.reactor.advance(0)
 
 
-def test_a_large_response_is_decompressed_over_several_turns() -> None:
+def test_a_large_response_is_decompressed_in_several_reactor_iterations() -> None:
     harness, call = answered()
     second = harness.call()
     says(harness.busy, response())
@@ -45,7 +45,7 @@ def test_a_large_response_is_decompressed_over_several_turns() -> None:
     harness.assert_clean()
 
 
-def test_small_and_uncompressed_responses_are_there_at_once() -> None:
+def test_small_and_uncompressed_responses_are_available_immediately() -> None:
     harness = Harness(1)
     for body, headers in ((b"plain", ()), (gzip.compress(b"plain"), (GZIP,)), (b"", (GZIP,))):
         call = harness.call()
@@ -55,8 +55,8 @@ def test_small_and_uncompressed_responses_are_there_at_once() -> None:
     harness.assert_clean()
 
 
-def test_the_deadline_holds_while_decompressing() -> None:
-    """The instance has responded, so this is not its failure."""
+def test_a_call_ends_by_its_deadline_during_decompression() -> None:
+    """The instance has responded in time, so no failure is recorded for it."""
     harness, call = answered(timeout_s=1.0)
     ended: list[Any] = []
     harness.client.listen(ended.append)
@@ -70,7 +70,7 @@ def test_the_deadline_holds_while_decompressing() -> None:
     harness.assert_clean()
 
 
-def test_a_cancel_stops_decompressing() -> None:
+def test_a_cancelled_call_stops_decompression() -> None:
     harness, call = answered()
     call.deferred.cancel()
     assert isinstance(call.error, CancelledError)
@@ -88,7 +88,7 @@ def test_close_waits_for_a_body_that_is_being_decompressed() -> None:
     assert closing.fired
 
 
-def test_close_ends_decompressing_that_takes_too_long() -> None:
+def test_close_ends_a_decompression_that_takes_too_long() -> None:
     harness, call = answered(drain_timeout_s=0)
     closing = Result(harness.client.close())
     assert isinstance(call.error, ClientClosed)
@@ -97,7 +97,7 @@ def test_close_ends_decompressing_that_takes_too_long() -> None:
 
 
 def test_a_large_response_has_the_same_limit_and_errors() -> None:
-    """`max_response_bytes` is exceeded some turns later."""
+    """`max_response_bytes` is exceeded only after several reactor iterations."""
     harness, call = answered(max_response_bytes=SIZE - 1)
     pump(harness, call)
     assert isinstance(call.error, BodyError)
@@ -107,7 +107,7 @@ def test_a_large_response_has_the_same_limit_and_errors() -> None:
 
 
 class Broken:
-    """A request whose parser raises."""
+    """A request whose `parse_response` raises."""
 
     def to_string(self) -> bytes:
         return b"x"
@@ -144,7 +144,7 @@ ERROR = b"feature dim is 3, the model wants 5"
 def test_the_body_of_an_error_is_decompressed(
     body: bytes, headers: tuple[bytes, ...], settings: dict[str, Any], shown: bytes
 ) -> None:
-    """If it cannot be decompressed, it is kept as received."""
+    """If the body cannot be decompressed, the error has it as received."""
     harness = Harness(1, **settings)
     call = harness.call()
     says(harness.accept(), response(400, body, *headers))
@@ -156,7 +156,7 @@ def test_the_body_of_an_error_is_decompressed(
 
 
 class Proxied(Broken):
-    """A request that takes responses without decompression."""
+    """A request that gets the body of its response without decompression."""
 
     def parse_answer(self, headers: dict[str, str], content: bytes) -> bytes:
         return content
@@ -176,7 +176,7 @@ def test_a_proxy_gets_bodies_without_decompression() -> None:
 PLAIN = bytes(range(256)) * 8192
 
 
-def test_a_large_request_is_compressed_over_turns_and_then_sent() -> None:
+def test_a_large_request_is_compressed_in_several_reactor_iterations() -> None:
     harness = Harness(1, compress="zlib", attempts=1)
     call = Result(harness.client.predict(PLAIN))
     assert harness.client.counters.calls == 1
@@ -189,7 +189,7 @@ def test_a_large_request_is_compressed_over_turns_and_then_sent() -> None:
     harness.assert_clean()
 
 
-def test_the_deadline_a_cancel_and_close_end_compressing() -> None:
+def test_the_deadline_a_cancel_and_close_end_a_compression() -> None:
     harness = Harness(1, compress="zlib", timeout_s=1.0, drain_timeout_s=0)
     late, cancelled, closed = (Result(harness.client.predict(PLAIN, timeout_s=s)) for s in (0.5, 1, 1))
     cancelled.deferred.cancel()
@@ -203,7 +203,7 @@ def test_the_deadline_a_cancel_and_close_end_compressing() -> None:
     harness.assert_clean()
 
 
-def test_a_wrong_path_is_said_before_anything_is_compressed() -> None:
+def test_an_invalid_path_is_an_error_before_compression() -> None:
     harness = Harness(1, compress="zlib")
     call = Result(harness.client.predict(PLAIN, path="a b"))
     assert isinstance(call.error, ConfigError)

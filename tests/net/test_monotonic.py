@@ -1,4 +1,4 @@
-"""Timers by elapsed time on a reactor whose clock is set, and the thread that detects it."""
+"""Timers by monotonic time on a reactor whose wall clock is stepped, and the thread that detects a step."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_timers_fire_when_their_time_has_passed() -> None:
     assert not reactor.getDelayedCalls()
 
 
-def test_a_clock_set_ahead_fires_nothing_early() -> None:
+def test_no_timer_fires_early_when_the_clock_is_set_ahead() -> None:
     reactor, steady = stepping()
     fired: list[float] = []
     steady.callLater(5.0, lambda: fired.append(steady.seconds()))
@@ -60,7 +60,7 @@ def test_a_clock_set_ahead_fires_nothing_early() -> None:
 
 @pytest.mark.parametrize("delay_s", [0, 1.0])
 def test_a_clock_set_back_delays_nothing_after_a_realignment(delay_s: float) -> None:
-    """Not even the calls at the end of the turn, which write requests."""
+    """`callLater(0)` is included, because requests are written by it at the end of a reactor iteration."""
     reactor, steady = stepping()
     fired: list[float] = []
     steady.callLater(delay_s, lambda: fired.append(steady.seconds()))
@@ -74,7 +74,7 @@ def test_a_clock_set_back_delays_nothing_after_a_realignment(delay_s: float) -> 
 
 
 def test_a_small_clock_difference_is_not_corrected() -> None:
-    """A slewed clock runs slightly fast or slow."""
+    """NTP slews a clock, so it runs slightly fast or slow without a step."""
     reactor, steady = stepping()
     woken: list[Any] = []
     reactor.callFromThread = woken.append  # type: ignore[method-assign]
@@ -113,7 +113,7 @@ def test_a_timer_is_a_delayed_call() -> None:
     assert not reactor.getDelayedCalls()
 
 
-def test_calls_of_earlier_turns_are_forgotten() -> None:
+def test_calls_of_earlier_reactor_iterations_are_released() -> None:
     reactor, steady = stepping()
     for _ in range(10_000):
         steady.callLater(0, int)
@@ -121,7 +121,7 @@ def test_calls_of_earlier_turns_are_forgotten() -> None:
     assert len(steady._soon) < 100
 
 
-def test_polls_and_deadlines_go_on_after_a_step_back() -> None:
+def test_polls_and_deadlines_continue_after_the_clock_is_set_back() -> None:
     reactor, steady = stepping()
     source, late = Puppet(), []
     poller = Poller(
@@ -144,7 +144,7 @@ def test_polls_and_deadlines_go_on_after_a_step_back() -> None:
 
 
 class Looked(MonotonicReactor):
-    """Records that it was called."""
+    """Records calls of `look`, and raises as with a closed event loop."""
 
     def __init__(self) -> None:
         super().__init__(Clock(), time.monotonic)
@@ -182,7 +182,7 @@ def test_only_a_real_reactor_with_a_settable_clock_is_wrapped() -> None:
 
 
 def sent_date(client: PredictClient, reactor: Any) -> str:
-    """Return the Date of a signed request."""
+    """Return the Date header of a signed request."""
     Result(client.predict(b"hello"))
     wire = reactor.dials[0].accept()
     reactor.pass_time(0.01)
@@ -221,7 +221,7 @@ def test_a_test_clock_is_also_the_wall_clock() -> None:
 
 
 class Unanswered(ClientFactory):
-    """Keeps how its connection ended."""
+    """Records how its connection attempt ended."""
 
     noisy = False
 
@@ -234,7 +234,7 @@ class Unanswered(ClientFactory):
 
 @pytest.fixture
 def unanswered() -> Iterator[tuple[str, int]]:
-    """An address whose queue of connections is full, so that the next one is neither accepted nor refused."""
+    """Yield an address whose accept queue is full: a further connection is neither accepted nor refused."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)

@@ -1,4 +1,4 @@
-"""Host names: look-ups, and the last addresses while a look-up fails."""
+"""Resolution of host names, and use of the last known addresses while it fails."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ URL = "http://control.example:8080/list"
 
 @implementer(IReactorPluggableNameResolver)
 class NamedReactor(PuppetReactor):
-    """A reactor with a resolver that responds when the test tells it to."""
+    """A reactor with a name resolver whose results are set by the test."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Harness:
         return Result(self.fetcher.get(URL))
 
     def serve(self) -> None:
-        """Respond as the control plane on the only connection that is being opened."""
+        """Accept the only connection that is being opened, and send a discovery reply."""
         (dial,) = self.reactor.dials
         wire = dial.accept()
         self.reactor.advance(0)
@@ -92,7 +92,7 @@ def said() -> Iterator[list[str]]:
     globalLogPublisher.removeObserver(note)
 
 
-def test_a_name_is_looked_up_each_time(harness: Harness) -> None:
+def test_a_name_is_resolved_for_each_request(harness: Harness) -> None:
     for address in ("10.0.0.1", "10.0.0.2"):
         got = harness.get()
         assert [name for _, name in harness.reactor.asked] == ["control.example"]
@@ -111,7 +111,7 @@ def test_each_address_of_a_name_is_tried(harness: Harness) -> None:
     assert got.value == b"[]"
 
 
-def test_a_name_that_is_never_resolved_says_so(harness: Harness) -> None:
+def test_the_error_of_a_resolution_timeout_has_the_name(harness: Harness) -> None:
     for _ in range(2):
         got = harness.get()
         harness.reactor.advance(3.0)
@@ -120,14 +120,14 @@ def test_a_name_that_is_never_resolved_says_so(harness: Harness) -> None:
     assert len(harness.reactor.asked) == 2
 
 
-def test_a_name_that_is_unknown_says_so(harness: Harness) -> None:
+def test_the_error_of_an_unknown_name_has_the_name(harness: Harness) -> None:
     got = harness.get()
     harness.reactor.answer()
     assert got.error.reason is RejectReason.CONNECTION
     assert str(got.error) == "no reply: the name control.example was not resolved: it has no address"
 
 
-def test_the_last_addresses_serve_while_the_resolver_is_down(harness: Harness, said: list[str]) -> None:
+def test_the_last_addresses_are_used_while_resolution_fails(harness: Harness, said: list[str]) -> None:
     harness.learn("10.0.0.1")
     got = harness.get()
     harness.reactor.answer()
@@ -147,8 +147,8 @@ def test_the_last_addresses_serve_while_the_resolver_is_down(harness: Harness, s
     harness.get().deferred.cancel()
 
 
-def test_a_late_answer_is_kept(harness: Harness) -> None:
-    """It is too late for the call that asked, and serves the next one."""
+def test_addresses_that_arrive_late_are_used_for_the_next_request(harness: Harness) -> None:
+    """The addresses are too late for the request that started the resolution."""
     got = harness.get()
     harness.reactor.advance(3.0)
     assert got.error.reason is RejectReason.TIMEOUT
@@ -159,7 +159,7 @@ def test_a_late_answer_is_kept(harness: Harness) -> None:
     harness.serve()
 
 
-def test_cancelling_a_look_up_leaves_nothing(harness: Harness) -> None:
+def test_cancelling_a_resolution_leaves_no_timer(harness: Harness) -> None:
     got = harness.get()
     got.deferred.cancel()
     assert got.error.reason is RejectReason.CONNECTION
@@ -169,7 +169,7 @@ def test_cancelling_a_look_up_leaves_nothing(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "[fe80::1]"])
-def test_an_address_is_not_looked_up(harness: Harness, host: str) -> None:
+def test_an_address_is_not_resolved(harness: Harness, host: str) -> None:
     harness.fetcher.get(f"http://{host}/list").addErrback(lambda _: None)
     assert not harness.reactor.asked
     (dial,) = harness.reactor.dials
@@ -178,11 +178,11 @@ def test_an_address_is_not_looked_up(harness: Harness, host: str) -> None:
 
 
 class GAIResolver:
-    """A resolver with the class name of Twisted's own."""
+    """A resolver whose class has the name of Twisted's default resolver."""
 
 
-def test_the_program_s_resolver_is_used_and_twisted_s_replaced() -> None:
-    """Twisted's shares its threads with the program's `deferToThread`."""
+def test_a_resolver_of_the_program_is_used_and_twisteds_default_is_replaced() -> None:
+    """Twisted's default resolver shares its threads with the program's `deferToThread`."""
     reactor = NamedReactor()
     own = names_of(reactor, 1.0)
     assert own is not None
@@ -194,8 +194,8 @@ def test_the_program_s_resolver_is_used_and_twisted_s_replaced() -> None:
     assert names_of(PuppetReactor(), 1.0) is None
 
 
-def test_names_kept_are_bounded() -> None:
-    """VIPServer's address server may name a new server each time."""
+def test_the_number_of_stored_names_is_bounded() -> None:
+    """VIPServer's address server may return the name of a new server each time."""
     reactor = NamedReactor()
     names = names_of(reactor, 1.0)
     assert names is not None

@@ -1,4 +1,4 @@
-"""Work in steps: in turns of a reactor without threads, and in threads otherwise."""
+"""`Offload` runs the steps of a generator in a thread, or in reactor iterations if the reactor has no threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WITHIN_S = 60
 
 
 class Work:
-    """Steps that record the thread in which they ran."""
+    """Makes generators whose steps record the thread in which they run."""
 
     def __init__(self, steps: int = 3, error: Exception | None = None) -> None:
         self.threads: list[str] = []
@@ -37,7 +37,7 @@ class Work:
         return "done"
 
     def held(self) -> Generator[None, None, str]:
-        """Steps that wait for an event."""
+        """Yield once, after an event."""
         self.threads.append(threading.current_thread().name)
         self.go_on.wait(WITHIN_S)
         yield
@@ -47,7 +47,7 @@ class Work:
 
 @implementer(IReactorFromThreads)
 class Threaded(Clock):
-    """A reactor whose thread is the test's."""
+    """A reactor with threads; the test's thread is the reactor's thread."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,11 +57,11 @@ class Threaded(Clock):
         self.from_threads.put(lambda: call(*arguments))
 
     def take(self) -> None:
-        """Wait for a call from a thread, and make it."""
+        """Wait for a `callFromThread`, and make the call."""
         self.from_threads.get(timeout=WITHIN_S)()
 
 
-def test_without_threads_each_step_takes_a_turn() -> None:
+def test_without_threads_each_step_is_run_in_its_own_reactor_iteration() -> None:
     clock, work = Clock(), Work(3)
     result = Result(Offload(clock).run(work.steps()))
     seen: list[int] = []
@@ -79,7 +79,7 @@ def test_without_threads_each_step_takes_a_turn() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_what_a_step_raises_is_the_result() -> None:
+def test_an_exception_of_a_step_is_the_result() -> None:
     clock, threaded = Clock(), Threaded()
     for reactor in (clock, threaded):
         result = Result(Offload(reactor).run(Work(1, ValueError("wrong")).steps()))
@@ -89,7 +89,7 @@ def test_what_a_step_raises_is_the_result() -> None:
         assert isinstance(result.error, ValueError)
 
 
-def test_a_cancel_between_two_turns_ends_the_work() -> None:
+def test_a_cancel_between_two_reactor_iterations_ends_the_work() -> None:
     clock, work = Clock(), Work(3)
     result = Result(Offload(clock).run(work.steps()))
     clock.callLater(0, result.deferred.cancel)
@@ -99,8 +99,8 @@ def test_a_cancel_between_two_turns_ends_the_work() -> None:
     assert len(work.threads) == 1
 
 
-def test_a_thread_does_the_steps_and_the_reactor_hears_of_the_end() -> None:
-    """A thread of its own, since the program may keep those of the reactor's pool busy."""
+def test_a_thread_runs_the_steps_and_the_result_fires_in_the_reactor_thread() -> None:
+    """The thread is not from the reactor's pool, which the program may keep busy."""
     reactor, work = Threaded(), Work(3)
     result = Result(Offload(reactor).run(work.steps()))
     reactor.take()
@@ -119,7 +119,7 @@ def test_a_cancel_stops_a_thread_after_its_step() -> None:
     assert work.threads == ["eas_tw.offload"]
 
 
-def test_at_most_four_threads_work_and_the_others_wait_their_turn() -> None:
+def test_at_most_four_threads_run_and_further_work_is_queued() -> None:
     reactor = Threaded()
     offload = Offload(reactor)
     works = [Work() for _ in range(7)]
@@ -135,7 +135,7 @@ def test_at_most_four_threads_work_and_the_others_wait_their_turn() -> None:
     assert [result.value for result in results if result is not results[4]] == ["done"] * 6
 
 
-def test_without_a_free_thread_the_work_continues_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_no_thread_can_be_started_the_steps_run_in_reactor_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 

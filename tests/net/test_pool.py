@@ -1,4 +1,4 @@
-"""The connections of one instance, and the queue of its calls."""
+"""The pool of one instance: its connections, and the queue of attempts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class Caller:
-    """A dispatchable that records what the pool calls."""
+    """A dispatchable that records the calls of the pool."""
 
     def __init__(self, deadline: float = 1e9) -> None:
         self.deadline = deadline
@@ -47,7 +47,7 @@ class Caller:
 
 
 class Harness:
-    """A pool with its reactor."""
+    """A pool, and its reactor in memory."""
 
     def __init__(self, **settings: Any) -> None:
         self.reactor = PuppetReactor()
@@ -62,7 +62,7 @@ class Harness:
         return caller
 
     def served(self) -> tuple[Caller, Wire]:
-        """Return a call that is dispatched on a new connection."""
+        """Return an attempt that is dispatched on a new connection, and the transport of this connection."""
         caller = self.call()
         return caller, self.reactor.dials[-1].accept()
 
@@ -98,7 +98,7 @@ def test_the_connection_idle_for_the_shortest_time_is_reused() -> None:
     assert [caller.result for caller in pairs] == [200, 200]
 
 
-def test_connections_are_bounded_and_the_line_is_served_in_order() -> None:
+def test_connections_are_bounded_and_the_queue_is_first_in_first_out() -> None:
     harness = Harness(max_connections_per_instance=2)
     callers = [harness.call() for _ in range(4)]
     assert len(harness.reactor.dials) == 2
@@ -111,8 +111,8 @@ def test_connections_are_bounded_and_the_line_is_served_in_order() -> None:
     assert not harness.reactor.dials
 
 
-def test_a_waiting_call_takes_whichever_connection_is_free_first() -> None:
-    """A kept connection that becomes free takes the call before a new one is open."""
+def test_a_queued_attempt_gets_the_first_connection_that_is_free() -> None:
+    """A busy connection that becomes idle is used for the queued attempt before the new connection is open."""
     harness = Harness()
     _, wire = harness.served()
     waiting = harness.call()
@@ -123,7 +123,7 @@ def test_a_waiting_call_takes_whichever_connection_is_free_first() -> None:
     assert harness.pool.connections == 2
 
 
-def test_a_fresh_call_never_gets_a_connection_that_sat_idle() -> None:
+def test_a_fresh_attempt_never_gets_an_idle_connection() -> None:
     harness = Harness()
     _, wire = harness.served()
     harness.answer(wire)
@@ -133,7 +133,7 @@ def test_a_fresh_call_never_gets_a_connection_that_sat_idle() -> None:
     assert fresh.connection is not wire.protocol
 
 
-def test_a_fresh_call_replaces_an_idle_connection_of_a_full_pool() -> None:
+def test_a_fresh_attempt_replaces_an_idle_connection_of_a_full_pool() -> None:
     harness = Harness(max_connections_per_instance=1)
     _, wire = harness.served()
     harness.answer(wire)
@@ -159,7 +159,7 @@ def test_a_failed_connect_fails_the_call(error: Exception | None, attempt_status
     assert caller.result is attempt_status
 
 
-def test_an_unreachable_instance_fails_its_whole_line_at_once() -> None:
+def test_all_queued_attempts_of_an_unreachable_instance_fail_immediately() -> None:
     harness = Harness(max_connections_per_instance=1)
     callers = [harness.call() for _ in range(5)]
     harness.reactor.dials[0].fail()
@@ -167,7 +167,7 @@ def test_an_unreachable_instance_fails_its_whole_line_at_once() -> None:
     assert not harness.reactor.dials
 
 
-def test_a_refused_connect_beside_a_live_one_fails_one_call_only() -> None:
+def test_a_refused_connect_fails_only_one_attempt_if_a_connection_is_open() -> None:
     harness = Harness(max_connections_per_instance=2)
     _, wire = harness.served()
     callers = [harness.call() for _ in range(3)]
@@ -177,8 +177,8 @@ def test_a_refused_connect_beside_a_live_one_fails_one_call_only() -> None:
     assert callers[1].connection is wire.protocol
 
 
-def test_an_address_that_cannot_be_read_is_a_failed_connect() -> None:
-    """`connectTCP` raises for some addresses; the pool gets the failure a turn later, like any other."""
+def test_an_exception_of_connect_tcp_is_a_failed_connect() -> None:
+    """`connectTCP` raises for some addresses. As with other failures, attempts end in the next reactor iteration."""
     harness = Harness(max_connections_per_instance=2)
 
     def refuse(*_: Any, **__: Any) -> None:
@@ -194,7 +194,7 @@ def test_an_address_that_cannot_be_read_is_a_failed_connect() -> None:
     assert not harness.reactor.getDelayedCalls()
 
 
-def test_connections_are_opened_in_slices() -> None:
+def test_at_most_50_connections_are_opened_in_a_reactor_iteration() -> None:
     harness = Harness(max_connections_per_instance=1000)
     callers = [harness.call() for _ in range(130)]
     assert len(harness.reactor.dials) == 50
@@ -221,7 +221,7 @@ def test_a_connection_whose_call_was_served_meanwhile_is_not_opened() -> None:
     assert "opening=0" in repr(harness.pool)
 
 
-def test_connections_whose_turn_has_not_come_go_with_their_pool() -> None:
+def test_connections_that_are_not_opened_yet_are_dropped_with_their_pool() -> None:
     harness = Harness(max_connections_per_instance=1000)
     callers = [harness.call() for _ in range(60)]
     harness.pool.retire()
@@ -231,7 +231,7 @@ def test_connections_whose_turn_has_not_come_go_with_their_pool() -> None:
     assert not harness.reactor.getDelayedCalls()
 
 
-def test_a_lost_handshake_older_than_an_open_connection_fails_no_call() -> None:
+def test_a_connect_timeout_is_ignored_if_a_later_connect_has_succeeded() -> None:
     harness = Harness()
     first = harness.call()
     old = harness.reactor.dials[0]
@@ -249,7 +249,7 @@ def test_a_lost_handshake_older_than_an_open_connection_fails_no_call() -> None:
     assert [caller.result for caller in late] == [AttemptStatus.CONNECT_TIMEOUT, None]
 
 
-def test_a_pool_knows_whether_the_instance_has_answered_since() -> None:
+def test_a_pool_reports_whether_bytes_arrived_after_a_given_time() -> None:
     harness = Harness()
     _, wire = harness.served()
     harness.reactor.advance(1.0)
@@ -263,7 +263,7 @@ def test_a_pool_knows_whether_the_instance_has_answered_since() -> None:
     assert not harness.pool.is_opening
 
 
-def test_a_lost_connection_makes_room_for_the_queue() -> None:
+def test_a_lost_connection_is_replaced_for_a_queued_attempt() -> None:
     harness = Harness(max_connections_per_instance=1)
     busy, wire = harness.served()
     waiting = harness.call()
@@ -273,7 +273,7 @@ def test_a_lost_connection_makes_room_for_the_queue() -> None:
     assert waiting.connection is not None
 
 
-def test_a_closing_response_makes_room_for_the_queue() -> None:
+def test_a_connection_that_closes_after_its_response_is_replaced_for_a_queued_attempt() -> None:
     harness = Harness(max_connections_per_instance=1)
     _, wire = harness.served()
     waiting = harness.call()
@@ -282,8 +282,8 @@ def test_a_closing_response_makes_room_for_the_queue() -> None:
     assert waiting.connection is not None
 
 
-def test_idle_connections_are_closed_after_their_time() -> None:
-    """Each after its own 30 s; one timer serves all, and ends with the last."""
+def test_idle_connections_are_closed_after_30_s() -> None:
+    """Each connection is closed after 30 s without use. All share one timer, which ends with the last one."""
     harness = Harness()
     harness.call(), harness.call()
     one, two = (dial.accept() for dial in list(harness.reactor.dials))
@@ -323,8 +323,8 @@ def test_the_queue_is_bounded() -> None:
     assert [caller.result for caller in callers] == [None, None, AttemptStatus.OVERLOADED]
 
 
-def test_a_line_that_takes_too_long_is_not_joined() -> None:
-    """At one response every 0.1 s, twenty waiting calls take two seconds; a call with less time goes elsewhere."""
+def test_an_attempt_is_overloaded_if_its_expected_wait_exceeds_its_deadline() -> None:
+    """At one response every 0.1 s, 20 queued attempts take 2 s. An attempt with less time is refused immediately."""
     harness = Harness(max_connections_per_instance=1)
     _, wire = harness.served()
     line = [harness.call() for _ in range(30)]
@@ -338,7 +338,7 @@ def test_a_line_that_takes_too_long_is_not_joined() -> None:
     assert harness.call(deadline=now + 2.5).result is None
 
 
-def test_a_retired_pool_finishes_its_calls() -> None:
+def test_a_retired_pool_finishes_running_attempts() -> None:
     harness = Harness(max_connections_per_instance=2)
     _, idle = harness.served()
     busy = harness.call(fresh=True)
@@ -365,7 +365,7 @@ def test_retiring_stops_connections_being_opened() -> None:
     assert harness.gone
 
 
-def test_its_repr_shows_live_state() -> None:
+def test_the_repr_of_a_pool_shows_its_state() -> None:
     harness = Harness(max_connections_per_instance=1)
     harness.served(), harness.call()
     assert repr(harness.pool) == "<Pool 10.0.0.1:50000 open=1 idle=0 opening=0 waiting=1>"

@@ -1,4 +1,4 @@
-"""Calls that are repeated until their deadline: on every instance, then on all of them again."""
+"""Calls that are retried until their deadline: on each instance once, then on all instances again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def decide(policy: RetryPolicy, outcome: Outcome, *, count: int = 1, is_idempote
 
 
 @pytest.mark.parametrize("status", [429, 450, 500, 502, 503, 504])
-def test_statuses_that_may_pass_are_retried_without_a_bound_on_attempts(status: int) -> None:
+def test_transient_statuses_are_retried_without_a_bound_on_attempts(status: int) -> None:
     policy = RetryPolicy().until_deadline()
     for count in (1, 3, 100):
         decision = decide(policy, Outcome(AttemptStatus.STATUS, status), count=count)
@@ -38,18 +38,18 @@ def test_statuses_that_may_pass_are_retried_without_a_bound_on_attempts(status: 
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 413])
-def test_statuses_that_will_not_pass_are_not_retried(status: int) -> None:
+def test_permanent_statuses_are_not_retried(status: int) -> None:
     assert isinstance(decide(RetryPolicy().until_deadline(), Outcome(AttemptStatus.STATUS, status)), GiveUp)
 
 
-def test_what_may_have_reached_an_instance_is_not_retried_if_the_call_is_not_idempotent() -> None:
+def test_a_call_that_is_not_idempotent_is_retried_only_if_it_was_not_sent() -> None:
     policy = RetryPolicy().until_deadline()
     for outcome in (Outcome(AttemptStatus.LOST), Outcome(AttemptStatus.STALE), Outcome(AttemptStatus.STATUS, 503)):
         assert isinstance(decide(policy, outcome, is_idempotent=False), GiveUp)
     assert isinstance(decide(policy, Outcome(AttemptStatus.CONNECT_REFUSED), count=50, is_idempotent=False), Retry)
 
 
-def test_the_programs_own_retry_on_and_a_single_attempt_are_meant_literally() -> None:
+def test_an_explicit_retry_on_and_a_single_attempt_are_not_changed() -> None:
     only_503 = RetryPolicy(retry_on=frozenset({503})).until_deadline()
     assert only_503.retry_on == {503}
     assert RetryPolicy(attempts=1).until_deadline().attempts == 1
@@ -67,7 +67,7 @@ def test_a_full_queue_of_the_only_instance_is_tried_again_after_a_pause(backoff_
 
 
 def test_a_put_waits_while_the_queue_of_the_only_instance_is_full() -> None:
-    """It once tried again in the same turn without end, until Python's stack was used up (chaos, seed 7)."""
+    """Regression (seed 7, profile chaos): the put was retried without a pause until the stack overflowed."""
     harness = QueueHarness(1, max_connections_per_instance=1, max_waiting=1)
     harness.learn()
     puts = [harness.run(harness.client.put(b"%d" % number)) for number in range(3)]

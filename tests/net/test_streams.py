@@ -1,4 +1,4 @@
-"""Streams: reading while a response arrives, and failover until its head."""
+"""Streams: reading while the response arrives, and failover until its head has arrived."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def chunk(data: bytes) -> bytes:
 
 
 def opened(harness: Harness, **options: Any) -> tuple[Stream, Wire]:
-    """Return a stream whose head has arrived."""
+    """Return a stream whose head has arrived, and its transport."""
     result = Result(harness.client.stream(b"hello", **options).open())
     wire = harness.accept()
     says(wire, HEAD)
@@ -48,7 +48,7 @@ def collected(coroutine: Any) -> Result:
     return Result(Deferred.fromCoroutine(coroutine))
 
 
-def test_pieces_are_given_as_they_come() -> None:
+def test_chunks_can_be_read_when_they_arrive() -> None:
     harness = Harness()
     stream, wire = opened(harness)
     assert (stream.status, stream.headers["content-type"]) == (200, "text/event-stream")
@@ -65,7 +65,7 @@ def test_pieces_are_given_as_they_come() -> None:
     harness.assert_clean()
 
 
-def test_a_stream_read_to_its_end_gives_its_connection_back() -> None:
+def test_the_connection_of_a_stream_that_was_read_to_its_end_is_reused() -> None:
     harness = Harness(1)
     stream, wire = opened(harness)
     says(wire, chunk(b"x") + END)
@@ -76,7 +76,7 @@ def test_a_stream_read_to_its_end_gives_its_connection_back() -> None:
     harness.assert_clean()
 
 
-def test_a_response_can_be_passed_on_as_it_was_received() -> None:
+def test_the_raw_head_and_body_of_a_response_are_available() -> None:
     harness = Harness()
     result = Result(harness.client.stream(b"hello").open())
     wire = harness.accept()
@@ -97,7 +97,7 @@ def test_a_response_can_be_passed_on_as_it_was_received() -> None:
 
 @pytest.mark.parametrize("then", ["end", "more", "nothing", "unread"])
 def test_a_closed_stream_may_end_within_a_grace_period(then: str) -> None:
-    """Its connection is then reused; it is closed if more bytes come, if none come, and if bytes are unread."""
+    """The connection is reused if the stream ends in time, and closed if bytes are unread, arrive, or are missing."""
     harness = Harness(1)
     stream, wire = opened(harness)
     says(wire, chunk(b"last"))
@@ -121,7 +121,7 @@ def test_a_closed_stream_may_end_within_a_grace_period(then: str) -> None:
 
 @pytest.mark.parametrize("first", ["one", "two"])
 def test_a_second_response_behind_a_stream_is_not_part_of_it(first: str) -> None:
-    """Whether the first comes in one segment or in two; its connection is not kept."""
+    """The second response may be in the first segment or in a later one. The connection is then closed."""
     harness = Harness(1)
     stream, wire = opened(harness)
     if first == "two":
@@ -135,7 +135,7 @@ def test_a_second_response_behind_a_stream_is_not_part_of_it(first: str) -> None
     harness.assert_clean()
 
 
-def test_the_block_closes_what_is_not_read() -> None:
+def test_leaving_the_block_closes_a_stream_that_is_not_read_to_its_end() -> None:
     harness = Harness()
 
     async def leave_early() -> str:
@@ -167,7 +167,7 @@ def test_a_slow_reader_makes_the_instance_wait() -> None:
 
 
 @pytest.mark.parametrize("how", ["cut", "violation"])
-def test_what_breaks_after_the_head_is_not_sent_again(how: str) -> None:
+def test_a_stream_that_breaks_after_the_head_is_not_retried(how: str) -> None:
     harness = Harness()
     heard: list[Any] = []
     harness.client.listen(heard.append)
@@ -190,7 +190,7 @@ def test_what_breaks_after_the_head_is_not_sent_again(how: str) -> None:
     harness.assert_clean()
 
 
-def test_before_the_head_it_goes_to_another_instance() -> None:
+def test_a_stream_is_retried_on_another_instance_before_the_head() -> None:
     harness = Harness()
     result = Result(harness.client.stream(b"hello").open())
     says(harness.accept(), response(503, b"busy"))
@@ -211,7 +211,7 @@ def test_another_status_is_an_error_with_its_body() -> None:
     harness.assert_clean()
 
 
-def test_any_status_is_a_stream_when_that_is_asked_for() -> None:
+def test_with_any_status_every_status_is_a_stream() -> None:
     harness = Harness()
     result = Result(harness.client.stream(b"hello", any_status=True).open())
     says(harness.accept(), response(400, b"no such model"))
@@ -235,8 +235,8 @@ def test_the_head_has_a_deadline_and_the_body_has_none() -> None:
     harness.assert_clean()
 
 
-def test_silence_breaks_a_stream() -> None:
-    """After 30 s by default since the last byte, but not while the reader pauses the stream."""
+def test_a_stream_without_bytes_for_its_idle_timeout_is_broken() -> None:
+    """The idle timeout is 30 s by default. It is suspended while the reader pauses the stream."""
     harness = Harness(1, stream_buffer_bytes=1)
     stream, wire = opened(harness)
     harness.reactor.advance(29.0)
@@ -299,7 +299,7 @@ def test_cancelling_a_coroutine_that_reads_closes_the_connection() -> None:
 
 @pytest.mark.parametrize("late", [b"", chunk(b"late"), END])
 def test_cancelling_a_task_that_reads_closes_the_connection(late: bytes) -> None:
-    """On asyncio a task ends one turn after its cancel; what arrives in between is dropped."""
+    """In asyncio, a task ends one iteration of the loop after its cancel. Bytes that arrive before are dropped."""
     harness = Harness(1)
     stream, wire = opened(harness)
     adapted = eas_tw.aio.PredictClient("localhost", "svc")._adapted(stream)
@@ -324,7 +324,7 @@ def test_cancelling_a_task_that_reads_closes_the_connection(late: bytes) -> None
 
     asyncio.run(main())
     assert seen == ["one", "two"]
-    assert wire.is_open is (late == END)  # a body that has ended leaves nothing to close
+    assert wire.is_open is (late == END)  # a body that has ended needs no close
     harness.assert_clean()
 
 
@@ -370,7 +370,7 @@ def test_a_stream_has_one_reader_at_a_time() -> None:
     harness.assert_clean()
 
 
-def test_raw_pieces_that_wait_are_given_at_once() -> None:
+def test_raw_chunks_that_have_arrived_are_returned_immediately() -> None:
     harness = Harness()
     stream, wire = opened(harness)
     says(wire, chunk(b"one"))
@@ -387,7 +387,7 @@ def test_raw_pieces_that_wait_are_given_at_once() -> None:
 
 
 def test_an_event_costs_few_function_calls() -> None:
-    """Python functions from the transport to the reader, Twisted's among them; times are in benchmarks/streams."""
+    """All Python functions from the transport to the reader are counted. benchmarks/streams measures times."""
     harness = Harness()
     stream, wire = opened(harness)
     seen: list[str] = []
@@ -420,7 +420,7 @@ def test_an_event_costs_few_function_calls() -> None:
     harness.assert_clean()
 
 
-def test_closing_the_client_waits_for_streams_and_breaks_them_then() -> None:
+def test_closing_the_client_waits_for_streams_and_then_breaks_them() -> None:
     harness = Harness(1, drain_timeout_s=5.0)
     stream, wire = opened(harness)
     waiting = read(stream)
@@ -488,7 +488,7 @@ def test_a_compressed_stream_is_decompressed_piece_by_piece() -> None:
 
 
 def test_a_call_whose_response_is_arriving_is_not_hedged() -> None:
-    """A response of 4 s, with a byte now and then."""
+    """The response takes 4 s, with one byte at a time."""
     harness = Harness(3, timeout_s=5.0)
     for _ in range(80):
         quick = harness.call()
@@ -539,7 +539,7 @@ def test_a_head_request_leaves_its_connection_usable() -> None:
 
 
 @pytest.mark.parametrize("status", [201, 202, 204, 299])
-def test_every_success_is_an_answer_of_predict(status: int) -> None:
+def test_each_2xx_status_is_a_response_of_predict(status: int) -> None:
     harness = Harness()
     result = harness.call()
     body = b"" if status == 204 else b"ok"
@@ -548,7 +548,7 @@ def test_every_success_is_an_answer_of_predict(status: int) -> None:
     harness.assert_clean()
 
 
-def test_a_method_that_is_none_is_refused() -> None:
+def test_an_invalid_method_is_refused() -> None:
     harness = Harness()
     for method in ("", "GET /", "connect", 7):
         assert isinstance(Result(harness.client.request(method)).error, ConfigError)  # type: ignore[arg-type]
@@ -591,7 +591,7 @@ def test_a_task_that_is_cancelled_while_its_stream_opens_leaves_nothing_open() -
     harness = Harness()
 
     class Cancelled:
-        """Awaits a Deferred, and is cancelled when it has fired."""
+        """Awaits a Deferred, and is cancelled when the Deferred has fired."""
 
         def __init__(self, deferred: Deferred[Any]) -> None:
             self.deferred = deferred
@@ -619,7 +619,7 @@ def test_a_task_that_is_cancelled_while_its_stream_opens_leaves_nothing_open() -
     "path", ["eas_tw.net.upstream.Upstream.began_to_answer", "eas_tw.net.upstream.Upstream.record"]
 )
 def test_a_stream_is_recorded_once_if_its_begin_or_end_raises(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fleet counts calls in flight by these records."""
+    """The fleet computes the calls in flight from the records of begins and ends."""
     harness = Harness(2, max_in_flight_per_instance=1)
     heard: list[Any] = []
     harness.client.listen(heard.append)
@@ -639,7 +639,7 @@ def test_a_stream_is_recorded_once_if_its_begin_or_end_raises(path: str, monkeyp
 
 
 def test_the_length_of_a_stream_is_no_latency_of_its_instance() -> None:
-    """A healthy instance that streams for a minute is neither an outlier nor the more loaded one afterwards."""
+    """An instance that streams for a minute is no outlier, and does not count as loaded afterwards."""
     harness = Harness(2, balancer="p2c", outlier_latency_ratio=3.0)
     stream, wire = opened(harness)
     for _ in range(6):

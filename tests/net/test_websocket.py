@@ -1,4 +1,4 @@
-"""A WebSocket connection of a client: it reads what wsproto reads, however the bytes are divided."""
+"""The client's WebSocket connection reads what wsproto reads, whatever the segments."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ BINARY, TEXT, CONTINUATION, CLOSE, PING, PONG = 2, 1, 0, 8, 9, 10
 
 
 def frame(payload: bytes, opcode: int = BINARY, *, first: int = 0x80, mask: bool = False, form: int = 0) -> bytes:
-    """Encode a frame, also one that RFC 6455 forbids.
+    """Encode a frame, including frames that RFC 6455 forbids.
 
     Args:
         payload: The payload.
         opcode: The opcode.
-        first: The bits of FIN and the reserved ones.
-        mask: Whether the frame says that it is masked.
-        form: The bytes of the extended length, 2 or 8; 0 for as many as are needed.
+        first: The FIN bit and the reserved bits, as the high bits of the first byte.
+        mask: Whether the mask bit is set.
+        form: Size of the extended length, 2 or 8 bytes; 0 for the shortest form.
     """
     size = len(payload)
     form = form or (0 if size < 126 else 2 if size < 2**16 else 8)
@@ -44,13 +44,13 @@ def frame(payload: bytes, opcode: int = BINARY, *, first: int = 0x80, mask: bool
 
 @define
 class Read:
-    """What was read of a service's bytes.
+    """The events that were read from the bytes of a service.
 
     Attributes:
         messages: The binary messages.
-        pings: The payloads of the pings that were answered.
+        pings: The payloads of the pings that were answered with a pong.
         status: How the connection ended; `None` if it is open.
-        close_code: The code of the service's Close.
+        close_code: The code of the service's Close frame; `None` without one.
     """
 
     messages: list[bytes] = field(factory=list)
@@ -60,7 +60,7 @@ class Read:
 
 
 class Owner(Read):
-    """Notes what a connection reports (`WebSocketOwner`)."""
+    """Records what a connection reports to its owner (`WebSocketOwner`)."""
 
     is_open = is_lost = False
     detail = ""
@@ -81,7 +81,7 @@ class Owner(Read):
 
 
 class Watched:
-    """A connection in memory, and the service's side of it."""
+    """A client connection in memory, with a wsproto server at the other end."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self.clock = Clock()
@@ -110,7 +110,7 @@ class Watched:
 
 
 def read_by_wsproto(data: bytes, max_bytes: int = MAX_BYTES) -> Read:
-    """Read all bytes with wsproto alone."""
+    """Read all bytes with wsproto alone, as the oracle."""
     read, connection, pieces = Read(), Connection(ConnectionType.CLIENT), b""
     connection.receive_data(data)
     for event in connection.events():
@@ -168,7 +168,7 @@ UNUSUAL = st.one_of(
 
 @st.composite
 def conversations(draw: Any) -> tuple[bytes, list[int]]:
-    """Bytes of a service after the upgrade, and the places at which they are divided."""
+    """Generate the bytes of a service after the upgrade, and the positions at which they are split into segments."""
     usual = draw(st.lists(USUAL, max_size=6))
     rest = draw(st.lists(st.one_of(USUAL, UNUSUAL), max_size=4))
     data = b"".join((*usual, *rest))
@@ -198,7 +198,7 @@ def test_frames_that_come_with_the_head_of_the_upgrade_are_read_too(
     assert watched.read() == read_by_wsproto(data)
 
 
-def test_one_byte_at_a_time() -> None:
+def test_bytes_that_arrive_one_by_one_are_read_as_wsproto_reads_them() -> None:
     data = b"".join(
         [frame(b"a" * size) for size in (0, 1, 125, 126, 300)] + [frame(b"hi", PING), frame(b"b"), frame(b"c", first=0)]
     ) + frame(b"d", CONTINUATION)
@@ -211,7 +211,7 @@ def test_one_byte_at_a_time() -> None:
     assert read.pings == [b"hi"]
 
 
-def test_messages_that_come_together_are_reported_together_and_need_no_wsproto() -> None:
+def test_messages_of_one_segment_are_returned_together() -> None:
     splitter = FrameSplitter(MAX_BYTES)
     splitter.feed(frame(b"1") + frame(b"2" * 300) + frame(b"!", PONG) + frame(b"3") + frame(b"4" * 65_536) + b"\x82")
     assert splitter.split() == ([b"1", b"2" * 300], frame(b"!", PONG))
@@ -236,7 +236,7 @@ def test_messages_that_come_together_are_reported_together_and_need_no_wsproto()
         b"\x83\x00",
     ],
 )
-def test_from_an_unusual_frame_on_everything_is_for_wsproto(unusual: bytes) -> None:
+def test_all_bytes_after_an_unusual_frame_are_passed_to_wsproto(unusual: bytes) -> None:
     splitter = FrameSplitter(MAX_BYTES)
     splitter.feed(frame(b"1") + unusual)
     assert splitter.split() == ([b"1"], unusual)
@@ -245,7 +245,7 @@ def test_from_an_unusual_frame_on_everything_is_for_wsproto(unusual: bytes) -> N
     assert splitter.split() == ([], frame(b"2"))
 
 
-def test_a_message_above_the_limit_is_not_awaited() -> None:
+def test_a_message_above_the_limit_is_a_violation_before_it_is_complete() -> None:
     watched = Watched(max_bytes=1000)
     watched.feed(watched.head + frame(b"x" * 2**20)[:1100])
     assert watched.owner.status is AttemptStatus.VIOLATION

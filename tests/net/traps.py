@@ -1,4 +1,4 @@
-"""Functions that raise once, for tests of boundaries."""
+"""Replacements for functions that raise an exception, for tests of boundaries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Trap:
-    """Raises once in place of a method, before or after the method's effect."""
+    """Replaces a method, and raises once when it is called, before or after calling the method."""
 
     def __init__(self, patch: pytest.MonkeyPatch, path: str) -> None:
         module, owner, name = path.rsplit(".", 2)

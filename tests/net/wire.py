@@ -1,4 +1,4 @@
-"""A transport in memory: records what was written and closed, and delivers responses."""
+"""A transport in memory that records what is written and closed, and delivers bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Wire(StringTransport):
-    """A string transport that reports closing to the protocol once, as TCP does."""
+    """A string transport that calls `connectionLost` once after a close, as a TCP transport does."""
 
     def __init__(self, protocol: Protocol) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Wire(StringTransport):
         self.aborted = False
         self.no_delay = False
         self.is_paused = False
-        self.holds_on = False  # as TLS does until the other end has closed
+        self.holds_on = False  # as a TLS transport does until the peer has closed
 
     def pauseProducing(self) -> None:
         self.is_paused = True
@@ -50,20 +50,20 @@ class Wire(StringTransport):
         self.lose(ConnectionLost())
 
     def lose(self, error: Exception | None = None) -> None:
-        """Close the connection from the peer's side, in order unless an error is given."""
+        """Close the connection as the peer does: cleanly, or with an error."""
         if self.is_open:
             self.is_open = False
             self.protocol.connectionLost(Failure(error or ConnectionDone()))
 
     def take(self) -> bytes:
-        """Return what was written since the last call."""
+        """Return the bytes that were written since the previous call."""
         written = self.value()
         self.clear()
         return written
 
 
 class Witness:
-    """Owner and exchange that records every callback."""
+    """An owner of a connection, and an exchange, that record each callback."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []

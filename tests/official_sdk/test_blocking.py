@@ -1,4 +1,4 @@
-"""One program, with the official SDK's import line and with ours, prints the same."""
+"""A program prints the same with the official SDK's import line and with ours."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def printed(served: Served, sdk: str) -> str:
     text = PROGRAM.read_text()
     assert text.count("from eas_tw.blocking import") == 1
     program = text.replace("from eas_tw.blocking import", f"from {sdk} import")
-    # The official SDK does not run with warnings as errors.
+    # The official SDK causes warnings, so they must not be errors.
     variables = {**environment(), "EAS_TOKEN": "t0ken", "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-c", program, served.ready["url"]]
     ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
@@ -38,7 +38,7 @@ def printed(served: Served, sdk: str) -> str:
 
 
 def test_a_program_runs_after_changing_its_import_line(served: Served) -> None:
-    """Strings, tensors, setters and the code of an error."""
+    """The program uses strings, tensors, setters and the code of an error."""
     ours = printed(served, "eas_tw.blocking")
     assert ours == printed(served, "eas_prediction")
     assert ours.splitlines()[-1] == "401"

@@ -1,4 +1,4 @@
-"""Every request class of the official Python SDK compared with ours: same calls, bytes and responses."""
+"""Request classes of the official Python SDK and ours get the same calls, and have equal bytes and responses."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def our_answers(served: Served, service: str, *requests: Any) -> list[Any]
 
 @pytest.mark.parametrize("name", CASES)
 def test_bodies_are_the_same_bytes(name: str) -> None:
-    """If a map has several entries, the messages are equal, since protobuf does not fix their order."""
+    """If a map has several entries, parsed messages are compared, because protobuf does not define their order."""
     ours, theirs = CASES[name].build(OURS).to_string(), CASES[name].build(OFFICIAL).to_string()
     message = {"easyrec": "easyrec.PBRequest", "torchrec": "torchrec.PBRequest"}.get(name)
     if message is None:
@@ -75,7 +75,7 @@ def test_bodies_are_the_same_bytes(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 @pytest_twisted.ensureDeferred
 async def test_answers_are_the_same(served: Served, name: str) -> None:
-    """The official client with its request, ours with ours, and ours with theirs."""
+    """Compare the official client with its request, our client with ours, and our client with the official request."""
     case = CASES[name]
     expected = case.read(official_answers(served, name, case.build(OFFICIAL)))
     assert expected
@@ -85,7 +85,7 @@ async def test_answers_are_the_same(served: Served, name: str) -> None:
 
 COMMON = ["FLOAT", "DOUBLE", "INT8", "UINT8", "INT16", "INT32", "INT64"]
 TENSORS: dict[str, tuple[Any, Any, list[str]]] = {
-    # class: (its argument, how a tensor is added, its types)
+    # class: (its argument, the call that adds a tensor, its types)
     "TFRequest": ("s", lambda *tensor: ("add_feed", "x", *tensor), [*COMMON, "UINT16", "BOOL"]),
     "TorchRequest": (False, lambda *tensor: ("add_feed", 1, *tensor), COMMON),
     "BladeRequest": ("s", lambda *tensor: ("add_feed", "x", 3, *tensor), ["FLOAT", "INT32", "INT64"]),
@@ -119,7 +119,7 @@ def test_tensors_are_the_same_bytes(name: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("code", ["f4", "f8", "u1", "i1", "u2", "i2", "i4", "i8", "u4", "u8"])
 def test_arrays_are_the_same_messages(code: str) -> None:
-    """`from_array` and `to_array`, and the messages of either in the other's functions."""
+    """`from_array` and `to_array` agree, and each SDK's functions accept the messages of the other."""
     array = np.arange(6, dtype=code).reshape(3, 2).T
     ours, theirs = (sdk.OnnxDataHelper.from_array(array, "n") for sdk in (OURS, OFFICIAL))
     assert ours.SerializeToString() == theirs.SerializeToString()
@@ -146,7 +146,7 @@ FEATURES = [
 
 @pytest.mark.parametrize("add", ["add_user_fea", "add_context_fea", "add_item_fea"])
 def test_features_are_the_same_bytes(add: str) -> None:
-    """Of every type the official SDK takes."""
+    """Features of each type that the official SDK accepts."""
     for dtype, value in FEATURES:
         ours, theirs = (filled(sdk.TorchRecRequest(), (add, "k", value, dtype)) for sdk in (OURS, OFFICIAL))
         assert ours.to_string() == theirs.to_string(), (dtype, value)
@@ -154,7 +154,7 @@ def test_features_are_the_same_bytes(add: str) -> None:
 
 @pytest.mark.parametrize(("name", "messages"), [("EasyRecRequest", "easyrec"), ("TorchRecRequest", "torchrec")])
 def test_whole_messages_are_the_same_bytes(name: str, messages: str) -> None:
-    """Each SDK's message as bytes in the other's request, and the official message itself in ours."""
+    """The message of each SDK as bytes in the other's request, and the official message object in our request."""
     theirs = getattr(OFFICIAL, messages).PBRequest(item_ids=["a", "b"], debug_level=4)
     ours = getattr(OURS, messages).PBRequest(item_ids=["a", "b"], debug_level=4)
     feeds = [(sdk, data.SerializeToString()) for sdk in (OURS, OFFICIAL) for data in (ours, theirs)]

@@ -1,7 +1,7 @@
 """The official Python SDK, unmodified, against `python -m simulator`, compared with ours.
 
-Runs in an environment of its own (`tox -e official-sdk`), since the SDK needs protobuf 3.20. What is known of it comes
-from its public documentation and from watching it run.
+These tests run in a separate environment (`tox -e official-sdk`), because the SDK requires protobuf 3.20. What they
+expect of the SDK is from its public documentation and from observing it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def official(served: Served, service: str, kind: str, token: str = "t0ken") -> Any:
-    """Make the official SDK's client, as its documentation shows."""
+    """Make a client of the official SDK, as its documentation shows."""
     client = eas_prediction.PredictClient(served.ready["url"], service)
     client.set_token(token)
     client.set_endpoint_type(TYPES[kind][0])
@@ -45,7 +45,7 @@ def official(served: Served, service: str, kind: str, token: str = "t0ken") -> A
 
 
 async def ours(served: Served, service: str, kind: str, requests: list[Any]) -> list[Any]:
-    """Return the response of our client."""
+    """Return the responses to our client."""
     async with eas_tw.PredictClient(
         served.ready["url"], service, token="t0ken", endpoint_type=TYPES[kind][1]
     ) as client:
@@ -58,8 +58,8 @@ def images(seed: int) -> list[float]:
 
 @pytest.mark.parametrize("kind", TYPES)
 @pytest_twisted.ensureDeferred
-async def test_strings_are_answered_alike(served: Served, kind: str) -> None:
-    """The same bodies, over both endpoint types, come back to both clients."""
+async def test_both_clients_get_the_same_strings(served: Served, kind: str) -> None:
+    """Both clients send the same bodies with both endpoint types, and get them back."""
     client = official(served, SCORECARD, kind)
     theirs = [client.predict(eas_prediction.StringRequest(body)).response_data for body in BODIES]
     client.destroy()
@@ -70,7 +70,7 @@ async def test_strings_are_answered_alike(served: Served, kind: str) -> None:
 @pytest.mark.parametrize("kind", TYPES)
 @pytest_twisted.ensureDeferred
 async def test_scores_are_equal_bit_for_bit(served: Served, kind: str) -> None:
-    """Ten images through the official SDK and through ours."""
+    """Ten images are scored through the official SDK and through ours."""
 
     def filled(request: Any, seed: int) -> Any:
         request.add_feed("images", [1, 784], request.DT_FLOAT, images(seed))
@@ -88,7 +88,7 @@ async def test_scores_are_equal_bit_for_bit(served: Served, kind: str) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_official_request_objects_work_in_our_client(served: Served) -> None:
-    """Anything with `to_string` and `parse_response` is a request; the response is the official class's."""
+    """A request is any object with `to_string` and `parse_response`. The response is of the official class."""
     request = eas_prediction.TFRequest("predict_images")
     request.add_feed("images", [1, 784], request.DT_FLOAT, images(3))
     ((response),) = await ours(served, MNIST, "direct", [request])
@@ -97,15 +97,15 @@ async def test_official_request_objects_work_in_our_client(served: Served) -> No
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_wrong_token_is_refused(served: Served, kind: str) -> None:
-    """The official SDK reports the simulator's 401."""
+    """The official SDK reports status 401 of the simulator."""
     client = official(served, SCORECARD, kind, token="wrong")
     with pytest.raises(eas_prediction.PredictException, match="401"):
         client.predict(eas_prediction.StringRequest("x"))
     client.destroy()
 
 
-def test_signatures_of_the_official_sdk_are_checked_not_waved_through(served: Served) -> None:
-    """The journal has its requests as answered; a body that was changed after signing is a 401."""
+def test_the_simulator_checks_signatures_of_the_official_sdk(served: Served) -> None:
+    """The journal has its requests with status 200. A body that is changed after signing gets status 401."""
     served.admin("POST", "/v1/reset", {})
     client = official(served, SCORECARD, "direct")
     for _ in range(20):
@@ -116,8 +116,8 @@ def test_signatures_of_the_official_sdk_are_checked_not_waved_through(served: Se
     assert {row["instance"] for row in rows} == {f"{SCORECARD}-0", f"{SCORECARD}-1"}
 
 
-def test_it_survives_one_crashed_instance_of_two(served: Served) -> None:
-    """With one thread, its attempts rotate and succeed."""
+def test_the_official_sdk_fails_over_from_a_crashed_instance(served: Served) -> None:
+    """With one thread, the attempts of the SDK rotate over the instances, so each call succeeds."""
     served.admin("POST", "/v1/reset", {})
     client = official(served, SCORECARD, "direct")
     served.patch(SCORECARD, f"{SCORECARD}-0", state="crashed")

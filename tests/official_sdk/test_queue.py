@@ -38,7 +38,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def official(served: Served, kind: str) -> Iterator[Callable[..., Any]]:
-    """Return a function that makes the SDK's client of the input queue, or with `path` of the sink."""
+    """Return a function that makes the SDK's client of the input queue, or of the sink with `path="sink"`."""
     clients = []
 
     def make(path: str = "", *, uid: str | None = None, token: str = TOKEN) -> Any:
@@ -51,11 +51,11 @@ def official(served: Served, kind: str) -> Iterator[Callable[..., Any]]:
 
     yield make
     for client in clients:
-        client.destroy()  # or its thread goes on asking discovery
+        client.destroy()  # otherwise its thread continues to poll discovery
 
 
 def take(watcher: Any, client: Any, count: int) -> list[bytes]:
-    """Read frames from a watcher, commit each, and close it after the last."""
+    """Read frames from a watcher, commit each one, and close the watcher after the last."""
     found = []
     for frame in watcher.run():
         found.append(frame.data)
@@ -76,7 +76,7 @@ def test_a_result_is_found_by_its_request_id(official: Callable[..., Any]) -> No
 
 
 def test_every_operation_is_answered(official: Callable[..., Any]) -> None:
-    """On the sink, whose frames no worker takes."""
+    """The operations are called on the sink, whose frames no worker takes."""
     sink = official("sink")
     assert [sink.put(b"%d" % number)[0] for number in range(1, 6)] == ["1", "2", "3", "4", "5"]
     assert sink.attributes()["stream.length"] == "5"
@@ -105,8 +105,8 @@ def test_a_watch_gets_the_results_and_its_commits_open_the_window(official: Call
     assert sink.get(timeout="0s") == []
 
 
-def test_a_watch_goes_on_after_its_connection_was_dropped(served: Served, official: Callable[..., Any]) -> None:
-    """The connection ends after the second frame, which may come again; no frame is missing."""
+def test_a_watch_continues_after_its_connection_was_dropped(served: Served, official: Callable[..., Any]) -> None:
+    """The connection is closed after the second frame. That frame may be sent again, and no frame is missing."""
     sink = official("sink", uid="u1")
     for number in range(4):
         sink.put(b"%d" % number)
@@ -125,7 +125,7 @@ def test_a_watch_goes_on_after_its_connection_was_dropped(served: Served, offici
     assert served.admin("POST", "/v1/requests/count", dropped)[1]["count"] == 1
 
 
-def test_what_a_lost_watch_has_not_committed_comes_to_the_next_one(official: Callable[..., Any]) -> None:
+def test_frames_that_a_lost_watch_has_not_committed_are_sent_to_the_next(official: Callable[..., Any]) -> None:
     sink = official("sink", uid="u1")
     for number in range(3):
         sink.put(b"%d" % number)
@@ -138,7 +138,7 @@ def test_what_a_lost_watch_has_not_committed_comes_to_the_next_one(official: Cal
 
 @pytest.mark.parametrize("status", [401, 429])
 def test_an_error_is_raised_after_six_tries(served: Served, official: Callable[..., Any], status: int) -> None:
-    """At once and whatever the status is, as recorded of the official SDK."""
+    """The official SDK was recorded to make six requests without a pause, whatever the status is."""
     fault = {"name": "f", "type": "full", "target": {"service": "qservice"}}
     assert served.admin("POST", "/v1/faults", fault)[0] == 201
     client = official(token="wrong" if status == 401 else TOKEN)
@@ -152,7 +152,7 @@ def test_an_error_is_raised_after_six_tries(served: Served, official: Callable[.
 def test_a_watch_gets_all_frames_when_its_instance_crashes_and_runs_again(
     served: Served, official: Callable[..., Any]
 ) -> None:
-    """Until then a direct watch goes on to connect to the same address, as recorded of it."""
+    """The official SDK was recorded to connect a direct watch to the same address until the instance runs again."""
     sink = official("sink", uid="u1")
     sink.put(b"0")
     watcher = sink.watch(0, 1, auto_commit=False)

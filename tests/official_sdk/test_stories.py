@@ -1,8 +1,8 @@
-"""Failures of a fleet with the official Python SDK and with our client, each with its own service.
+"""Failures of a fleet, with the official Python SDK and with our client; each has its own service.
 
-The official SDK is unmodified and a black box. Where it fails by its own bug the test's docstring says so, and our
-client in the same story does the right thing. The simulator is a process; what the official SDK learns, it learns from
-polls that are three seconds apart, and the activations of a fault count them.
+The official SDK is unmodified, and only its behaviour is observed. Where it fails because of a bug, the docstring of
+the test describes the bug, and the test shows that our client works. The simulator is a separate process. The official
+SDK polls discovery every three seconds. A test counts its polls by the activations of a discovery fault.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 OFFICIAL, OURS = eas_prediction, blocking
 BOTH = pytest.mark.parametrize("sdk", [OFFICIAL, OURS], ids=["official", "ours"])
-# Sooner than by default, so that a story is short; the official SDK's interval is fixed.
+# A short interval makes the tests fast. The interval of the official SDK cannot be changed.
 QUICK = blocking.ClientConfig(poll_interval_s=0.2, discovery_timeout_s=0.5, init_timeout_s=5)
 LOOK_EVERY_S, WITHIN_S = 0.05, 15.0
 
 
 class Caller:
-    """One SDK's client of one service."""
+    """A client of one SDK for one service."""
 
     def __init__(self, sdk: Any, service: RemoteService, kind: str = "DIRECT", timeout_ms: int = 5000) -> None:
         self.sdk, self.service = sdk, service
@@ -45,7 +45,7 @@ class Caller:
         self.client.init()
 
     def told(self, body: str = "hello") -> bytes | int:
-        """Return the response, or the code of the error."""
+        """Call the service, and return the response or the code of the error."""
         try:
             return self.call(body)
         except self.sdk.PredictException as error:
@@ -66,7 +66,7 @@ class Caller:
     def polled_under_fault(self, fault: str, polls: int = 1, **attributes: Any) -> str:
         """Add a discovery fault, wait for a number of polls, and return the fault's name.
 
-        When it asks the second time it has done with the first answer.
+        A poll only starts after the reply to the previous poll has been processed.
         """
         name = str(self.service.discovery_fault(fault, **attributes)["name"])
         eventually(lambda: self.struck(name) >= polls)
@@ -77,7 +77,7 @@ class Caller:
 
 
 def eventually(holds: Callable[[], object]) -> None:
-    """Check a condition until it holds, for a bounded time."""
+    """Wait until a condition is true. Fail after `WITHIN_S` seconds."""
     never = threading.Event()
     for _ in range(int(WITHIN_S / LOOK_EVERY_S)):
         if holds():
@@ -87,7 +87,7 @@ def eventually(holds: Callable[[], object]) -> None:
 
 
 class Stage:
-    """Makes services and clients, and removes them at the end."""
+    """Makes services and clients, which are removed after the test."""
 
     def __init__(self, simulator: Remote, leaving: ExitStack) -> None:
         self._simulator, self._leaving = simulator, leaving
@@ -101,7 +101,7 @@ class Stage:
         return caller
 
     def met(self, sdk: Any, **how: Any) -> Caller:
-        """Return a client that has called every instance; the journal is empty after that."""
+        """Return a client that has called each instance. The journal is empty afterwards."""
         caller = self.caller(sdk, self.service(**how))
         count = len(caller.service.instances)
         assert caller.many(2 * count) == {b"hello"}
@@ -122,12 +122,12 @@ def stage(simulator: Remote) -> Iterator[Stage]:
         yield Stage(simulator, leaving)
 
 
-# -- instances
+# Instances
 
 
 @BOTH
 def test_one_of_two_crashes(stage: Stage, sdk: Any) -> None:
-    """The other one answers every call."""
+    """All calls get a response from the other instance."""
     caller = stage.met(sdk)
     caller.service.crash(0)
     assert caller.many() == {b"hello"}
@@ -136,7 +136,7 @@ def test_one_of_two_crashes(stage: Stage, sdk: Any) -> None:
 
 @pytest.mark.parametrize(("sdk", "told"), [(OFFICIAL, 500), (OURS, b"hello")], ids=["official", "ours"])
 def test_a_dead_instance_outweighs_a_live_one(stage: Stage, sdk: Any, told: object) -> None:
-    """The weights are 1000 and 1. A bug of the official SDK: all five attempts of a call go to the dead one."""
+    """The weights are 1000 and 1. Bug of the official SDK: all five attempts of a call go to the crashed instance."""
     service = stage.service(weights=[1000, 1])
     service.crash(0)
     assert stage.caller(sdk, service).many(5) == {told}
@@ -145,7 +145,7 @@ def test_a_dead_instance_outweighs_a_live_one(stage: Stage, sdk: Any, told: obje
 
 @pytest.mark.parametrize("code", [450, 503])
 def test_one_of_two_refuses_the_work(stage: Stage, code: int) -> None:
-    """Its queue is full, or it is unavailable. The official SDK never tries the other one: half of the calls fail."""
+    """The official SDK never retries such a response on the other instance, so half of the calls fail."""
     theirs, ours = stage.met(OFFICIAL), stage.met(OURS)
     for caller in (theirs, ours):
         caller.service.fault("http_status", 0, code=code)
@@ -156,7 +156,7 @@ def test_one_of_two_refuses_the_work(stage: Stage, code: int) -> None:
 
 @pytest.mark.parametrize(("sdk", "attempts"), [(OFFICIAL, 5), (OURS, 1)], ids=["official", "ours"])
 def test_the_users_code_fails_with_500(stage: Stage, sdk: Any, attempts: int) -> None:
-    """The official SDK has sent the request five times by then, ours once: it may have effects."""
+    """The official SDK sends the request five times, our client once, because the request may have had effects."""
     caller = stage.met(sdk)
     caller.service.fault("http_status", code=500)
     assert caller.told() == 500
@@ -166,7 +166,7 @@ def test_the_users_code_fails_with_500(stage: Stage, sdk: Any, attempts: int) ->
 @BOTH
 @pytest.mark.parametrize("code", [408, 429])
 def test_exceeded_limits_fail_at_once(stage: Stage, sdk: Any, code: int) -> None:
-    """The instance's time limit and its rate limit: one attempt."""
+    """Status 408 is the instance's time limit, and 429 its rate limit."""
     caller = stage.met(sdk)
     caller.service.fault("http_status", code=code)
     assert caller.told() == code
@@ -175,7 +175,7 @@ def test_exceeded_limits_fail_at_once(stage: Stage, sdk: Any, code: int) -> None
 
 @BOTH
 def test_an_instance_takes_longer_than_it_may(stage: Stage, sdk: Any) -> None:
-    """408 by the instance's own clock; it closes the connection, and the next call does not stumble over that."""
+    """The instance returns 408 after its time limit and closes the connection. The next call still succeeds."""
     service = stage.service(keepalive_s=0.2, processor="sleep", workers=2)
     caller = stage.caller(sdk, service)
     assert [caller.told("0"), caller.told("1"), caller.told("0"), caller.told("0")] == [b"0", 408, b"0", b"0"]
@@ -184,7 +184,7 @@ def test_an_instance_takes_longer_than_it_may(stage: Stage, sdk: Any) -> None:
 
 @BOTH
 def test_a_processor_raises(stage: Stage, sdk: Any) -> None:
-    """400 at once, with the processor's text."""
+    """The call has one attempt, and its error has the text of the processor's exception."""
     caller = stage.caller(sdk, stage.service(processor="echo-json"))
     with pytest.raises(sdk.PredictException, match="Expecting") as raised:
         caller.call("{not json")
@@ -194,7 +194,7 @@ def test_a_processor_raises(stage: Stage, sdk: Any) -> None:
 
 @BOTH
 def test_the_token_is_wrong(stage: Stage, sdk: Any) -> None:
-    """401 at once."""
+    """The call has one attempt."""
     caller = stage.met(sdk)
     caller.client.set_token("wrong")
     assert caller.told() == 401
@@ -203,7 +203,7 @@ def test_the_token_is_wrong(stage: Stage, sdk: Any) -> None:
 
 @BOTH
 def test_an_address_belongs_to_another_service_now(stage: Stage, sdk: Any) -> None:
-    """It responds 404 to each attempt; the other instance answers."""
+    """Calls to this address fail, and calls to the other instance succeed."""
     caller = stage.met(sdk)
     caller.service.fault("reused", 0)
     assert caller.many(4) == {404, b"hello"}
@@ -211,9 +211,9 @@ def test_an_address_belongs_to_another_service_now(stage: Stage, sdk: Any) -> No
 
 @pytest.mark.parametrize(("sdk", "attempts"), [(OFFICIAL, 5), (OURS, 2)], ids=["official", "ours"])
 def test_all_instances_hang(stage: Stage, sdk: Any, attempts: int) -> None:
-    """The call fails. The official SDK has no total deadline: 300 ms is waited for five times over.
+    """The official SDK has no deadline for a call: it makes five attempts of 300 ms each.
 
-    Ours asks the second instance when half of its 300 ms are over, and waits for both.
+    Our client sends a hedge to the second instance after half of its 300 ms, and then waits for both attempts.
     """
     caller = stage.caller(sdk, timeout_ms=300)
     assert caller.told() == b"hello"
@@ -226,7 +226,7 @@ def test_all_instances_hang(stage: Stage, sdk: Any, attempts: int) -> None:
 
 @BOTH
 def test_kept_connections_close_under_a_request(stage: Stage, sdk: Any) -> None:
-    """As a server may at any time; every call is answered."""
+    """A server may close an idle connection at any time, even when a request is being sent on it."""
     caller = stage.met(sdk)
     caller.service.fault("close_idle", race=True)
     assert caller.many() == {b"hello"}
@@ -234,7 +234,7 @@ def test_kept_connections_close_under_a_request(stage: Stage, sdk: Any) -> None:
 
 @BOTH
 def test_a_rolling_upgrade(stage: Stage, sdk: Any) -> None:
-    """New instances join, old ones leave by grace; no call fails, before the client has heard of it or after."""
+    """New instances join, and old ones leave with a grace period. Calls succeed before and after the client's poll."""
     caller = stage.met(sdk)
     simulator, old = caller.service.simulator, [one["id"] for one in caller.service.instances]
     for _ in old:
@@ -256,7 +256,7 @@ def test_the_gateway_reaches_no_instance(stage: Stage, sdk: Any) -> None:
     assert caller.told() == 502
 
 
-# -- discovery
+# Discovery
 
 
 BROKEN: dict[str, dict[str, Any]] = {"http_status": {"code": 500}, "garbage": {}, "unreachable": {}}
@@ -264,7 +264,7 @@ BROKEN: dict[str, dict[str, Any]] = {"http_status": {"code": 500}, "garbage": {}
 
 @BOTH
 def test_discovery_that_fails_changes_nothing(stage: Stage, sdk: Any) -> None:
-    """Status 500, text that is not JSON, a reset connection: the list stays as it was."""
+    """After status 500, text that is not JSON, or a reset connection, both clients use their last list."""
     callers = {fault: stage.met(sdk) for fault in BROKEN}
     names = {fault: caller.service.discovery_fault(fault, **BROKEN[fault])["name"] for fault, caller in callers.items()}
     for fault, caller in callers.items():
@@ -274,7 +274,7 @@ def test_discovery_that_fails_changes_nothing(stage: Stage, sdk: Any) -> None:
 
 
 def test_discovery_returns_an_empty_list(stage: Stage) -> None:
-    """Status 200. A bug of the official SDK: it accepts the list, and every call fails while instances live."""
+    """Bug of the official SDK: it accepts the empty list, and each call fails although the instances are up."""
     theirs, ours = stage.met(OFFICIAL), stage.met(OURS)
     ours.polled_under_fault("empty_list", polls=2)
     theirs.polled_under_fault("empty_list")
@@ -285,20 +285,20 @@ def test_discovery_returns_an_empty_list(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("sdk", "learns"), [(OFFICIAL, False), (OURS, True)], ids=["official", "ours"])
 def test_bad_rows_among_good_ones(stage: Stage, sdk: Any, learns: bool) -> None:  # noqa: FBT001
-    """A bug of the official SDK: one bad row discards the good ones, and it never hears of a new instance."""
+    """Bug of the official SDK: it ignores a whole reply with one bad row, so it never uses a new instance."""
     caller = stage.met(sdk)
     name = caller.service.discovery_fault("bad_rows")["name"]
     caller.service.add_instance()
-    seen = caller.struck(name)  # a poll may have come before the instance
+    seen = caller.struck(name)  # a poll before the instance was added may be counted
     eventually(lambda: caller.struck(name) >= seen + 2)
     assert caller.many(30) == {b"hello"}
     assert (caller.used(2) > 0) is learns
 
 
 def test_discovery_does_not_respond_once(stage: Stage) -> None:
-    """A bug of the official SDK: it has no timeout for discovery, and one silent reply ends its polling for good.
+    """Bug of the official SDK: it has no timeout for discovery, so one poll without a reply ends its polling.
 
-    Another client of the official SDK, which nothing happened to, tells how long for good is: two more polls.
+    To show this, a second client of the official SDK, without the fault, makes two more polls.
     """
     theirs, ours, witness = stage.met(OFFICIAL), stage.met(OURS), stage.met(OFFICIAL)
     for caller in (theirs, ours):
@@ -314,7 +314,7 @@ def test_discovery_does_not_respond_once(stage: Stage) -> None:
 
 
 def test_discovery_gives_every_instance_weight_zero(stage: Stage) -> None:
-    """A bug of the official SDK: calls fail without a backend. Our client keeps its list."""
+    """Bug of the official SDK: calls fail because it has no instance. Our client uses its last list."""
     theirs, ours = stage.met(OFFICIAL), stage.met(OURS)
     ours.polled_under_fault("zero_weights", polls=2)
     theirs.polled_under_fault("zero_weights")
@@ -322,12 +322,12 @@ def test_discovery_gives_every_instance_weight_zero(stage: Stage) -> None:
     assert ours.many() == {b"hello"}
 
 
-# -- the client itself
+# The client
 
 
 @pytest.mark.parametrize(("sdk", "told"), [(OFFICIAL, b"hello"), (OURS, 401)], ids=["official", "ours"])
 def test_a_token_that_is_cleared(stage: Stage, sdk: Any, told: object) -> None:
-    """A bug of the official SDK: all its calls share one dict of headers, and the last Authorization stays in it."""
+    """Bug of the official SDK: its calls share one dict of headers, which still contains the earlier Authorization."""
     caller = stage.met(sdk)
     caller.client.set_token("")
     assert caller.told() == told
@@ -335,14 +335,14 @@ def test_a_token_that_is_cleared(stage: Stage, sdk: Any, told: object) -> None:
 
 @pytest.mark.parametrize(("sdk", "told"), [(OFFICIAL, b"hello"), (OURS, 500)], ids=["official", "ours"])
 def test_a_client_that_is_destroyed(stage: Stage, sdk: Any, told: object) -> None:
-    """A bug of the official SDK: it continues on connections that stayed open. Our client says that it is closed."""
+    """Bug of the official SDK: calls still succeed on open connections. Our client raises an error."""
     caller = stage.met(sdk)
     caller.client.destroy()
     assert caller.told() == told
 
 
 class Dates(BaseHTTPRequestHandler):
-    """Responds with its own Date, then the request's."""
+    """Responds with its own Date header and that of the request."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -371,11 +371,11 @@ print(round((sent - now).total_seconds() / 3600))
 
 @pytest.mark.parametrize(("sdk", "hours"), [("eas_prediction", 8), ("eas_tw.blocking", 0)], ids=["official", "ours"])
 def test_the_date_of_a_signature(sdk: str, hours: int) -> None:
-    """In Shanghai. A bug of the official SDK: local time, labelled GMT, so eight hours ahead."""
+    """The time zone is UTC+8. Bug of the official SDK: it sends local time labelled GMT, so it is eight hours ahead."""
     with HTTPServer(("127.0.0.1", 0), Dates) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         command = [sys.executable, "-c", DATES.format(sdk=sdk), f"http://127.0.0.1:{server.server_port}"]
-        # As POSIX writes a zone that is 8 h east, so that no database of zones is needed.
+        # POSIX notation for UTC+8, which needs no time zone database.
         variables = {**environment(), "TZ": "CST-8", "PYTHONWARNINGS": "ignore"}
         ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
         server.shutdown()

@@ -1,4 +1,4 @@
-"""A service with one answer: a tool call with everything that a proxy could damage."""
+"""A service with one fixed response: a tool call with characters that a proxy might damage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def message(**parts: Any) -> dict[str, Any]:
 
 
 def answer(request: ProcessorRequest) -> Any:
-    """Answer the tool call, whole or in pieces of its arguments."""
+    """Return the tool call as one response, or as a stream with its arguments in chunks."""
     asked = json.loads(request.body)
     common = {"id": "chatcmpl-1", "created": 1, "model": "m", "asked": asked}
     if not asked.get("stream"):

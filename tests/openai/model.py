@@ -1,4 +1,4 @@
-"""What the tests say to the simulated language model."""
+"""Helpers that read and change the state of the simulated language model."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ MESSAGES: Any = [{"role": "user", "content": "Hello"}]
 
 
 def opened(served: Served) -> int:
-    """The connections of the instances."""
+    """Return the number of connections that the instances have."""
     count: int = len(served.admin("GET", "/v1/connections")[1]["connections"])
     return count
 
 
 def add_fault(served: Served, kind: str, *, instance: str = "", times: int | None = None, **attributes: Any) -> None:
-    """Add a fault to the service, or to one instance of it."""
+    """Add a fault to the service, or to one instance."""
     target = {"service": "chat", **({"instance": instance} if instance else {})}
     fault = {"type": kind, "target": target, "attributes": attributes, **({"times": times} if times else {})}
     status, answer = served.admin("POST", "/v1/faults", fault)

@@ -1,4 +1,4 @@
-"""Programs of openai on our transports."""
+"""Clients of openai on our transports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def asynchronous(served: Served, service: str = "chat", **settings: Any) -> AsyncIterator[Any]:
-    """Make `openai.AsyncOpenAI` on a transport; `settings` are the transport's, but for those of openai."""
+    """Make an `openai.AsyncOpenAI` on a transport. Of `settings`, `timeout` and `max_retries` are for openai."""
     ours = {name: settings.pop(name) for name in ("timeout", "max_retries") if name in settings}
     transport = AsyncTransport(served.ready["url"], service, **{"token": TOKEN, "endpoint_type": "DIRECT", **settings})
     async with httpx2.AsyncClient(transport=transport) as http:
@@ -32,7 +32,7 @@ async def asynchronous(served: Served, service: str = "chat", **settings: Any) -
 
 
 def blocking(served: Served, service: str = "chat", **settings: Any) -> Any:
-    """Make `openai.OpenAI` on a transport."""
+    """Make an `openai.OpenAI` on a transport."""
     transport = Transport(served.ready["url"], service, **{"token": TOKEN, "endpoint_type": "DIRECT", **settings})
     http = httpx2.Client(transport=transport)
     return openai.OpenAI(base_url="http://eas/v1", api_key="unused", http_client=http, max_retries=0, timeout=60)

@@ -1,4 +1,4 @@
-"""`openai`, unmodified, on the transport for httpx2: what it does, and what it raises."""
+"""`openai`, unmodified, with the transport for httpx2: responses and exceptions."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ ASK: Any = {"model": MODEL, "messages": MESSAGES}
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]], served: Served) -> None:
-    """Run a program; it must leave no task, and no connection open."""
+    """Run a coroutine. Assert that it leaves no task and no open connection."""
 
     async def checked() -> None:
         await main()
-        for _ in range(10):  # the generators of openai and httpx2 that it left are closed by tasks of the loop
+        for _ in range(10):  # tasks of the loop close the generators of openai and httpx2
             await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -67,8 +67,8 @@ def test_models_and_embeddings(served: Served) -> None:
         assert [model.id for model in llm.models.list()] == [MODEL]
 
 
-def test_the_first_token_comes_before_the_last_is_made(served: Served) -> None:
-    """The instance is stopped in the middle of its answer, and the pieces that it sent before arrive."""
+def test_chunks_are_read_while_the_response_is_incomplete(served: Served) -> None:
+    """A fault stalls the instance in the middle of its response, and the chunks before the stall arrive."""
     add_fault(served, "stall_stream", after_bytes=600)
 
     async def main() -> None:
@@ -122,7 +122,9 @@ def test_tool_calls_pass_through_untouched(canned: Served) -> None:
         (503, openai.InternalServerError),
     ],
 )
-def test_statuses_are_openais_own_classes(served: Served, code: int, kind: type[openai.APIStatusError]) -> None:
+def test_statuses_are_converted_to_openais_exception_classes(
+    served: Served, code: int, kind: type[openai.APIStatusError]
+) -> None:
     add_fault(served, "http_status", code=code)
 
     async def main() -> None:
@@ -178,8 +180,8 @@ def test_no_head_in_time_is_a_timeout(served: Served) -> None:
     run(main, served)
 
 
-def test_silence_in_the_middle_is_a_timeout(served: Served) -> None:
-    """`openai` raises what its HTTP library raises, once the stream is open."""
+def test_a_stalled_stream_is_a_timeout(served: Served) -> None:
+    """Once the stream is open, `openai` raises the exception of its HTTP library."""
     add_fault(served, "stall_stream", after_bytes=600)
 
     async def main() -> None:
@@ -193,7 +195,7 @@ def test_silence_in_the_middle_is_a_timeout(served: Served) -> None:
 
 
 @pytest.mark.parametrize("way", ["close", "cancel", "break"])
-def test_leaving_in_the_middle_closes_the_instances_connection(served: Served, way: str) -> None:
+def test_leaving_a_stream_early_closes_the_instances_connection(served: Served, way: str) -> None:
     add_fault(served, "stall_stream", after_bytes=600)
 
     async def main() -> None:
@@ -225,14 +227,14 @@ def test_leaving_in_the_middle_closes_the_instances_connection(served: Served, w
 
 
 def ended(served: Served, how: str) -> int:
-    """The streams that ended in a way, when none runs."""
+    """Return the number of streams that ended in a given way, or 0 while a stream is running."""
     if served.admin("GET", "/v1/streams")[1]["total"]:
         return 0
     count: int = served.admin("POST", "/v1/requests/count", {"stream": how})[1]["count"]
     return count
 
 
-def test_an_instance_that_is_killed_before_the_first_byte_is_invisible(served: Served) -> None:
+def test_a_request_is_retried_if_the_instance_is_killed_before_the_first_byte(served: Served) -> None:
     add_fault(served, "reset_peer", instance="chat-0", timeout=0)
     served.patch("chat", "chat-1", state="crashed")
 
@@ -267,8 +269,8 @@ def test_an_instance_that_is_killed_after_byte_100_is_an_error(served: Served, *
 
 
 @pytest.mark.parametrize(("max_retries", "requests"), [(0, 2), (1, 4)])
-def test_why_max_retries_is_0(served: Served, max_retries: int, requests: int) -> None:
-    """The client has retried already: with retries of `openai`, an overloaded service gets a multiple of requests."""
+def test_retries_of_openai_multiply_the_requests(served: Served, max_retries: int, requests: int) -> None:
+    """Our client has already retried. Retries by `openai` would multiply the requests to an overloaded service."""
     add_fault(served, "http_status", code=503, retry_after=0)
 
     async def main() -> None:

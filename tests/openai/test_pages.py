@@ -1,4 +1,4 @@
-"""The programs of the page "Language models" that need packages of their own."""
+"""Programs of the page "Language models" that need additional packages."""
 
 from __future__ import annotations
 

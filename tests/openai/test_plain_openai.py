@@ -1,4 +1,4 @@
-"""Plain `openai` against the simulator's processor `llm`, through the gateway; skipped where it is not installed."""
+"""`openai` without our transport, through the gateway of a simulator with the processor `llm`."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_tool_call_whole_and_streamed(llm: Any) -> None:
     assert json.loads(streamed.function.arguments) == json.loads(call.function.arguments)
 
 
-def test_errors_are_openais_own_classes(llm: Any, base_url: str) -> None:
+def test_errors_are_of_openais_exception_classes(llm: Any, base_url: str) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         llm.chat.completions.create(model="no", messages=MESSAGES)
     assert caught.value.code == "model_not_found"
@@ -90,7 +90,7 @@ def test_errors_are_openais_own_classes(llm: Any, base_url: str) -> None:
         wrong.models.list()
 
 
-def test_a_program_that_leaves_in_the_middle_ends_the_stream(llm: Any, served: Served) -> None:
+def test_a_program_that_leaves_a_stream_early_ends_it(llm: Any, served: Served) -> None:
     stream = llm.chat.completions.create(model="llm", messages=MESSAGES, stream=True)
     next(stream)
     stream.close()
@@ -102,7 +102,7 @@ def test_a_program_that_leaves_in_the_middle_ends_the_stream(llm: Any, served: S
     assert served.admin("GET", "/v1/streams")[1]["total"] == 0
 
 
-def test_the_example_of_the_page(base_url: str) -> None:
+def test_the_example_of_the_page_runs(base_url: str) -> None:
     variables = {**environment(), "OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": "s3cret"}
     variables["PYTHONWARNINGS"] = os.environ.get("PYTHONWARNINGS", "default")
     command = [sys.executable, str(EXAMPLES / "openai_chat.py")]

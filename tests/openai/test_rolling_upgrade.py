@@ -1,4 +1,4 @@
-"""A thousand conversations through `openai` while every instance is replaced."""
+"""A thousand conversations through `openai` during a rolling upgrade of all instances."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AT_ONCE = 40
 
 
 class Upgrade:
-    """Replaces the instances one after another, again and again, without waiting for their streams."""
+    """Replaces all instances one after another, repeatedly, without waiting for their streams."""
 
     def __init__(self, served: Served) -> None:
         self._served = served
@@ -37,7 +37,7 @@ class Upgrade:
 
 
 async def converse(llm: Any, number: int, ended: Counter[str]) -> None:
-    """Ask twice, with the first answer in the second question."""
+    """Make two requests; the second one contains the response to the first."""
     messages: list[Any] = [{"role": "user", "content": f"Hello, I am number {number}"}]
     for _ in range(2):
         try:
@@ -54,7 +54,7 @@ async def converse(llm: Any, number: int, ended: Counter[str]) -> None:
     ended["answered"] += 1
 
 
-def test_no_conversation_that_had_not_begun_to_answer_is_lost(served: Served) -> None:
+def test_no_request_fails_before_the_first_byte_of_its_response(served: Served) -> None:
     ended: Counter[str] = Counter()
     upgrade = Upgrade(served)
 
@@ -73,7 +73,7 @@ def test_no_conversation_that_had_not_begun_to_answer_is_lost(served: Served) ->
             await upgrading
             client = llm._client._transport.client.client
             assert client.counters.retries.total() > 0
-        for _ in range(10):  # the generators of openai and httpx2 that it left are closed by tasks of the loop
+        for _ in range(10):  # tasks of the loop close the generators of openai and httpx2
             await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
         timers = [timer for timer in client.reactor.getDelayedCalls() if timer.active()]

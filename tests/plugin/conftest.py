@@ -1,3 +1,3 @@
-"""Keeps pytest from collecting the project in this folder; `test_plugin` and a tox environment run it."""
+"""Excludes the project in this folder from collection. `test_plugin` and a tox environment run its tests."""
 
 collect_ignore = ["project"]

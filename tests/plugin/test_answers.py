@@ -1,4 +1,4 @@
-"""Canned answers, functions that answer, scenarios and recordings, as a test of an application uses them."""
+"""Fixed responses, handler functions, scenarios and recordings, as an application's tests use them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def ask(service: RemoteService, body: bytes = b"", path: str = "", method: str =
         connection.close()
 
 
-def test_a_canned_answer(service: RemoteService) -> None:
+def test_a_fixed_response_is_returned(service: RemoteService) -> None:
     service.answers(json={"score": 0.5}, headers={"X-Model": "3"})
     status, body, headers = ask(service)
     assert (status, json.loads(body)) == (200, {"score": 0.5})
@@ -62,7 +62,7 @@ def test_answers_in_order_for_the_requests_that_match(service: RemoteService) ->
     service.assert_all_requests_came()
 
 
-def test_what_did_not_come_and_what_nobody_expected_are_named(service: RemoteService) -> None:
+def test_missing_and_unexpected_requests_are_in_the_assertion(service: RemoteService) -> None:
     service.answers(json=1, on=matching(path="/once"), times=1)
     assert ask(service, path="/other")[0] == 404
     with pytest.raises(AssertionError) as caught:
@@ -70,7 +70,7 @@ def test_what_did_not_come_and_what_nobody_expected_are_named(service: RemoteSer
     assert str(caught.value) == (f"{service.name}: any method /once: 0 of 1 requests came; unexpected: POST /other")
 
 
-def test_leaving_the_context_verifies_when_asked_to(remote: Remote) -> None:
+def test_leaving_the_context_verifies_requests_if_verify_is_true(remote: Remote) -> None:
     with pytest.raises(AssertionError, match="0 of at least 1"), start_service(remote, verify=True) as strict:
         strict.answers(json=1)
     assert strict.name not in [found["name"] for found in remote.services()]
@@ -107,7 +107,7 @@ def test_received_requests_have_headers_and_bodies_and_no_token(service: RemoteS
 
 
 def test_a_recording_replays_without_the_service(remote: Remote, tmp_path: Path) -> None:
-    """It is recorded through a forwarding simulator, and replayed by one that does not know the service."""
+    """The recording is made through a forwarding simulator, and replayed by one that does not have the service."""
     file = tmp_path / "recording.toml"
     with start_service(remote, instances=1) as real:
         real.answers(json={"answer": 42}, headers={"X-Model": "3"}, on=matching(contains="question"))

@@ -1,4 +1,4 @@
-"""The pytest plug-in's service with the processor `llm`, over real sockets: by its instances and by the gateway."""
+"""A service of the pytest plug-in with the processor `llm`, called directly and through the gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pytest plug-in from the source tree: its cost, and a separate project that uses it."""
+"""The pytest plug-in from the source tree: what importing it costs, and a separate project that uses it."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ print(*sorted(set(sys.modules) - before))
 """
 
 
-def test_importing_it_costs_next_to_nothing() -> None:
-    """It imports four small modules: no Twisted, no reactor, no module of the simulator."""
+def test_importing_the_plugin_imports_four_small_modules() -> None:
+    """The import must not load Twisted, a reactor, or a module of the simulator."""
     command = [sys.executable, "-c", _COST]
     ended = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)  # noqa: S603
     assert ended.stdout.split() == ["eas_tw", "eas_tw.lazy_exports", "eas_tw.testing", "eas_tw.testing.pytest_plugin"]
 
 
 def test_a_project_that_names_the_plugin_by_hand(tmp_path: Path) -> None:
-    """A second run passes its own URL and starts no simulator."""
+    """The second run passes the URL of a running simulator, and starts none."""
     project = tmp_path / "project"
     shutil.copytree(PROJECT, project)
     command = [
@@ -54,13 +54,13 @@ def test_a_project_that_names_the_plugin_by_hand(tmp_path: Path) -> None:
                 [*command, *arguments], cwd=project, env=variables, capture_output=True, text=True, check=False
             )
             assert "6 passed" in ended.stdout, ended.stdout + ended.stderr
-            # The services of the tests are gone, wherever they were.
+            # Each test has removed its service, in both cases.
             assert [service["name"] for service in remote.services()] == ["mnist_saved_model_example"]
 
 
 @pytest.mark.parametrize("layout", ["simulator.py", "simulator/__init__.py"])
-def test_a_project_may_have_a_simulator_of_its_own(tmp_path: Path, layout: str) -> None:
-    """Its tests import theirs, the fixtures run ours, and a processor of the project is found."""
+def test_a_project_may_have_a_module_named_simulator(tmp_path: Path, layout: str) -> None:
+    """The project's tests import its module, the fixtures run ours, and a processor of the project is found."""
     files = {
         layout: "VALUE = 42\n",
         "json.py": "raise RuntimeError('the project folder shadows the standard library')\n",
@@ -83,7 +83,7 @@ def test_a_project_may_have_a_simulator_of_its_own(tmp_path: Path, layout: str) 
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    # The installed program `pytest` keeps the folder off the path until its own modules are imported.
+    # As with the installed program `pytest`, the current folder is added to the path after pytest's modules are loaded.
     start = "import sys, pytest, json; sys.path.insert(0, ''); sys.exit(pytest.main(sys.argv[1:]))"
     command = [sys.executable, "-P", "-c", start, "-q", "-p", "eas_tw.testing.pytest_plugin", "-c", os.devnull]
     variables = {**environment(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -94,12 +94,12 @@ def test_a_project_may_have_a_simulator_of_its_own(tmp_path: Path, layout: str) 
     assert "1 passed" in ended.stdout, ended.stdout + ended.stderr
 
 
-def test_a_simulator_that_does_not_start_says_why(tmp_path: Path) -> None:
+def test_the_error_of_a_simulator_that_does_not_start_has_its_output(tmp_path: Path) -> None:
     with pytest.raises(SimulatorFailed, match="--no-such-flag"), subprocess_simulator(tmp_path, "--no-such-flag"):
         pass
 
 
-def test_a_simulator_ends_with_whoever_started_it(tmp_path: Path) -> None:
+def test_a_simulator_ends_when_its_parent_process_is_killed(tmp_path: Path) -> None:
     program = (
         "import os, pathlib, signal, sys; from eas_tw.testing import subprocess_simulator\n"
         "with subprocess_simulator(pathlib.Path(sys.argv[1])) as remote:\n"
@@ -108,7 +108,7 @@ def test_a_simulator_ends_with_whoever_started_it(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, str(tmp_path)]
     ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
     remote = Remote(ended.stdout.strip())
-    # The stream ends when the simulator does; opening one may come too late already.
+    # The stream of events ends when the simulator ends. If it has ended already, the stream cannot be opened.
     with contextlib.suppress(ConnectionError), remote.events() as events:
         for _ in events:
             pass

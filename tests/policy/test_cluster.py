@@ -1,4 +1,4 @@
-"""The policies of a cluster together: membership, ejection, and the choice of instances."""
+"""The policies of a `Cluster` together: membership, ejection, and choice of instances."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def cluster(instances: list[Instance] = FLEET, **policy: Any) -> Cluster:
 
 
 def picks(made: Cluster, count: int = 60, now: float = 0.0, outcome: Outcome = ANSWERED) -> Counter[int]:
-    """Make calls one after the other, each of which ends at once."""
+    """Make calls one after another; each ends immediately with `outcome`. Return the number of calls by port."""
     found: Counter[int] = Counter()
     for _ in range(count):
         picked = made.choose(FIRST, now)
@@ -40,8 +40,8 @@ def picks(made: Cluster, count: int = 60, now: float = 0.0, outcome: Outcome = A
     return found
 
 
-def test_shares_are_even_and_an_ejected_one_gets_none() -> None:
-    """A refused connect ejects the instance at once, and the returned transition says so."""
+def test_shares_are_equal_and_an_ejected_instance_gets_no_calls() -> None:
+    """A refused connect ejects the instance immediately, and `record` returns the transition."""
     made = cluster()
     assert set(picks(made).values()) == {10}
     assert made.record(FLEET[0], REFUSED, 0.0) == [HealthTransition(FLEET[0], True, "connect_refused")]
@@ -61,7 +61,7 @@ def test_the_probe_is_one_call() -> None:
 @pytest.mark.parametrize(
     "outcome", [CANCELLED, Outcome(AttemptStatus.STALE), Outcome(AttemptStatus.QUEUE_TIMEOUT)], ids=str
 )
-def test_a_probe_that_tells_nothing_is_followed_by_another(outcome: Outcome) -> None:
+def test_a_probe_without_a_conclusive_outcome_is_repeated(outcome: Outcome) -> None:
     made = cluster()
     made.record(FLEET[0], REFUSED, 0.0)
     for _ in range(3):
@@ -70,7 +70,7 @@ def test_a_probe_that_tells_nothing_is_followed_by_another(outcome: Outcome) -> 
 
 
 def test_a_call_tries_every_instance_before_one_twice() -> None:
-    """The order: eligible instances, ejected ones, those that have not failed, then none."""
+    """The order is: eligible instances, ejected ones, those on which this call has not failed, then none."""
     made = cluster()
     for instance in FLEET[:3]:
         made.record(instance, REFUSED, 0.0)
@@ -101,7 +101,7 @@ def test_a_retry_is_no_probe_while_another_instance_is_eligible() -> None:
     assert another in FLEET[:3]
 
 
-def test_of_hundreds_that_are_dead_a_call_tries_sixteen() -> None:
+def test_a_call_tries_at_most_16_of_200_ejected_instances() -> None:
     fleet = [Instance("10.0.0.1", port) for port in range(1, 201)]
     made = cluster(fleet)
     for at, instance in enumerate(fleet):
@@ -130,8 +130,8 @@ def test_a_suspect_gets_no_call_while_another_is_eligible() -> None:
     assert picks(made, now=0.5) == {2: 30, 3: 30}
 
 
-def test_what_is_left_of_an_overdue_call_decides() -> None:
-    """Silence ejects, a later byte brings the instance back, and no load is counted twice."""
+def test_an_attempt_that_continues_after_its_call_decides_about_ejection() -> None:
+    """An instance without a response is ejected, returns with a later byte, and no load is counted twice."""
     made = cluster(FLEET[:3], balancer="p2c")
     picked = made.choose(FIRST, 1.0)
     assert picked is not None
@@ -147,7 +147,7 @@ def test_what_is_left_of_an_overdue_call_decides() -> None:
     assert made.ejected == ()
 
 
-def test_an_ejection_that_is_refused_is_told() -> None:
+def test_an_ejection_beyond_the_bound_is_returned_as_overflow() -> None:
     made = cluster(FLEET[:2], health=HealthPolicy(eject_after=1))
     failed = Outcome(AttemptStatus.STATUS, 500)
     assert made.record(FLEET[0], failed, 0.0) == [HealthTransition(FLEET[0], True, "status 500")]
@@ -161,7 +161,7 @@ def test_an_ejection_that_is_refused_is_told() -> None:
     ]
 
 
-def test_the_only_instance_is_always_it() -> None:
+def test_the_only_instance_is_always_chosen() -> None:
     made = cluster(FLEET[:1])
     for _ in range(20):
         made.record(FLEET[0], REFUSED, 0.0)
@@ -169,7 +169,7 @@ def test_the_only_instance_is_always_it() -> None:
     assert made.ejected == ()
 
 
-def test_outside_its_subset_a_call_goes_to_the_next_that_is_well() -> None:
+def test_a_call_tries_instances_outside_its_subset_before_ejected_ones() -> None:
     made = cluster(subset_size=1)
     (first,) = (instance for instance in FLEET if instance.port in picks(made))
     made.record(first, REFUSED, 0.0)
@@ -183,7 +183,7 @@ def test_outside_its_subset_a_call_goes_to_the_next_that_is_well() -> None:
     assert tried[-1] == first.key
 
 
-def test_a_subset_is_used_until_it_fails() -> None:
+def test_an_ejected_instance_of_a_subset_is_replaced() -> None:
     made = cluster(subset_size=2)
     used = set(picks(made))
     assert len(used) == 2
@@ -278,7 +278,7 @@ def test_a_call_that_the_service_may_hold_back_does_not_make_an_outlier(hold_s: 
     assert bool(judged) is is_ejected
 
 
-def test_with_two_choices_the_slow_one_gets_little() -> None:
+def test_with_power_of_two_choices_a_slow_instance_gets_few_calls() -> None:
     made = cluster(balancer="p2c")
     found: Counter[int] = Counter()
     running: list[tuple[float, Instance, CallInfo]] = []
@@ -295,7 +295,7 @@ def test_with_two_choices_the_slow_one_gets_little() -> None:
     assert found[1] < 2000 / 6 / 4
 
 
-def test_an_instance_that_leaves_takes_its_state_along() -> None:
+def test_the_state_of_a_removed_instance_is_dropped() -> None:
     made = cluster(slow_start_s=5.0, subset_size=6)
     made.record(FLEET[0], REFUSED, 0.0)
     assert made.apply(FLEET[1:], 0.0) == (Removed(FLEET[0]),)

@@ -1,4 +1,4 @@
-"""A program's filter of instances."""
+"""The filter of instances that a program can set."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_a_rule_that_leaves_no_instance_is_ignored_with_one_warning(rule: Any) -
     assert len(warnings) == 1
 
 
-def test_a_rule_that_has_worked_again_is_warned_of_again() -> None:
+def test_a_rule_that_worked_in_between_is_warned_about_again() -> None:
     made, warnings = filtering(lambda instance: instance.app == "green")
     for instances in (FLEET[:1], FLEET[:1], FLEET, FLEET[:1]):
         made.of(instances)
     assert len(warnings) == 2
 
 
-def test_an_empty_list_is_not_a_matter_of_the_rule() -> None:
+def test_there_is_no_warning_for_an_empty_list() -> None:
     made, warnings = filtering(lambda _: False)
     assert made.of(()) == ()
     assert warnings == []

@@ -1,4 +1,4 @@
-"""A program's own balancer cannot lose a call."""
+"""A faulty balancer of the program does not make a call fail."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFUSED = Outcome(AttemptStatus.CONNECT_REFUSED)
 
 
 class Scripted:
-    """Proposes what a function returns, and keeps what it is told."""
+    """A balancer that proposes what a function returns, and records its calls."""
 
     def __init__(self, propose: Callable[[Scripted, CallInfo, Collection[Instance]], Any]) -> None:
         self.propose = propose
@@ -45,7 +45,7 @@ class Scripted:
 
 
 class Guard:
-    """A cluster with a scripted balancer, and the faults that it reports."""
+    """A cluster with a scripted balancer, and the balancer faults that it reports."""
 
     def __init__(self, propose: Callable[..., Any], **policy: Any) -> None:
         self.inner = Scripted(propose)
@@ -80,7 +80,7 @@ def raise_(error: BaseException) -> Any:
 
 
 class Bewildering:
-    """An object that raises whatever is done with it."""
+    """An object that raises at each attribute access."""
 
     def __getattribute__(self, name: str) -> Any:
         raise RuntimeError(name)
@@ -130,15 +130,15 @@ def test_an_instance_at_its_limit_is_excluded_for_a_balancer() -> None:
     assert made.faults == [(BalancerFault.EXCLUDED, None)]
 
 
-def test_when_nothing_could_be_proposed_none_is_no_fault() -> None:
-    """After all have been tried, the cluster chooses one of them again by its own rules."""
+def test_a_proposal_of_none_is_no_fault_if_all_instances_are_excluded() -> None:
+    """After all instances have been tried, the cluster chooses one again by its own rules."""
     made = Guard(first_eligible)
     keys = [instance.key for instance in FLEET]
     assert made.cluster.choose(Selection(keys, keys[1:], CallInfo()), 0.0) == FLEET[0]
     assert made.faults == []
 
 
-def test_listeners_that_raise_are_reported_and_lose_nothing() -> None:
+def test_exceptions_of_notification_methods_are_reported_and_ignored() -> None:
     made = Guard(first_eligible)
     made.inner.started = lambda *_: raise_(ValueError("started"))  # type: ignore[method-assign]
     made.inner.ended = lambda *_: raise_(ValueError("ended"))  # type: ignore[method-assign]
@@ -152,7 +152,7 @@ def test_listeners_that_raise_are_reported_and_lose_nothing() -> None:
     assert made.choose()[0] in FLEET[1:]
 
 
-def test_during_slow_start_a_balancer_sees_smaller_weights_and_the_cluster_returns_the_instance_of_the_list() -> None:
+def test_during_slow_start_a_balancer_gets_smaller_weights() -> None:
     made = Guard(lambda self, *_: self.lists[-1][-1], slow_start_s=10.0)
     newcomer = Instance("10.0.0.1", 5, 4.0)
     made.cluster.apply([*FLEET, newcomer], 1.0)

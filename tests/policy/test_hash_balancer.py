@@ -1,4 +1,4 @@
-"""Balancing by key, with bounded load."""
+"""Balancing by key: rendezvous hashing with bounded load."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_retry_goes_to_the_instance_that_would_have_the_key_without_the_failed
         assert choose(balancer([instance for instance in rest if instance != second]), key) == third
 
 
-def test_when_all_are_excluded_there_is_none() -> None:
+def test_no_instance_is_chosen_when_all_are_excluded() -> None:
     assert balancer().choose(CallInfo("a"), Excluded([instance.key for instance in FLEET], {})) is None
     assert HashBalancer(Random(1)).choose(CallInfo("a"), ()) is None
 
@@ -95,7 +95,7 @@ def test_a_changed_weight_moves_keys_only_to_the_heavier_instance() -> None:
 
 @pytest.mark.parametrize("factor", [1.0, 1.25, 2.0])
 def test_a_hot_key_spills_at_the_bound_along_its_own_order(factor: float) -> None:
-    """All calls have one key and none ends: no instance gets more than its bound."""
+    """All calls have the same key and none of them ends. No instance gets more calls than its bound."""
     made = balancer(load_factor=factor)
     in_flight: Counter[int] = Counter()
     seen: list[int] = []
@@ -125,7 +125,7 @@ def test_a_heavier_instance_may_have_more_calls_of_a_key() -> None:
 
 
 def test_when_no_instance_has_room_the_first_of_the_order_takes_the_call() -> None:
-    """Every instance below its bound is excluded."""
+    """All instances below the bound are excluded."""
     made = balancer(FLEET[:2])
     first = choose(made, "a")
     made.started(first, CallInfo("a"))
@@ -153,7 +153,7 @@ def test_after_any_changes_keys_are_where_a_new_client_would_send_them(
         assert all(choose(made, key) == choose(fresh, key) for key in KEYS[:40])
 
 
-def test_what_is_cached_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hash_balancer, "_MOST_KEYS", 50)
     monkeypatch.setattr(hash_balancer, "_MOST_PLACES", 100)
     made = balancer()

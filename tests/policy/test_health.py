@@ -1,4 +1,4 @@
-"""Ejection: which instances, for how long, and its bound."""
+"""Ejection: of which instances, for how long, and the bound on its share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def status(code: int) -> Outcome:
 
 
 def test_a_failed_connect_ejects_at_once() -> None:
-    """The ejection lasts 1 s, plus up to half of it."""
+    """The ejection lasts 1 s, plus jitter of up to 0.5 s."""
     made = health()
     assert made.record(KEYS[0], REFUSED, 100.0) is HealthChange.EJECTED
     assert made.left_out == (KEYS[0],)
@@ -37,14 +37,14 @@ def test_a_failed_connect_ejects_at_once() -> None:
 
 @pytest.mark.parametrize("outcome", [TIMEOUT, status(500), status(503), Outcome(AttemptStatus.LOST)], ids=str)
 def test_consecutive_failures_eject(outcome: Outcome) -> None:
-    """The fifth failure in a row ejects for about 30 s."""
+    """The fifth consecutive failure ejects the instance for about 30 s."""
     made = health()
     assert [made.record(KEYS[0], outcome, 0.0) for _ in range(5)] == [None] * 4 + [HealthChange.EJECTED]
     assert made.returning(29.9) == ()
     assert made.returning(45.1) == (KEYS[0],)
 
 
-def test_an_answer_starts_the_count_again() -> None:
+def test_a_response_resets_the_count_of_failures() -> None:
     made = health()
     for _ in range(10):
         for _ in range(4):
@@ -57,13 +57,13 @@ def test_an_answer_starts_the_count_again() -> None:
     [status(450), status(429), status(400), Outcome(AttemptStatus.STALE), Outcome(AttemptStatus.CANCELLED)],
     ids=str,
 )
-def test_what_never_ejects(outcome: Outcome) -> None:
-    """A full queue, a rate limit, a caller's mistake, a stale connection and a cancelled call."""
+def test_outcomes_that_never_eject(outcome: Outcome) -> None:
+    """Full queues, rate limits, a caller's mistakes, stale connections and cancelled calls never eject an instance."""
     made = health(eject_after=1)
     assert not any(made.record(KEYS[0], outcome, 0.0) for _ in range(100))
 
 
-def test_the_probe_decides() -> None:
+def test_a_probe_ends_or_renews_the_ejection() -> None:
     made = health()
     made.record(KEYS[0], REFUSED, 0.0)
     made.returning(2.0)
@@ -125,7 +125,7 @@ def test_an_older_call_may_decide_before_the_probe_is_sent() -> None:
     assert not made.half_open
 
 
-def test_a_half_open_outlier_is_half_open_no_more() -> None:
+def test_the_ejection_of_a_half_open_instance_ends_its_half_open_state() -> None:
     made = health(4)
     made.record(KEYS[0], REFUSED, 0.0)
     made.returning(2.0)
@@ -134,7 +134,7 @@ def test_a_half_open_outlier_is_half_open_no_more() -> None:
     assert made.left_out == (KEYS[0],)
 
 
-def test_a_probe_keeps_its_place_among_those_left_out() -> None:
+def test_an_instance_that_is_probed_counts_as_ejected() -> None:
     made = health(4, eject_after=1)
     for key in KEYS[:2]:
         made.record(key, FAILED, 0.0)
@@ -157,7 +157,7 @@ def test_an_ejection_of_an_outlier_obeys_the_same_bound() -> None:
 
 
 def test_ejections_do_not_grow_without_bound() -> None:
-    """The maximum is 60 s, plus jitter."""
+    """An ejection lasts at most 60 s plus jitter."""
     made, now = health(), 0.0
     for _ in range(30):
         assert made.record(KEYS[0], REFUSED, now)
@@ -177,7 +177,7 @@ def test_ejections_do_not_grow_without_bound() -> None:
     ],
     ids=str,
 )
-def test_at_most_half_is_ejected_in_doubt(fleet: int, outcome: Outcome) -> None:
+def test_at_most_half_of_the_instances_are_ejected_by_uncertain_outcomes(fleet: int, outcome: Outcome) -> None:
     made = health(fleet, eject_after=2)
     allowed = fleet // 2
     for key in KEYS[:fleet]:
@@ -198,7 +198,7 @@ def test_at_most_half_is_ejected_in_doubt(fleet: int, outcome: Outcome) -> None:
     [AttemptStatus.CONNECT_REFUSED, AttemptStatus.CONNECT_TIMEOUT, AttemptStatus.CONNECT_FAILED],
     ids=str,
 )
-def test_any_number_is_ejected_for_certain(fleet: int, attempt_status: AttemptStatus) -> None:
+def test_all_instances_can_be_ejected_by_failed_connects(fleet: int, attempt_status: AttemptStatus) -> None:
     made = health(fleet)
     dead = Outcome(attempt_status)
     assert [made.record(key, dead, 0.0) for key in KEYS[:fleet]] == [HealthChange.EJECTED] * fleet
@@ -210,7 +210,7 @@ def test_any_number_is_ejected_for_certain(fleet: int, attempt_status: AttemptSt
     assert made.returning(3.5) == ()
 
 
-def test_certain_ones_count_among_those_left_out_in_doubt() -> None:
+def test_failed_connects_count_for_the_bound_on_uncertain_ejections() -> None:
     made = health(4, eject_after=1)
     made.record(KEYS[0], REFUSED, 0.0)
     made.record(KEYS[1], REFUSED, 0.0)
@@ -244,8 +244,10 @@ def test_a_suspect_gets_no_calls_until_it_responds() -> None:
     "attempt_status", [AttemptStatus.UNRESPONSIVE, AttemptStatus.DEADLINE, AttemptStatus.ATTEMPT_TIMEOUT], ids=str
 )
 @pytest.mark.parametrize("fleet", range(2, 7))
-def test_silence_while_others_answer_is_certain(fleet: int, attempt_status: AttemptStatus) -> None:
-    """All instances but one are silent, and each of them is ejected, for 1 s at first."""
+def test_an_instance_without_a_response_is_ejected_if_another_responds(
+    fleet: int, attempt_status: AttemptStatus
+) -> None:
+    """All instances but one do not respond, and each of them is ejected. The first ejection lasts 1 s, plus jitter."""
     made = health(fleet)
     silent = Outcome(attempt_status)
     for key in KEYS[1:fleet]:
@@ -272,8 +274,8 @@ def test_silence_is_uncertain_if_no_other_instance_responds(attempt_status: Atte
     assert made.left_out == ()
 
 
-def test_a_slow_one_comes_back_with_its_first_word() -> None:
-    """A byte after the silence shows that the instance was slow, whenever its call was sent; a draining one is out."""
+def test_an_ejection_ends_when_a_byte_arrives_for_an_overdue_call() -> None:
+    """The byte shows that the instance was only slow. After a refused connect, an older response changes nothing."""
     made = health(3)
     made.suspect(KEYS[0], 0.0)
     assert made.watch(KEYS[0], 0.0)
@@ -286,7 +288,7 @@ def test_a_slow_one_comes_back_with_its_first_word() -> None:
     assert made.ejected == (KEYS[0],)
 
 
-def test_a_call_that_was_sent_to_an_ejected_one_ends_the_ejection() -> None:
+def test_the_response_to_a_last_resort_call_ends_the_ejection() -> None:
     made = health(2)
     for key in KEYS[:2]:
         made.record(key, REFUSED, 0.0)
@@ -297,7 +299,7 @@ def test_a_call_that_was_sent_to_an_ejected_one_ends_the_ejection() -> None:
 
 
 def test_suspicion_ends_with_the_last_call_that_could_decide() -> None:
-    """Two overdue calls and a watched attempt are given up, so nothing is known."""
+    """Two overdue calls and a watched attempt are cancelled, so there is no reason to suspect the instance any more."""
     made = health(3)
     cancelled = Outcome(AttemptStatus.CANCELLED)
     assert made.suspect(KEYS[0], 0.0)
@@ -315,7 +317,9 @@ def test_suspicion_ends_with_the_last_call_that_could_decide() -> None:
     "attempt_status", [AttemptStatus.CANCELLED, AttemptStatus.DEADLINE, AttemptStatus.LOST], ids=str
 )
 @pytest.mark.parametrize("began", [(1.0, 0.5), (0.5, 1.0), (1.0, 1.0)], ids=str)
-def test_suspicion_does_not_outlive_its_calls(began: tuple[float, float], attempt_status: AttemptStatus) -> None:
+def test_an_instance_is_no_suspect_after_its_overdue_calls_have_ended(
+    began: tuple[float, float], attempt_status: AttemptStatus
+) -> None:
     made = health(3)
     for sent in began:
         made.suspect(KEYS[0], sent)
@@ -329,7 +333,7 @@ def test_suspicion_does_not_outlive_its_calls(began: tuple[float, float], attemp
 )
 @pytest.mark.parametrize("is_overdue", [False, True])
 def test_a_last_resort_counts_once(attempt_status: AttemptStatus, *, is_overdue: bool) -> None:
-    """A call that went to a suspect as a last resort was counted twice, or had no end."""
+    """Regression: a call that was sent to a suspect as a last resort was counted twice, or its end was not counted."""
     made = health(3)
     made.suspect(KEYS[0], 0.0)
     made.resort(KEYS[0], 0.5)
@@ -341,7 +345,7 @@ def test_a_last_resort_counts_once(attempt_status: AttemptStatus, *, is_overdue:
 
 
 def test_a_call_from_before_a_probe_does_not_prolong_it() -> None:
-    """Only calls that were sent since then decide about the probe."""
+    """Only calls that were sent after the start of the probe decide about it."""
     made = health(3)
     made.record(KEYS[0], REFUSED, 1.0)
     made.returning(3.0)

@@ -1,4 +1,4 @@
-"""When to hedge."""
+"""The delay of a hedge, and when a call is late."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import pytest
 from eas_tw.policy.hedging import WINDOW, Hedging
 
 
-def test_a_fixed_delay_is_that() -> None:
+def test_a_fixed_delay_does_not_depend_on_latencies() -> None:
     hedging = Hedging(0.05)
     for _ in range(100):
         hedging.observe(1.0)
     assert hedging.delay_s == 0.05
 
 
-def test_one_at_a_time_is_one_at_a_time() -> None:
+def test_hedging_can_be_switched_off() -> None:
     hedging = Hedging(None)
     assert (hedging.delay_s, hedging.hedge_points, hedging.is_learning) == (None, (), False)
 
 
-def test_late_alone_has_no_delay() -> None:
+def test_late_hedging_has_no_delay_unless_an_instance_is_suspect() -> None:
     hedging = Hedging("late")
     for _ in range(100):
         hedging.observe(0.01)
@@ -34,7 +34,7 @@ def test_late_alone_has_no_delay() -> None:
 
 
 @pytest.mark.parametrize("after", ["p95", 0.05])
-def test_a_delay_of_its_own_stays_whatever_is_silent(after: Any) -> None:
+def test_a_configured_delay_does_not_depend_on_suspects(after: Any) -> None:
     hedging = Hedging(after)
     for _ in range(32):
         hedging.observe(0.04)
@@ -55,8 +55,8 @@ def test_a_delay_of_its_own_stays_whatever_is_silent(after: Any) -> None:
     ],
     ids=["too few", "few", "below the least", "slow ones", "two of 256", "three of 256"],
 )
-def test_silence_is_three_times_what_99_of_100_answers_take(latencies: list[float], quick_s: float | None) -> None:
-    """It is at least 25 ms, and known after eight responses."""
+def test_the_limit_of_silence_is_three_times_the_99th_percentile(latencies: list[float], quick_s: float | None) -> None:
+    """The limit is at least 25 ms, and is defined after eight responses."""
     hedging = Hedging("late")
     for latency_s in latencies:
         hedging.observe(latency_s)
@@ -85,14 +85,14 @@ def test_silence_is_three_times_what_99_of_100_answers_take(latencies: list[floa
         "slow in an outage that is over", "the same, before half of its time",
     ],
 )  # fmt: skip
-def test_what_silence_is(latencies: list[float], waited_s: float, elapsed_s: float, is_silence: bool) -> None:  # noqa: FBT001
+def test_a_long_wait_is_silence(latencies: list[float], waited_s: float, elapsed_s: float, is_silence: bool) -> None:  # noqa: FBT001
     hedging = Hedging("late")
     for latency_s in latencies:
         hedging.observe(latency_s)
     assert hedging.is_silence(waited_s, elapsed_s, 5.0) is is_silence
 
 
-def test_where_everything_turns_slow_silence_ends_by_itself() -> None:
+def test_a_wait_is_no_silence_after_all_responses_have_become_slow() -> None:
     hedging = Hedging("late")
     for _ in range(256):
         hedging.observe(0.01)
@@ -115,14 +115,14 @@ def test_where_everything_turns_slow_silence_ends_by_itself() -> None:
     ids=["nothing learned", "gone", "not long", "just", "slower than an eighth", "slow by nature"],
 )
 @pytest.mark.parametrize("after", ["late", "p95", 0.05])
-def test_who_is_late(after: Any, usual_s: float | None, waited_s: float, is_late: bool) -> None:  # noqa: FBT001
+def test_a_call_that_waits_long_is_late(after: Any, usual_s: float | None, waited_s: float, is_late: bool) -> None:  # noqa: FBT001
     hedging = Hedging(after)
     if usual_s is not None:
         hedging.observe(usual_s)
     assert hedging.is_late(waited_s, 5.0) is is_late
 
 
-def test_a_few_slow_answers_are_not_what_is_usual() -> None:
+def test_a_few_slow_responses_do_not_change_the_usual_latency() -> None:
     hedging = Hedging("late")
     for number in range(200):
         hedging.observe(4.0 if number % 25 == 0 else 0.01)
@@ -132,7 +132,7 @@ def test_a_few_slow_answers_are_not_what_is_usual() -> None:
     assert not hedging.is_late(2.5, 5.0)
 
 
-def test_the_percentile_is_learned() -> None:
+def test_the_percentile_is_defined_after_32_responses() -> None:
     hedging = Hedging("p95")
     assert hedging.is_learning
     for latency in range(1, 32):
@@ -143,7 +143,7 @@ def test_the_percentile_is_learned() -> None:
 
 
 def test_the_past_is_forgotten() -> None:
-    """Only a window of responses counts."""
+    """Responses before the last `WINDOW` are not used."""
     hedging = Hedging("p95")
     for _ in range(WINDOW):
         hedging.observe(1.0)
@@ -152,7 +152,7 @@ def test_the_past_is_forgotten() -> None:
     assert hedging.delay_s == 0.001
 
 
-def test_delays_are_few() -> None:
+def test_delays_are_rounded_to_few_values() -> None:
     delays = set()
     for step in range(1000):
         hedging = Hedging("p95")

@@ -1,4 +1,4 @@
-"""Hosts: accepted and rejected names and addresses."""
+"""Accepted and rejected host names and addresses."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ LONG = "a" * 63
         ("::ffff:1.2.3.4", "::ffff:102:304"),
     ],
 )
-def test_hosts_that_are_some(given: str, meant: str) -> None:
-    """Names stay as they are; IPv6 addresses get one spelling."""
+def test_valid_hosts_are_accepted(given: str, meant: str) -> None:
+    """Names are not changed. IPv6 addresses are normalised."""
     assert checked_host(given).replace("1.2.3.4", "102:304") == meant
 
 
@@ -37,7 +37,7 @@ def test_hosts_that_are_some(given: str, meant: str) -> None:
         "a%b", ":", "::g", "[::1]", "::1%", "::1%x\r\nX-Evil: 1", "::1%\n", f"::1%{'a' * 33}", "1.2.3.4:80", "::1%ä",
     ],
 )  # fmt: skip
-def test_hosts_that_are_none(given: str) -> None:
+def test_invalid_hosts_are_rejected(given: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         checked_host(given)
 

@@ -72,7 +72,7 @@ def test_unknown_fields_are_ignored() -> None:
         (upstreams(row(weight=0), row(port=1, weight=0)), RejectReason.ZERO_WEIGHTS),
     ],
 )
-def test_a_reply_that_leaves_nothing_is_rejected(body: bytes, reason: RejectReason) -> None:
+def test_a_reply_without_a_valid_row_is_rejected(body: bytes, reason: RejectReason) -> None:
     assert rejection(body) is reason
 
 
@@ -107,7 +107,7 @@ def test_a_reply_that_leaves_nothing_is_rejected(body: bytes, reason: RejectReas
     ],
 )
 def test_a_bad_row_is_dropped_alone(bad: object, says: str) -> None:
-    """It is counted with its reason."""
+    """The row is counted by the reason for which it is bad."""
     snapshot = read_upstreams(upstreams(bad, row(ip="10.0.0.9")))
     assert snapshot.instances == (Instance("10.0.0.9", 50000, 100),)
     ((fault, count),) = snapshot.bad_rows.items()
@@ -124,8 +124,8 @@ DEEP = b"[" * 2_000 + b"]" * 2_000
 
 @pytest.mark.parametrize("value", [LONG_NUMBER, b"-" + LONG_NUMBER, b"1e999999", DEEP], ids=["9", "-9", "1e", "["])
 @pytest.mark.parametrize("field", ["weight", "port", "ip", "extra"])
-def test_what_python_cannot_hold_costs_its_own_row(field: str, value: bytes) -> None:
-    """An integer of 5,000 digits, an infinite number, brackets 2,000 deep: in a field that is read, or another one."""
+def test_a_value_that_python_cannot_convert_makes_only_its_row_bad(field: str, value: bytes) -> None:
+    """Examples are an integer of 5,000 digits, an infinite number, and 2,000 nested brackets, in any field."""
     rows = b", ".join((json.dumps(GOOD).encode(), b'{"%b": %b, "port": 1}' % (field.encode(), value), b"3 "))
     body = b'{"extra": %b, "endpoints": {"x": [%b], "items": [%b]}, "y": %b}' % (value, value, rows, value)
     snapshot = read_upstreams(body)
@@ -134,7 +134,7 @@ def test_what_python_cannot_hold_costs_its_own_row(field: str, value: bytes) -> 
     assert all(len(example) < 120 for example in snapshot.examples.values())
 
 
-def test_a_field_nobody_reads_may_hold_anything() -> None:
+def test_a_field_that_is_not_used_may_have_any_value() -> None:
     rows = json.dumps(GOOD).encode()[:-1] + b', "extra": %b}' % LONG_NUMBER
     assert read_upstreams(b'{"endpoints": {"items": [%b]}}' % rows).instances[0].port == 50000
 
@@ -154,20 +154,20 @@ def test_a_field_nobody_reads_may_hold_anything() -> None:
         b'{"endpoints": {"items": [%b, "' % json.dumps(GOOD).encode(),
     ],
 )
-def test_what_is_not_json_is_refused_whatever_came_before(body: bytes) -> None:
+def test_a_reply_that_is_not_json_is_rejected_even_after_valid_rows(body: bytes) -> None:
     assert rejection(body) is RejectReason.NOT_JSON
 
 
 def test_whitespace_and_the_order_of_fields_do_not_matter() -> None:
-    """Nor do a byte order mark and UTF-16; of a duplicate key the last one counts."""
+    """A byte order mark and UTF-16 are accepted. If a key occurs twice, the last value is used."""
     text = json.dumps({"z": [1], "endpoints": {"a": {}, "items": [GOOD, row(port=2)], "b": "]"}}, indent=3)
     twice = text.replace('"items"', '"items": [], "items"')
     for body in (text.encode("utf-8-sig"), text.encode("utf-16"), b"\n\t" + twice.encode() + b"\r\n"):
         assert [instance.port for instance in read_upstreams(body).instances] == [50000, 2]
 
 
-def test_of_a_list_without_end_so_many_are_used() -> None:
-    """Further rows are counted as one fault, with one example."""
+def test_the_number_of_used_rows_is_bounded() -> None:
+    """All further rows are counted under one reason, with one example."""
     many = [row(port=port, ip=f"10.0.0.{host}") for host in range(2) for port in range(1, 10_001)]
     bad = [row(port=-port) for port in range(1, 20_001)]
     snapshot = read_upstreams(upstreams(*bad, *many, GOOD))
@@ -191,19 +191,19 @@ def test_the_steps_of_reading_are_bounded(bad: object) -> None:
     assert steps >= max(len(body), 64 * number) // 2**17
 
 
-def test_duplicates_merge() -> None:
-    """Of two weights the greater counts."""
+def test_duplicate_rows_are_merged() -> None:
+    """The greater of two weights is used."""
     snapshot = read_upstreams(upstreams(GOOD, GOOD, row(weight=7), row(ip="10.0.0.9", weight=1)))
     assert snapshot.instances == (Instance("172.16.0.11", 50000, 100), Instance("10.0.0.9", 50000, 1))
 
 
 def test_weight_zero_stays_in_the_list() -> None:
-    """It gets no picks while another instance has a weight above 0."""
+    """An instance with weight 0 gets no calls while another one has a weight above 0."""
     assert [i.weight for i in read_upstreams(upstreams(row(weight=0), row(port=1))).instances] == [0, 100]
 
 
 def test_ipv6_is_bracketed_in_addresses() -> None:
-    """The address is normalised as well."""
+    """An IPv6 address is normalised, too."""
     (instance,) = read_upstreams(upstreams(row(ip="FE80:0::1"))).instances
     assert instance.address == "[fe80::1]:50000"
 
@@ -223,7 +223,7 @@ def test_vipserver_rows_with_valid_false_are_skipped() -> None:
 
 
 def test_changes_are_computed_once_and_in_order() -> None:
-    """Removals first, then additions and new weights in the order of the new list."""
+    """Removals come first, then additions and new weights in the order of the new list."""
     a, b, c = Instance("a", 1, 1), Instance("b", 1, 1), Instance("c", 1, 1)
     assert changes([a, b], [b._replace(weight=5), c]) == (Removed(a), Reweighted(Instance("b", 1, 5), 1), Added(c))
     assert changes([a, b], [b, a]) == ()
@@ -241,7 +241,7 @@ json_values = st.recursive(
 @SETTINGS
 @given(json_values)
 def test_any_json_is_a_snapshot_or_a_rejection(rows: object) -> None:
-    """Whatever the rows are, parsing raises nothing else, and an accepted list can be used."""
+    """Parsing raises nothing but `DiscoveryReplyRejected`, and an accepted list can be used."""
     try:
         snapshot = read_upstreams(json.dumps({"endpoints": {"items": rows}}).encode())
     except DiscoveryReplyRejected:

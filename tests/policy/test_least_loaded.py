@@ -1,4 +1,4 @@
-"""Power of two choices."""
+"""The balancer with power of two choices."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def spread(made: LeastLoaded, picks: int = 1000, now: float = 0.0) -> Counter[in
     return Counter(picked.port for _ in range(picks) if (picked := choose(made, now)))
 
 
-def test_without_load_everybody_is_drawn() -> None:
+def test_without_load_all_instances_are_chosen() -> None:
     counts = spread(balancer()[0])
     assert set(counts) == {1, 2, 3, 4, 5}
     assert max(counts.values()) < 2 * min(counts.values())
 
 
-def test_the_slow_one_is_picked_only_when_it_is_drawn_against_nobody() -> None:
+def test_a_slow_instance_is_never_chosen_if_another_is_drawn() -> None:
     made, loads = balancer()
     loads.began(FLEET[0].key, 0.0)
     loads.ended(FLEET[0].key, 1.0, 0.0)
@@ -58,7 +58,7 @@ def test_calls_in_flight_level_out() -> None:
 
 
 def test_weight_divides_load() -> None:
-    """Three times the weight carries three times the calls in flight."""
+    """An instance with three times the weight gets three times the calls in flight."""
     heavy, light = Instance("10.0.0.1", 1, 3), Instance("10.0.0.1", 2, 1)
     made, loads = balancer(heavy, light)
     for _ in range(400):
@@ -68,14 +68,14 @@ def test_weight_divides_load() -> None:
     assert abs(loads._loads[heavy.key].in_flight - 300) <= 3
 
 
-def test_those_tried_are_not_drawn() -> None:
+def test_excluded_instances_are_not_chosen() -> None:
     made, _ = balancer()
     for count in range(5):
         assert {choose(made, excluded=FLEET[:count]) for _ in range(200)} == set(FLEET[count:])
     assert choose(made, excluded=FLEET) is None
 
 
-def test_only_listed_instances_are_chosen_by_their_present_weight() -> None:
+def test_only_listed_instances_are_chosen_by_their_current_weight() -> None:
     made, loads = balancer()
     made.update([Instance("10.0.0.1", 2, 0), FLEET[2]._replace(weight=0.1), FLEET[3], FLEET[4]])
     for instance in FLEET:

@@ -1,4 +1,4 @@
-"""Load: calls in flight, and recent latency."""
+"""The load of an instance: calls in flight, and recent latency."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def served(loads: Loads, elapsed_s: float | None, now: float) -> None:
     loads.ended(A, elapsed_s, now)
 
 
-def test_every_call_in_flight_costs_another_latency() -> None:
+def test_the_load_is_the_latency_times_the_calls_in_flight_plus_one() -> None:
     loads = Loads()
     served(loads, 0.2, 1.0)
     loads.began(A, 1.0)
@@ -23,7 +23,7 @@ def test_every_call_in_flight_costs_another_latency() -> None:
     assert loads.score(A, 1.0) == pytest.approx(0.6)
 
 
-def test_a_slow_answer_counts_at_once_and_fast_ones_win_back_trust() -> None:
+def test_a_slow_response_counts_immediately_and_decays_with_fast_ones() -> None:
     loads = Loads()
     served(loads, 0.01, 0.0)
     served(loads, 1.0, 0.1)
@@ -32,14 +32,14 @@ def test_a_slow_answer_counts_at_once_and_fast_ones_win_back_trust() -> None:
     assert 0.01 < loads.score(A, 0.1 + DECAY_S) < 0.5
 
 
-def test_what_was_slow_long_ago_is_tried_again() -> None:
+def test_a_slow_response_of_long_ago_does_not_count() -> None:
     loads = Loads()
     served(loads, 1.0, 0.0)
     assert loads.score(A, 1000.0) == loads.score(B, 1000.0)
 
 
-def test_silence_counts_before_there_is_an_answer() -> None:
-    """An instance that has calls and ends none counts as slow; an ended call restarts the measurement."""
+def test_the_wait_for_a_response_counts_as_latency() -> None:
+    """The load of an instance grows while no call ends. When a call ends, the wait is measured anew."""
     loads = Loads()
     loads.began(A, 10.0)
     loads.began(A, 10.4)
@@ -48,14 +48,14 @@ def test_silence_counts_before_there_is_an_answer() -> None:
     assert loads.score(A, 10.6) == pytest.approx(0.1 * 2)
 
 
-def test_an_end_that_tells_nothing_changes_no_latency() -> None:
+def test_a_call_without_a_latency_does_not_change_the_load() -> None:
     loads = Loads()
     served(loads, 0.2, 0.0)
     served(loads, None, 0.0)
     assert loads.score(A, 0.0) == pytest.approx(0.2)
 
 
-def test_instances_that_left_are_dropped_when_their_calls_and_latencies_are_of_the_past() -> None:
+def test_removed_instances_are_dropped_after_their_calls_have_ended_and_decayed() -> None:
     loads = Loads()
     served(loads, 1.0, 0.0)
     loads.began(A, 0.0)

@@ -1,4 +1,4 @@
-"""Grey failures: instances that are worse than the others."""
+"""Outlier detection: instances that are worse than the others without failing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KEYS = [("10.0.0.1", port) for port in range(6)]
 def swept(
     made: Outliers, rows: list[tuple[float, float]], *, calls: int = 100, fleet: int = 6
 ) -> tuple[tuple[str, int], ...]:
-    """Sweep one interval with each instance's share of good responses and their latency."""
+    """Record calls for one interval, with each instance's share of good responses and latency. Return the outliers."""
     assert made.sweep(0.0, KEYS) == ()
     for key, (share, latency_s) in zip(KEYS, rows, strict=False):
         for call in range(calls):
@@ -32,7 +32,7 @@ def swept(
     ],
 )
 def test_success(rows: list[tuple[float, float]], found: list[int]) -> None:
-    """If all instances are equally bad there is no outlier; nor is there one among two instances."""
+    """There is no outlier if all instances are equally bad, or if there are only two instances."""
     assert swept(Outliers(0.2, None), rows) == tuple(KEYS[index] for index in found)
 
 
@@ -46,17 +46,17 @@ def test_success(rows: list[tuple[float, float]], found: list[int]) -> None:
     ],
 )
 def test_latency(rows: list[tuple[float, float]], found: list[int]) -> None:
-    """More than three times the median; too few responses do not count."""
+    """The limit is three times the median. Instances with few good responses are not considered."""
     assert swept(Outliers(None, 3.0), rows) == tuple(KEYS[index] for index in found)
 
 
-def test_few_calls_prove_nothing() -> None:
+def test_an_instance_with_few_calls_is_no_outlier() -> None:
     rows = [(1.0, 0.1), (1.0, 0.1), (0.0, 0.1)]
     assert swept(Outliers(0.2, None), rows, calls=MIN_CALLS - 1) == ()
     assert swept(Outliers(0.2, None), rows, fleet=2) == ()
 
 
-def test_each_interval_is_judged_by_itself() -> None:
+def test_each_interval_is_evaluated_separately() -> None:
     made = Outliers(0.2, None)
     assert swept(made, [(1.0, 0.1), (1.0, 0.1), (0.0, 0.1)]) == (KEYS[2],)
     assert made.sweep(2 * INTERVAL_S, KEYS) == ()

@@ -1,4 +1,4 @@
-"""The decision of a pool for a further call, for every small pool."""
+"""The action of a pool for another queued attempt, in all small pools, and the estimate of the queue delay."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from eas_tw.policy.pooling import PoolAction, QueueDelay, plan
 
 
-def test_every_small_pool() -> None:
+def test_the_action_is_allowed_in_every_small_pool() -> None:
     for limit, busy, idle, opening, waiting in product((1, 2, 4), range(5), range(5), range(5), range(4)):
         total = busy + idle + opening
         if total > limit:
@@ -39,7 +39,7 @@ def test_queue_delay_is_estimated_from_the_time_between_dispatches() -> None:
     assert queue_delay.wait_s(10) == pytest.approx(5.0, rel=0.01)
 
 
-def test_time_without_a_line_does_not_count() -> None:
+def test_time_with_an_empty_queue_does_not_count() -> None:
     queue_delay = QueueDelay()
     for turn in range(20):
         queue_delay.turn(turn * 0.1)

@@ -25,7 +25,7 @@ def fleet(weights: list[float]) -> list[Instance]:
 
 
 def digest_of_1000_keys() -> str:
-    """The choices of 1,000 keys among 20 instances of three weights, as one digest."""
+    """Return a digest of the instances that 1,000 keys choose among 20 instances with three weights."""
     order = KeyOrder(fleet([1.0, 2.0, 0.5, 1.0] * 5))
     chosen = (order.first(f"key {number}") for number in range(1000))
     return blake2b(" ".join(first.address for first in chosen if first).encode(), digest_size=8).hexdigest()
@@ -60,7 +60,7 @@ def test_a_new_weight_moves_keys_only_from_or_to_its_instance(weights: list[floa
 
 @SETTINGS
 @given(WEIGHTS, st.randoms(use_true_random=False), st.text())
-def test_the_order_of_the_list_does_not_matter_and_the_first_is_the_first_of_all(
+def test_the_order_of_a_key_does_not_depend_on_the_order_of_the_list(
     weights: list[float], rng: Random, key: str
 ) -> None:
     instances = fleet(weights)
@@ -89,7 +89,7 @@ def test_the_keys_of_a_removed_instance_go_evenly_to_the_rest() -> None:
     assert len(moved) == 5
 
 
-def test_text_counts_as_its_utf8_and_weight_0_gets_no_key() -> None:
+def test_text_is_hashed_as_utf8_and_weight_0_gets_no_key() -> None:
     instances = fleet([1.0, 1.0, 0.0, 1.0])
     order = KeyOrder(instances)
     assert order.all("é") == order.all("é".encode())
@@ -99,11 +99,11 @@ def test_text_counts_as_its_utf8_and_weight_0_gets_no_key() -> None:
 
 
 GOLDEN = "c74c8646abd1b562"
-"""Changing it moves every key of every user's cache at an upgrade."""
+"""If this value changes, an upgrade moves the keys of all users to other instances, whose caches are then cold."""
 
 
 def test_every_process_and_version_makes_the_same_choices() -> None:
-    """The other process has another seed of `hash()`."""
+    """The other process has another seed for `hash()`."""
     program = "from tests.policy.test_rendezvous import digest_of_1000_keys; print(digest_of_1000_keys())"
     other = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603
     assert digest_of_1000_keys() == other.stdout.strip() == GOLDEN

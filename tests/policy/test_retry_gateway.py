@@ -1,4 +1,4 @@
-"""Retries through a gateway: its 502 and 504, and what they cost."""
+"""Retries through a gateway: which of its statuses are retried, and how they count."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def decide(
 
 
 def tries(code: int, **options: int) -> int:
-    """Return the number of attempts of a call whose every attempt ends with this status."""
+    """Return the number of attempts of a call if each attempt ends with this status."""
     n = 1
     while isinstance(decide(*[status(code)] * n, **options), Retry):  # type: ignore[arg-type]
         n += 1
@@ -55,20 +55,23 @@ def test_a_lost_connection_is_retried() -> None:
 
 
 @pytest.mark.parametrize(("attempts", "of_502", "of_504"), [(1, 1, 1), (2, 8, 2), (3, 12, 3), (5, 20, 5)])
-def test_a_502_costs_a_quarter_of_an_attempt(attempts: int, of_502: int, of_504: int) -> None:
-    """The gateway chooses blindly. `attempts=1` is still one attempt, and a 504 has used an instance's time."""
+def test_a_502_counts_as_a_quarter_of_an_attempt(attempts: int, of_502: int, of_504: int) -> None:
+    """The gateway may choose a crashed instance again. A 504 counts fully, because an instance was busy with the call.
+
+    With `attempts=1`, a call has one attempt whatever the status is.
+    """
     assert tries(502, attempts=attempts) == of_502
     assert tries(504, attempts=attempts) == of_504
 
 
-def test_mixed_histories_add_up() -> None:
-    """Three whole attempts are the maximum, whatever happens between them."""
+def test_attempts_with_different_statuses_are_added_up() -> None:
+    """The maximum is the sum of three whole attempts, in any order of the statuses."""
     assert isinstance(decide(status(502), status(504), status(502), LOST, status(502)), Retry)
     assert isinstance(decide(status(502), status(504), status(502), LOST, status(504)), GiveUp)
 
 
-def test_the_budget_is_used_by_what_has_reached_an_instance_or_goes_beyond_attempts() -> None:
-    """With an empty budget there are two retries after a 502, and none after any other outcome."""
+def test_with_an_empty_budget_only_502_is_retried() -> None:
+    """A 502 is retried twice, and another outcome is not retried."""
     assert isinstance(decide(status(502), budget=EMPTY), Retry)
     assert isinstance(decide(status(502), status(502), budget=EMPTY), Retry)
     assert isinstance(decide(status(502), status(502), status(502), budget=EMPTY), GiveUp)
@@ -77,18 +80,18 @@ def test_the_budget_is_used_by_what_has_reached_an_instance_or_goes_beyond_attem
 
 
 @pytest.mark.parametrize("outcome", [status(502), status(504), LOST])
-def test_a_call_that_is_not_idempotent_ends_there(outcome: Outcome) -> None:
+def test_a_call_that_is_not_idempotent_is_not_retried(outcome: Outcome) -> None:
     assert isinstance(decide(outcome, is_idempotent=False), GiveUp)
     assert isinstance(decide(Outcome(AttemptStatus.CONNECT_REFUSED), is_idempotent=False), Retry)
 
 
-def test_a_set_of_ones_own_holds_through_a_gateway_too() -> None:
+def test_a_configured_retry_on_is_used_for_a_gateway() -> None:
     assert isinstance(decide(status(502), retry_on=frozenset({503})), GiveUp)
     assert isinstance(decide(status(502), retry_on=ClientConfig(retry_on=set(DEFAULT_RETRY_ON)).retry_on), GiveUp)
     assert isinstance(decide(status(502), retry_on=ClientConfig(retry_on={502}).retry_on), Retry)
 
 
-def test_the_default_stays_the_default() -> None:
+def test_copies_of_the_configuration_have_the_default_retry_on() -> None:
     config = ClientConfig()
     for copied in (
         copy.copy(config),

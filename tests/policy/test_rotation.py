@@ -1,4 +1,4 @@
-"""The rotation: exact shares, stable positions, random starts."""
+"""Weighted round robin: exact shares, stable order, random start."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_shares_are_exact_over_each_cycle(weights: list[int], seed: int) -> None
 
 
 def test_weights_are_interleaved_not_batched() -> None:
-    """No run of the heavy instance is longer than its share."""
+    """The instance with weight 3 never gets more than its share in a row."""
     picked = ports(rotation(fleet(1, 3)), 400)
     runs = "".join(map(str, picked)).split("1")
     assert max(map(len, runs)) <= 4
@@ -71,11 +71,11 @@ def test_weight_zero_is_never_picked() -> None:
     assert set(ports(rotation(fleet(0, 5, 0)), 50)) == {2}
 
 
-def test_an_empty_rotation_picks_nobody() -> None:
+def test_an_empty_rotation_returns_none() -> None:
     assert choose(rotation([])) is None
 
 
-def test_tried_instances_are_passed_over_and_keep_their_turn() -> None:
+def test_an_excluded_instance_is_skipped_and_is_next_afterwards() -> None:
     turning = rotation(fleet(1, 1, 1), seed=3)
     first, second, third = ports(turning, 3)
     again = choose(turning, first)
@@ -84,21 +84,21 @@ def test_tried_instances_are_passed_over_and_keep_their_turn() -> None:
     assert ports(turning, 2) == [first, third]
 
 
-def test_those_passed_over_many_times_do_not_then_get_every_call() -> None:
-    """After a hundred retries that passed over it, it gets its share of the next calls, and one more at most."""
+def test_an_instance_that_was_often_excluded_does_not_get_all_later_calls() -> None:
+    """After 100 retries that skipped it, an instance gets at most one call more than its share."""
     turning = rotation(fleet(1, 1, 1, 1))
     for _ in range(100):
         choose(turning, 1)
     assert 10 <= ports(turning, 40).count(1) <= 11
 
 
-def test_all_tried_is_nobody() -> None:
+def test_there_is_no_choice_when_all_instances_are_excluded() -> None:
     turning = rotation(fleet(1, 9))
     assert choose(turning, 1, 2) is None
     assert len(ports(turning, 10)) == 10
 
 
-def test_instances_that_stay_keep_their_place() -> None:
+def test_a_change_of_the_list_does_not_change_the_order_of_the_other_instances() -> None:
     undisturbed, changed = rotation(fleet(3, 5, 7), seed=8), rotation(fleet(3, 5, 7), seed=8)
     ports(undisturbed, 4)
     ports(changed, 4)
@@ -111,14 +111,14 @@ def test_instances_that_stay_keep_their_place() -> None:
     assert any(follow[i : i + len(seen)] == seen for i in range(start, len(follow) - len(seen)))
 
 
-def test_a_newcomer_gets_its_share_and_no_more() -> None:
+def test_an_added_instance_gets_its_share_and_no_more() -> None:
     turning = rotation(fleet(10, 10))
     ports(turning, 1000)
     turning.update([*fleet(10, 10), Instance("10.0.0.2", 3, 10)])
     assert Counter(ports(turning, 30)) == Counter({1: 10, 2: 10, 3: 10})
 
 
-def test_one_that_returns_gets_its_share_and_no_more() -> None:
+def test_an_instance_that_returns_gets_its_share_and_no_more() -> None:
     instances = fleet(10, 10, 10)
     turning = rotation(instances)
     turning.update(instances[1:])
@@ -127,7 +127,7 @@ def test_one_that_returns_gets_its_share_and_no_more() -> None:
     assert Counter(ports(turning, 30)) == Counter({1: 10, 2: 10, 3: 10})
 
 
-def test_a_new_weight_counts_at_once() -> None:
+def test_a_new_weight_is_used_immediately() -> None:
     instances = fleet(10, 10)
     turning = rotation(instances)
     ports(turning, 7)
@@ -137,12 +137,12 @@ def test_a_new_weight_counts_at_once() -> None:
     assert set(ports(turning, 20)) == {2}
 
 
-def test_fractions_are_weights_too() -> None:
+def test_weights_may_be_fractions() -> None:
     assert Counter(ports(rotation(fleet(0.5, 1.5)), 400)) == {1: 100, 2: 300}
 
 
 def test_shares_stay_exact_after_many_picks() -> None:
-    """The millionth cycle is as exact as the first."""
+    """Shares are exact after 70,000 picks, too."""
     turning = rotation(fleet(1, 2, 4))
     for _ in range(70_000):
         choose(turning)
@@ -150,7 +150,7 @@ def test_shares_stay_exact_after_many_picks() -> None:
 
 
 class CountedInt(int):
-    """An integer that counts its comparisons, as do its sums."""
+    """An integer that counts comparisons, also those of its sums."""
 
     compared = 0
 
@@ -172,8 +172,8 @@ def comparisons_per_pick(instances: int) -> float:
     return CountedInt.compared / 200
 
 
-def test_a_pick_costs_log_n_comparisons() -> None:
-    """Counted, not timed: with 4,096 instances a pick takes some dozen comparisons."""
+def test_a_pick_takes_log_n_comparisons() -> None:
+    """Comparisons are counted because times depend on the machine. The limit for 4,096 instances is 4 · log2(4,096)."""
     assert 1 <= comparisons_per_pick(4) < 10
     assert 5 < comparisons_per_pick(4096) < 4 * 12
 
@@ -181,12 +181,12 @@ def test_a_pick_costs_log_n_comparisons() -> None:
 @pytest.mark.parametrize("exponent", range(-30, 31))
 @pytest.mark.parametrize("relation", [(1, 1), (1, 2, 4), (3, 1), (0.5, 1.5)], ids=str)
 def test_shares_are_exact_at_every_order_of_magnitude(exponent: int, relation: tuple[float, ...]) -> None:
-    """Only the ratio of weights counts, from 1e-30 to 1e30, also in a rotation that had other weights before."""
+    """Only the ratio of the weights matters, from 1e-30 to 1e30, also after the rotation had other weights."""
     scale = 10.0**exponent
     whole = [round(weight * 2) for weight in relation]
     shrink = gcd(*whole)
     want = {port: weight // shrink * 20 for port, weight in enumerate(whole, 1)}
-    # Tenths and thirds are no floats: a share may be off by the last bit of a weight, never by a second call.
+    # Scaled weights are rounded to floats, so a share may differ by one call.
     turning = rotation(fleet(*(weight * scale for weight in relation)))
     assert Counter(ports(turning, sum(want.values()))) == pytest.approx(want, abs=1)
     turning.update([])
@@ -210,8 +210,8 @@ def test_an_extreme_weight_does_not_affect_later_shares(weight: float) -> None:
     assert Counter(ports(turning, 1000)) == {1: 500, 2: 500}
 
 
-def test_the_clock_loses_nothing_in_the_long_run() -> None:
-    """Shares are exact even after 10**30 cycles."""
+def test_shares_stay_exact_when_the_virtual_time_is_large() -> None:
+    """A weight of 1e-30 makes the virtual time of the rotation very large before the weights change."""
     turning = rotation(fleet(1e-30))
     ports(turning, 3)
     turning.update(fleet(1, 2, 4))
@@ -228,7 +228,7 @@ def test_an_instance_that_cannot_be_added_changes_nothing() -> None:
     assert Counter(ports(turning, 100)) == {1: 50, 2: 50}
 
 
-def test_coming_and_going_costs_little_in_a_large_fleet() -> None:
+def test_instances_that_leave_and_return_do_not_make_the_heap_grow() -> None:
     instances = fleet(*[1] * 1000)
     turning = rotation(instances)
     for round_ in range(2000):
@@ -241,7 +241,7 @@ def test_coming_and_going_costs_little_in_a_large_fleet() -> None:
     assert set(ports(turning, 1000)) == set(range(1, 1001))
 
 
-def test_an_instance_of_the_same_weight_keeps_its_turn_and_gets_its_new_application() -> None:
+def test_a_new_application_of_an_instance_does_not_change_the_order() -> None:
     undisturbed, changed = rotation(fleet(3, 5), seed=8), rotation(fleet(3, 5), seed=8)
     changed.update([instance._replace(app="canary") for instance in fleet(3, 5)])
     picked = choose(changed)

@@ -1,4 +1,4 @@
-"""Slow start: shares grow in steps until they are complete."""
+"""Slow start: the share of an instance grows in steps to its full weight."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_the_share_grows_from_a_tenth_to_the_whole() -> None:
     assert shares == [0.1, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 
 
-def test_each_step_is_told_once_and_the_last_ends_it() -> None:
+def test_each_step_is_returned_once() -> None:
     warm = SlowStart(10.0)
     warm.begin([A], 0.0)
     warm.begin([B], 0.0)
@@ -29,15 +29,15 @@ def test_each_step_is_told_once_and_the_last_ends_it() -> None:
     assert warm.shares(100.0) == {}
 
 
-def test_off_means_nothing_happens() -> None:
-    """Off is a window of 0 s."""
+def test_a_window_of_0_s_disables_slow_start() -> None:
+    """An instance has its full share from the start."""
     warm = SlowStart(0.0)
     warm.begin([A], 0.0)
     assert warm.due(1e9) == ()
     assert warm.shares(0.0) == {}
 
 
-def test_those_that_leave_are_forgotten() -> None:
+def test_removed_instances_are_forgotten() -> None:
     warm = SlowStart(10.0)
     warm.begin([A, B], 0.0)
     warm.forget([A])

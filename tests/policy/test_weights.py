@@ -1,4 +1,4 @@
-"""Weights as balancers use them."""
+"""Weights after normalisation, as balancers use them."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def weights(*given: float) -> list[float]:
     return [instance.weight for instance in normalised(fleet(*given))]
 
 
-def test_usual_weights_stay_as_they_are() -> None:
+def test_usual_weights_are_not_changed() -> None:
     for given in ((1,), (100, 100), (1, 10_000), (0.5, 1.5), (1, 1_000_000), (MAX_WEIGHT, MAX_WEIGHT)):
         assert weights(*given) == list(given)
 
 
-def test_those_of_weight_zero_take_no_part() -> None:
+def test_instances_with_weight_zero_are_left_out() -> None:
     assert weights(0, 3, 0) == [3]
     assert weights(0) == weights() == []
 
 
 @pytest.mark.parametrize("tiny", [5e-324, 1e-310, 1e-20, 1e-7])
-def test_a_weight_beside_a_far_heavier_one_has_the_least_share(tiny: float) -> None:
+def test_a_very_small_weight_is_raised_to_the_least_share(tiny: float) -> None:
     assert weights(tiny, 1) == [LEAST_SHARE, 1]
     assert weights(100, tiny, 50) == [100, 100 * LEAST_SHARE, 50]
 
 
 @pytest.mark.parametrize("exponent", range(-320, 10, 5))
-def test_relations_hold_at_every_order_of_magnitude(exponent: int) -> None:
+def test_ratios_are_exact_at_every_order_of_magnitude(exponent: int) -> None:
     one, two = weights(float(f"1e{exponent}"), 2 * float(f"1e{exponent}"))
     assert two == 2 * one
     assert LEAST_SHARE <= two <= MAX_WEIGHT
@@ -48,13 +48,13 @@ def test_relations_hold_at_every_order_of_magnitude(exponent: int) -> None:
 
 @pytest.mark.parametrize("huge", [2**31, 1e30, 1.7e308, 10**400, float("inf")])
 def test_weights_above_the_maximum_count_as_the_maximum(huge: float) -> None:
-    """Discovery rejects such rows, but other sources may have them."""
+    """Discovery rejects such rows, but other sources of instances may have them."""
     assert weights(huge, 1) == [MAX_WEIGHT, MAX_WEIGHT * LEAST_SHARE]
 
 
 @pytest.mark.parametrize("balancer", ["wrr", "p2c"])
 @pytest.mark.parametrize("tiny", [5e-324, 1e-310, 1e-20])
-def test_lists_with_extreme_weights_and_their_successors_are_applied(balancer: str, tiny: float) -> None:
+def test_lists_with_extreme_weights_and_later_lists_are_applied(balancer: str, tiny: float) -> None:
     policy: dict[str, Any] = {"balancer": balancer, "slow_start_s": 10.0}
     for size in (None, 1, 2):
         made = Cluster(ClusterPolicy(subset_size=size, **policy), Random(1))

@@ -1,4 +1,4 @@
-"""The committed schemas are what protoc makes of their sources; needs grpcio-tools."""
+"""The committed schemas equal the output of protoc. Needs grpcio-tools."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from eas_tw.body.schema.compile import compile_protos
 
 
 def test_descriptors_and_stubs_are_those_of_the_sources() -> None:
-    """`python -m eas_tw.body.schema.compile` was run after the last change."""
+    """If this fails, run `python -m eas_tw.body.schema.compile`."""
     compiled = compile_protos()
     here = Path(schema.__file__).parent
     committed = {path.name: path.read_bytes() for path in (here / schema.DESCRIPTORS, *here.glob("*.pyi"))}

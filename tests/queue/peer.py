@@ -1,4 +1,4 @@
-"""A queue client with instances in memory, and the service's side of its connections."""
+"""A queue client with instances in memory, and the server side of its connections."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Asked:
 
 
 class QueueHarness:
-    """A queue client with `n` instances in memory."""
+    """A queue client with `n` instances, whose connections are in memory."""
 
     def __init__(self, n: int = 2, *, attributes: dict[str, str] | None = ATTRIBUTES, **settings: Any) -> None:
         self.reactor = PuppetReactor()
@@ -77,7 +77,7 @@ class QueueHarness:
             dial.accept()
 
     def asked(self) -> Asked:
-        """Accept all connections that are opening, answer a request for attributes, and return the next request."""
+        """Accept pending connections, respond to a request for the attributes, and return the next other request."""
         for _ in range(4):
             self.reactor.advance(0)
             self.accept_all()
@@ -99,20 +99,20 @@ class QueueHarness:
         return None
 
     def learn(self) -> None:
-        """Make the client ask for the attributes of the queue, and answer."""
+        """Make the client request the attributes of the queue, and respond."""
         attributes, self.attributes = self.attributes or ATTRIBUTES, None
         learning = Result(self.client.attributes())
         self.asked().answer(json.dumps(attributes).encode())
         assert learning.value == attributes
 
     def upgraded(self, status: int = 101, body: bytes = b"") -> Service:
-        """Answer the upgrade of the next watch, and return the service's side of it."""
+        """Respond to the upgrade of the next watch, and return the server side of that watch."""
         asked = self.asked()
         assert "_watch_" in asked.query, asked.head
         return Service(asked, status, body)
 
     def assert_clean(self) -> None:
-        """Close the client, and check that nothing is left."""
+        """Close the client, and assert that no connection, timer or queued request is left."""
         closed = Result(self.client.close())
         for _ in range(3):
             self.reactor.advance(2.0)
@@ -123,7 +123,7 @@ class QueueHarness:
 
 
 class Service:
-    """The service's side of a watch over WebSocket."""
+    """Server side of a watch over WebSocket."""
 
     def __init__(self, asked: Asked, status: int = 101, body: bytes = b"") -> None:
         self.asked = asked
@@ -144,21 +144,21 @@ class Service:
             self._write(BytesMessage(frame_bytes(index, data, request_id)))
 
     def send_together(self, *frames: bytes) -> None:
-        """Send frames as messages that come in one segment."""
+        """Send frames as messages of one TCP segment."""
         self.wire.protocol.dataReceived(b"".join(bytes(self.server.send(BytesMessage(data))) for data in frames))
 
     def close(self, code: int) -> None:
         self._write(CloseConnection(code=code))
 
     def received(self) -> list[Any]:
-        """Return the events that the client has caused since the last call."""
+        """Return the events of the bytes that the client has sent since the previous call."""
         data = self.wire.take()
         if data:
             self.server.receive_data(data)
         return list(self.server.events())
 
     def pong(self) -> int:
-        """Answer the client's pings; return how many there were."""
+        """Respond to the client's pings, and return their number."""
         pings = [event for event in self.received() if isinstance(event, Ping)]
         for ping in pings:
             self._write(ping.response())

@@ -1,4 +1,4 @@
-"""The watcher for threads: it takes all frames that have arrived with one switch between threads."""
+"""The watcher for threads receives all frames that have arrived in one call to the reactor thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.queue.peer import QueueHarness, Service, frame_bytes
 
 
 class Threadless:
-    """A blocking watcher whose reactor runs in the calling thread, in virtual time."""
+    """A blocking watcher whose reactor runs in the calling thread, on a `Clock`."""
 
     def __init__(self) -> None:
         self.harness = QueueHarness()
@@ -43,20 +43,20 @@ def threadless() -> Iterator[Threadless]:
     found.harness.assert_clean()
 
 
-def test_frames_that_have_come_together_cost_one_change_of_threads(threadless: Threadless) -> None:
+def test_frames_of_one_segment_need_one_call_to_the_reactor_thread(threadless: Threadless) -> None:
     threadless.service.send_together(*[frame_bytes(index) for index in range(1, 33)])
     assert threadless.indexes(iter(threadless.watcher), 32) == list(range(1, 33))
     assert threadless.changes == 1
 
 
-def test_an_iterator_goes_on_where_the_one_before_was_left(threadless: Threadless) -> None:
+def test_a_second_iterator_continues_after_the_first(threadless: Threadless) -> None:
     threadless.service.send_together(*[frame_bytes(index) for index in range(1, 4)])
     assert threadless.indexes(threadless.watcher.run(), 1) == [1]
     assert threadless.indexes(threadless.watcher.run(), 2) == [2, 3]
 
 
 def test_frames_that_were_not_returned_are_dropped_by_close(threadless: Threadless) -> None:
-    """The service sends them to another consumer."""
+    """The service sends these frames to another consumer."""
     threadless.service.send_together(*[frame_bytes(index) for index in range(1, 4)])
     frames = threadless.watcher.run()
     assert threadless.indexes(frames, 1) == [1]

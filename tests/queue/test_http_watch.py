@@ -1,4 +1,4 @@
-"""A watch over plain HTTP: the records of its stream, and its connections."""
+"""A watch over plain HTTP: the records of its response body, and its connections."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_request_is_that_of_the_official_go_sdk_without_an_upgrade() -> None
     watched.harness.assert_clean()
 
 
-def test_a_broken_stream_goes_on_at_another_instance_from_the_first_uncommitted_frame() -> None:
+def test_a_broken_watch_continues_on_another_instance_from_the_first_uncommitted_frame() -> None:
     watched = HttpWatched()
     before = watched.watcher.instance
     watched.send(1, 2)
@@ -152,7 +152,7 @@ def test_closing_the_watcher_closes_its_connection(when: str) -> None:
     harness.assert_clean()
 
 
-def test_many_pieces_that_waited_for_a_slow_reader_are_read_without_recursion() -> None:
+def test_many_chunks_for_a_slow_reader_are_read_without_recursion() -> None:
     watched = HttpWatched(window=10_000, auto_commit=True, index_only=True)
     watched.send(1, data=b"x" * 2**20)
     assert watched.watcher.ready_frame() is not None

@@ -1,4 +1,4 @@
-"""Operations of a queue client with instances in memory: their requests, their retries, and their errors."""
+"""Operations of a queue client with instances in memory: requests, retries and errors."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_operations_at_the_same_time_share_the_request_for_attributes() -> None:
     harness.assert_clean()
 
 
-def test_an_operation_with_little_time_does_not_take_it_from_those_that_wait_with_it() -> None:
+def test_an_operation_that_times_out_does_not_fail_others_that_wait_for_the_attributes() -> None:
     harness = QueueHarness(1, attributes=None)
     hasty = harness.run(harness.client.put(b"1", timeout_s=0.5))
     patient = harness.run(harness.client.put(b"2", timeout_s=3.0))
@@ -189,13 +189,13 @@ def test_a_full_queue_fails_a_put_at_once_with_one_clear_line() -> None:
 
 @pytest.mark.parametrize("name", sorted(AT_MOST_ONCE))
 @pytest.mark.parametrize("how", ["lost", "503"])
-def test_what_may_have_reached_the_service_is_not_repeated(name: str, how: str) -> None:
+def test_an_operation_that_is_not_idempotent_is_not_repeated_after_it_was_sent(name: str, how: str) -> None:
     harness = QueueHarness()
     running = harness.run(AT_MOST_ONCE[name](harness.client))
     asked = harness.asked()
     if how == "lost":
         asked.wire.lose()
-        # The instance may have closed the kept connection before the request arrived, but that is not certain.
+        # The instance may have closed the idle connection before the request arrived, but that is not certain.
         assert isinstance(running.error, ConnectionFailed)
     else:
         asked.answer(b"", 503)
@@ -205,13 +205,13 @@ def test_what_may_have_reached_the_service_is_not_repeated(name: str, how: str) 
 
 
 @pytest.mark.parametrize("name", sorted(AT_MOST_ONCE))
-def test_what_never_reached_the_service_is_repeated_until_the_deadline(name: str) -> None:
+def test_an_operation_that_was_never_sent_is_repeated_until_the_deadline(name: str) -> None:
     harness = QueueHarness(2)
     harness.learn()
     for wire in harness.reactor.wires:
         wire.lose()
     running = harness.run(AT_MOST_ONCE[name](harness.client))
-    for _ in range(6):  # more than `attempts`, and more than there are instances
+    for _ in range(6):  # more than `attempts`, and more than the number of instances
         harness.reactor.advance(0.25)
         for dial in list(harness.reactor.dials):
             dial.fail()
@@ -224,7 +224,7 @@ def test_what_never_reached_the_service_is_repeated_until_the_deadline(name: str
 
 @pytest.mark.parametrize("name", sorted(IDEMPOTENT))
 @pytest.mark.parametrize("how", ["lost", "429", "500", "503"])
-def test_what_is_idempotent_is_repeated(name: str, how: str) -> None:
+def test_idempotent_operations_are_repeated(name: str, how: str) -> None:
     harness = QueueHarness()
     answers = {
         "attributes": b"{}",
@@ -248,7 +248,7 @@ def test_what_is_idempotent_is_repeated(name: str, how: str) -> None:
     harness.assert_clean()
 
 
-def test_a_commit_that_the_service_never_takes_is_an_error_at_the_deadline() -> None:
+def test_a_commit_that_never_succeeds_is_an_error_at_the_deadline() -> None:
     harness = QueueHarness(timeout_s=2.0)
     committing = harness.run(harness.client.commit(1))
     for _ in range(40):
@@ -264,7 +264,7 @@ def test_a_commit_that_the_service_never_takes_is_an_error_at_the_deadline() -> 
     harness.assert_clean()
 
 
-def test_with_one_attempt_nothing_that_was_sent_is_sent_again() -> None:
+def test_with_one_attempt_an_operation_that_was_sent_is_not_repeated() -> None:
     harness = QueueHarness(attempts=1)
     committing = harness.run(harness.client.commit(1))
     harness.asked().answer(b"", 503)
@@ -272,10 +272,10 @@ def test_with_one_attempt_nothing_that_was_sent_is_sent_again() -> None:
     harness.assert_clean()
 
 
-def test_a_get_that_waits_at_the_service_is_no_silence_of_its_instance() -> None:
+def test_a_get_that_waits_for_a_frame_is_not_hedged_and_ejects_no_instance() -> None:
     harness = QueueHarness(2, attempt_timeout_s=1.0)
     harness.client.commit(1)
-    harness.asked().answer()  # the instance is known to answer at once
+    harness.asked().answer()  # a fast response, after which a slow call would be late
     getting = harness.run(harness.client.get(timeout_s=60.0, auto_delete=False))
     asked = harness.asked()
     for _ in range(59):
@@ -289,7 +289,7 @@ def test_a_get_that_waits_at_the_service_is_no_silence_of_its_instance() -> None
     harness.assert_clean()
 
 
-def test_a_get_whose_instance_is_dead_ends_at_its_deadline() -> None:
+def test_a_get_without_a_response_ends_at_its_deadline() -> None:
     harness = QueueHarness(1, timeout_s=2.0)
     getting = harness.run(harness.client.get(timeout_s=3.0))
     harness.asked()
@@ -325,7 +325,7 @@ def test_a_wrong_argument_fails_the_deferred_before_anything_is_sent(
     harness.assert_clean()
 
 
-def test_a_put_that_is_accepted_without_an_index_says_so() -> None:
+def test_a_response_to_a_put_without_an_index_is_an_error() -> None:
     harness = QueueHarness()
     putting = harness.run(harness.client.put(b""))
     harness.asked().answer(b"", 204)
@@ -334,7 +334,7 @@ def test_a_put_that_is_accepted_without_an_index_says_so() -> None:
     harness.assert_clean()
 
 
-def test_no_frames_to_commit_need_no_request() -> None:
+def test_committing_no_frames_sends_no_request() -> None:
     harness = QueueHarness()
     assert harness.run(harness.client.commit([])).value is None
     assert not harness.reactor.dials
@@ -367,5 +367,5 @@ def test_neither_client_nor_sink_shows_the_token() -> None:
     harness = QueueHarness()
     assert repr(harness.client) == "<QueueClient svc at ? fixed ready instances=2>"
     assert repr(harness.client.sink()) == "<SinkQueue of <QueueClient svc at ? fixed ready instances=2>>"
-    assert ATTRIBUTES  # the harness has answered nothing
+    assert ATTRIBUTES  # the attributes have not been requested
     harness.assert_clean()

@@ -1,4 +1,4 @@
-"""The memory of a watch does not grow with the number of its frames."""
+"""The memory of a watch is bounded, whatever the number of its frames."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ FRAMES, BATCH = 100_000, 200
 
 
 @pytest.mark.long
-def test_a_watch_of_a_hundred_thousand_frames_keeps_no_more_than_one_of_seventy_thousand() -> None:
-    """The watch remembers the last `KEPT` committed frames, so the number of objects is constant after these."""
+def test_the_memory_of_a_watch_does_not_grow_after_70_000_frames() -> None:
+    """The watch remembers the last `KEPT` committed frames. After these, the number of objects is constant."""
     watched = Watched(window=BATCH)
     blocks = {}
     for first in range(1, FRAMES, BATCH):

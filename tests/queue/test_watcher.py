@@ -1,4 +1,4 @@
-"""Reading the frames of a watch, on connections in memory."""
+"""Reading the frames of a watch over connections in memory."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_slow_reader_pauses_the_socket_and_reading_resumes_it() -> None:
     assert not watched.service.wire.is_paused
     watched.service.send(4)
     assert watched.service.wire.is_paused
-    for _ in range(10):  # while the connection is paused, pongs cannot be read, and missing ones do not count
+    for _ in range(10):  # missing pongs do not count while the connection is paused, because they cannot be read
         watched.harness.reactor.advance(PING_EVERY_S)
     assert not watched.events(WatchLost)
     assert watched.indexes(1) == [1]
@@ -73,7 +73,7 @@ def test_frames_from_before_a_loss_count_in_the_window_for_a_while() -> None:
     watched.service.send(1, 2)
     assert watched.indexes(2) == [1, 2]
     watched.service.wire.lose()
-    watched.reconnected().send(3, 4)  # another consumer has 1 and 2
+    watched.reconnected().send(3, 4)  # frames 1 and 2 were sent to another consumer
     reading = watched.reading()
     assert not reading.fired
     watched.watcher.commit(1)
@@ -81,12 +81,12 @@ def test_frames_from_before_a_loss_count_in_the_window_for_a_while() -> None:
     assert reading.value.index == 3
     reading = watched.reading()
     assert not reading.fired
-    watched.harness.reactor.advance(STALE_COUNTS_S)  # another client may have committed 2
+    watched.harness.reactor.advance(STALE_COUNTS_S)  # then another client may have committed frame 2
     assert reading.value.index == 4
     watched.harness.assert_clean()
 
 
-def test_a_message_in_pieces_is_one_frame_and_text_is_ignored() -> None:
+def test_a_fragmented_message_is_one_frame_and_text_is_ignored() -> None:
     watched = Watched()
     data = b"x" * 3000
     watched.service.wire.protocol.dataReceived(b"\x81\x02hi")
@@ -109,7 +109,7 @@ def test_a_message_that_is_no_frame_ends_the_connection_and_not_the_watch() -> N
     watched.harness.assert_clean()
 
 
-def test_frames_that_come_together_are_read_in_order_without_recursion() -> None:
+def test_frames_of_one_segment_are_read_in_order_without_recursion() -> None:
     watched = Watched(index_only=True)
     found: list[int] = []
 
@@ -163,7 +163,7 @@ def test_a_listener_that_closes_the_watcher_ends_it_between_two_frames() -> None
     watched.harness.assert_clean()
 
 
-def test_a_frame_that_has_come_can_be_taken_without_waiting() -> None:
+def test_a_frame_that_has_arrived_can_be_taken_without_waiting() -> None:
     watched = Watched()
     assert watched.watcher.ready_frame() is None
     watched.service.send_together(frame_bytes(1), frame_bytes(2))
@@ -188,7 +188,7 @@ def test_a_slow_reader_that_takes_without_waiting_stops_the_service_too() -> Non
 
 
 def test_a_message_above_the_limit_ends_the_watch_after_the_frames_before_it() -> None:
-    """The service would send the same frame on the next connection."""
+    """The watch is not reopened, because the service would send the same frame again."""
     watched = Watched(settings={"max_response_bytes": 100})
     watched.service.send_together(frame_bytes(1), frame_bytes(2, b"x" * 101))
     assert watched.indexes(1) == [1]

@@ -15,7 +15,7 @@ from tests.net.calling import Result
 from tests.queue.watched import Watched
 
 
-def test_commits_that_are_made_while_one_is_on_its_way_are_sent_together() -> None:
+def test_commits_during_a_running_commit_are_sent_in_one_request() -> None:
     watched = Watched()
     watched.service.send(1, 2, 3)
     committing = [Result(watched.watcher.commit(index)) for index in watched.indexes(3)]
@@ -31,7 +31,7 @@ def test_commits_that_are_made_while_one_is_on_its_way_are_sent_together() -> No
     watched.harness.assert_clean()
 
 
-def test_a_failed_commit_is_an_error_and_may_be_made_again() -> None:
+def test_a_failed_commit_is_an_error_and_may_be_repeated() -> None:
     watched = Watched()
     watched.service.send(1)
     frame = watched.read()
@@ -46,7 +46,7 @@ def test_a_failed_commit_is_an_error_and_may_be_made_again() -> None:
     watched.harness.assert_clean()
 
 
-def test_a_rejected_frame_goes_back_and_is_read_again_when_it_comes_again() -> None:
+def test_a_rejected_frame_is_read_again_when_the_service_sends_it_again() -> None:
     watched = Watched(window=1)
     watched.service.send(1)
     watched.read()
@@ -64,7 +64,7 @@ def test_a_rejected_frame_goes_back_and_is_read_again_when_it_comes_again() -> N
 @pytest.mark.parametrize("is_answered", [True, False])
 @pytest.mark.parametrize("by", ["watcher", "queue"])
 def test_a_rejected_frame_is_read_again_when_it_comes_before_the_answer(by: str, is_answered: bool) -> None:  # noqa: FBT001
-    """The only consumer of a group gets it again at once. It once waited for the commit of a frame it lacked."""
+    """The service sends a rejected frame to the only consumer again. Regression: the watcher waited for its commit."""
     watched = Watched(window=1, settings={"timeout_s": 1.0})
     sink = watched.harness.client.sink()
     watched.service.send(1)
@@ -79,14 +79,14 @@ def test_a_rejected_frame_is_read_again_when_it_comes_before_the_answer(by: str,
     else:
         watched.harness.reactor.advance(1.0)
         assert rejecting.error is not None
-    watched.service.send(1)  # a second time: the reader has the frame now
+    watched.service.send(1)  # a second time: the reader has the frame already
     assert not watched.reading().fired
     watched.harness.assert_clean()
 
 
 @pytest.mark.parametrize("how", ["commit", "delete", "reject", "truncate"])
-def test_a_watcher_knows_what_its_client_has_done_with_frames(how: str) -> None:
-    """Programs for the official SDK commit with the queue's client, not with the watcher."""
+def test_a_watcher_accounts_for_operations_of_its_client_on_frames(how: str) -> None:
+    """Programs for the official SDK commit through the client of the queue, not through the watcher."""
     watched = Watched(window=1)
     sink = watched.harness.client.sink()
     acts: dict[str, Callable[[], Any]] = {

@@ -1,4 +1,4 @@
-"""How a watcher ends: by the stream, by `close`, by its client, and by a cancelled read."""
+"""How a watcher ends: at the end of the stream, by `close`, with its client, or after a cancelled read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_close_waits_for_commits_and_then_sends_close_1000() -> None:
     closing = Result(watched.watcher.close())
     reading = watched.reading()
     assert reading.value is None
-    assert watched.service.wire.value() == b""  # the service would send the frame to another consumer
+    assert watched.service.wire.value() == b""  # no Close yet: the service would send the frame to another consumer
     watched.harness.asked().answer()
     assert committing.value is None
     (close,) = watched.service.received()
@@ -33,7 +33,7 @@ def test_close_waits_for_commits_and_then_sends_close_1000() -> None:
     watched.harness.assert_clean()
 
 
-def test_close_does_not_wait_for_a_service_that_does_not_answer_it() -> None:
+def test_close_does_not_wait_long_for_the_services_close() -> None:
     watched = Watched()
     closing = Result(watched.watcher.close())
     watched.harness.reactor.advance(1.0)
@@ -43,7 +43,7 @@ def test_close_does_not_wait_for_a_service_that_does_not_answer_it() -> None:
 
 @pytest.mark.parametrize("is_answered", [True, False])
 def test_close_does_not_wait_for_a_socket_that_does_not_close(*, is_answered: bool) -> None:
-    """TLS waits for the close of the other end, which may not exist any more."""
+    """A TLS transport waits for the peer's close, and the peer may be down."""
     watched = Watched()
     wire = watched.service.wire
     wire.holds_on = True
@@ -73,7 +73,7 @@ def test_the_end_of_the_stream_ends_the_iteration_after_the_frames() -> None:
 
 
 @pytest.mark.parametrize("when", ["before the turn", "connecting", "upgrading", "open", "pausing", "asking"])
-def test_closing_the_client_ends_a_watch_whatever_it_does(when: str) -> None:
+def test_closing_the_client_ends_a_watch_in_every_state(when: str) -> None:
     harness = QueueHarness(1)
     if when != "asking":
         harness.learn()
@@ -113,7 +113,7 @@ def test_a_watcher_commits_what_was_confirmed_when_its_client_closes() -> None:
     assert closing.value is None
 
 
-def test_a_commit_that_hangs_does_not_hold_up_the_client_for_longer_than_it_may_drain() -> None:
+def test_closing_the_client_waits_for_commits_for_at_most_drain_timeout_s() -> None:
     watched = Watched(settings={"drain_timeout_s": 2.0, "timeout_s": 1000.0})
     watched.service.send(1)
     watched.read()
@@ -129,7 +129,7 @@ def test_a_commit_that_hangs_does_not_hold_up_the_client_for_longer_than_it_may_
 
 
 def test_frames_that_were_not_read_are_dropped_by_close() -> None:
-    """The service sends them to another consumer."""
+    """The service sends these frames to another consumer."""
     watched = Watched()
     watched.service.send(1, 2)
     assert watched.indexes(1) == [1]
@@ -148,7 +148,7 @@ def test_a_cancelled_read_loses_no_frame() -> None:
     watched.harness.assert_clean()
 
 
-def test_a_cancelled_opening_leaves_nothing() -> None:
+def test_cancelling_the_opening_of_a_watch_leaves_no_connection() -> None:
     harness = QueueHarness()
     harness.learn()
     opening = harness.client.watch().open()

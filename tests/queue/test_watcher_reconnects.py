@@ -1,4 +1,4 @@
-"""A watch that is lost, refused or silent: when it is opened again, where, and from which frame."""
+"""When a watch is lost, refused or silent: when it is reopened, on which instance, and from which frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.queue.watched import Watched
 
 
 @pytest.mark.parametrize("how", ["lost", "going away", "garbage"])
-def test_a_lost_watch_goes_on_at_another_instance_from_the_first_uncommitted_frame(how: str) -> None:
+def test_a_lost_watch_continues_on_another_instance_from_the_first_uncommitted_frame(how: str) -> None:
     watched = Watched()
     before = watched.watcher.instance
     watched.service.send(1, 2, 3)
@@ -48,7 +48,7 @@ def test_a_lost_watch_goes_on_at_another_instance_from_the_first_uncommitted_fra
 
 
 def committed_and_lost(last_index: str, status: int = 200, **options: Any) -> Watched:
-    """Return a watch that was lost after three commits; its queue then reports the index of its newest frame."""
+    """Return a watch that was lost after three commits. The newest frame of its queue now has index `last_index`."""
     watched = Watched(**options)
     for index in (1, 2, 3):
         watched.service.send(index, request_id=f"old {index}")
@@ -64,7 +64,7 @@ def committed_and_lost(last_index: str, status: int = 200, **options: Any) -> Wa
 
 
 @pytest.mark.parametrize("last_index", ["2", "0"])
-def test_a_queue_that_was_made_anew_is_watched_from_the_given_index(last_index: str) -> None:
+def test_a_recreated_queue_is_watched_from_the_given_index(last_index: str) -> None:
     watched = committed_and_lost(last_index)
     assert watched.watcher.instance is None
     lost = watched.events(WatchLost)[-1]
@@ -78,16 +78,16 @@ def test_a_queue_that_was_made_anew_is_watched_from_the_given_index(last_index: 
     watched.harness.assert_clean()
 
 
-def test_after_a_queue_was_made_anew_the_newest_frame_is_the_head() -> None:
+def test_after_a_queue_was_recreated_a_watch_from_the_newest_frame_starts_at_index_0() -> None:
     watched = committed_and_lost("1", index=-1)
     assert watched.reconnected().asked.query["_index_"] == "0"
-    watched.service.send(1)  # without a request id it could be the one that was committed
+    watched.service.send(1)  # without a request id, it cannot be told from the committed frame 1
     assert watched.indexes(1) == [1]
     watched.harness.assert_clean()
 
 
 @pytest.mark.parametrize(("last_index", "status"), [("3", 200), ("9", 200), ("", 200), ("x", 200), ("1", 404)])
-def test_a_queue_that_goes_on_is_not_watched_anew(last_index: str, status: int) -> None:
+def test_a_queue_that_was_not_recreated_is_watched_from_the_next_frame(last_index: str, status: int) -> None:
     watched = committed_and_lost(last_index, status)
     assert watched.watcher.instance is not None
     watched.service.send(4)
@@ -96,7 +96,7 @@ def test_a_queue_that_goes_on_is_not_watched_anew(last_index: str, status: int) 
     watched.harness.assert_clean()
 
 
-def test_an_answer_about_the_queue_that_comes_after_the_end_changes_nothing() -> None:
+def test_attributes_that_arrive_after_the_end_of_the_watch_are_ignored() -> None:
     watched = Watched()
     watched.service.send(1)
     assert watched.indexes(1) == [1]
@@ -113,7 +113,7 @@ def test_an_answer_about_the_queue_that_comes_after_the_end_changes_nothing() ->
     watched.harness.assert_clean()
 
 
-def test_the_loss_of_an_open_watch_counts_against_its_instance_as_a_broken_stream_does() -> None:
+def test_a_lost_watch_counts_as_a_failure_of_its_instance() -> None:
     watched = Watched(settings={"eject_after": 1})
     lost_at = watched.watcher.instance
     watched.service.wire.lose()
@@ -125,7 +125,7 @@ def test_a_watch_goes_to_no_ejected_instance_while_there_is_another() -> None:
     watched = Watched(3, settings={"eject_after": 1, "eject_base_s": 1000.0, "eject_max_s": 1000.0})
     lost_at = watched.watcher.instance
     for _ in range(4):
-        watched.service.close(1001)  # not a failure, so only the first instance is ejected below
+        watched.service.close(1001)  # no failure, so only the first instance is ejected below
         watched.reconnected()
         watched.service.send(len(watched.events(WatchOpened)))
     assert lost_at is not None
@@ -158,7 +158,7 @@ def test_a_refused_connection_ejects_its_instance_and_the_watch_opens_elsewhere(
     harness.assert_clean()
 
 
-def test_a_watch_goes_on_at_the_same_instance_rather_than_at_an_ejected_one() -> None:
+def test_a_watch_continues_on_the_same_instance_if_the_other_is_ejected() -> None:
     harness = QueueHarness(2)
     harness.learn()
     for wire in harness.reactor.wires:
@@ -209,14 +209,14 @@ def test_a_watch_that_becomes_forbidden_ends_with_the_error() -> None:
     watched.service.wire.lose()
     watched.harness.reactor.advance(0.1)
     watched.harness.upgraded(401)
-    assert watched.indexes(1) == [1]  # frames that have arrived are read first
+    assert watched.indexes(1) == [1]  # frames that have arrived are read before the error
     assert isinstance(watched.reading().error, StatusError)
     assert watched.read() is None
     watched.harness.assert_clean()
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_service_that_is_not_ready_is_asked_again_with_growing_pauses(status: int) -> None:
+def test_a_watch_on_a_service_that_is_not_ready_is_retried_with_growing_pauses(status: int) -> None:
     harness = QueueHarness()
     harness.learn()
     opening = Result(harness.client.watch().open())
@@ -245,7 +245,7 @@ def test_a_watch_that_does_not_open_in_time_fails_with_the_last_reason() -> None
     harness.assert_clean()
 
 
-def test_a_silent_service_is_lost_after_three_missing_pongs() -> None:
+def test_a_watch_is_lost_after_three_missing_pongs() -> None:
     watched = Watched()
     harness = watched.harness
     for _ in range(5):
@@ -260,13 +260,13 @@ def test_a_silent_service_is_lost_after_three_missing_pongs() -> None:
     (lost,) = watched.events(WatchLost)
     assert lost.outcome.attempt_status is AttemptStatus.UNRESPONSIVE
     assert not watched.service.wire.is_open
-    # Other connections to the instance may work, so it is not ejected.
+    # The instance is not ejected, because its other connections may work.
     assert harness.client.ejected == ()
     watched.reconnected()
     watched.harness.assert_clean()
 
 
-def test_frames_show_that_a_service_is_alive_even_without_pongs() -> None:
+def test_a_watch_that_receives_frames_is_not_lost_without_pongs() -> None:
     watched = Watched()
     for index in range(1, 10):
         watched.harness.reactor.advance(PING_EVERY_S)
@@ -275,8 +275,8 @@ def test_frames_show_that_a_service_is_alive_even_without_pongs() -> None:
     watched.harness.assert_clean()
 
 
-def test_a_close_in_order_before_the_end_of_the_stream_is_a_loss() -> None:
-    """A service closes a watch in order if another one of the same consumer replaces it, such as a delayed upgrade."""
+def test_a_clean_close_before_the_end_of_the_stream_is_a_lost_watch() -> None:
+    """A service closes a watch with code 1000 if the same consumer opens another, such as by a delayed upgrade."""
     watched = Watched()
     watched.service.send(1)
     assert watched.indexes(1) == [1]

@@ -1,4 +1,4 @@
-"""The state of a watch: no frame is lost, none is returned twice, and at most `window` are in the reader's hands."""
+"""The state of a watch: no frame is lost or returned twice, and the reader has at most `window` uncommitted frames."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def receive(state: Watching, *indexes: int) -> list[bool]:
     return [state.received(Frame(index)) for index in indexes]
 
 
-def test_a_watch_goes_on_from_the_first_frame_that_is_not_committed() -> None:
+def test_a_watch_continues_from_the_first_uncommitted_frame() -> None:
     state = watching()
     assert state.reconnect_index == 0
     receive(state, 1, 2, 3)
@@ -48,14 +48,14 @@ def test_a_gap_may_be_the_frame_of_another_consumer_so_the_watch_does_not_go_pas
     assert state.reconnect_index == 2
 
 
-def test_a_frame_of_higher_priority_does_not_hide_those_before_it() -> None:
+def test_a_watch_continues_from_the_start_after_a_frame_of_higher_priority() -> None:
     state = watching()
     receive(state, 10)
     state.committed([10])
     assert state.reconnect_index == 0
 
 
-def test_a_watch_from_an_index_goes_on_from_there() -> None:
+def test_a_watch_from_an_index_continues_from_that_index() -> None:
     state = watching(7)
     assert state.reconnect_index == 7
     receive(state, 7)
@@ -63,7 +63,7 @@ def test_a_watch_from_an_index_goes_on_from_there() -> None:
     assert state.reconnect_index == 8
 
 
-def test_a_watch_from_the_newest_frame_goes_on_from_the_first_that_came() -> None:
+def test_a_watch_from_the_newest_frame_continues_from_the_first_received_frame() -> None:
     state = watching(-1)
     assert state.reconnect_index == -1
     receive(state, 40, 41)
@@ -72,7 +72,7 @@ def test_a_watch_from_the_newest_frame_goes_on_from_the_first_that_came() -> Non
     assert state.reconnect_index == 41
 
 
-def test_a_frame_in_hand_or_committed_is_not_returned_again() -> None:
+def test_a_frame_that_was_read_or_committed_is_not_returned_again() -> None:
     state = watching()
     assert receive(state, 1, 1, 2) == [True, False, True]
     assert take_all(state) == [1, 2]
@@ -102,7 +102,7 @@ def test_a_frame_that_is_rejected_and_comes_before_the_answer_is_in_hand_again()
     assert receive(state, 1) == [False]
 
 
-def test_an_index_that_is_used_again_by_another_request_is_a_new_frame() -> None:
+def test_a_reused_index_with_another_request_id_is_a_new_frame() -> None:
     state = watching()
     for request_id in ("a", "b"):
         assert state.received(Frame(1, {"requestId": request_id}))
@@ -118,7 +118,7 @@ def test_frames_of_an_earlier_connection_count_in_the_window_until_they_come_aga
     receive(state, 1, 2)
     assert take_all(state) == [1, 2]
     state.lost()
-    receive(state, 3, 4)  # another consumer has 1 and 2
+    receive(state, 3, 4)  # frames 1 and 2 were sent to another consumer
     assert state.is_at_window
     assert take_all(state) == []
     state.committed([1])
@@ -129,7 +129,7 @@ def test_frames_of_an_earlier_connection_count_in_the_window_until_they_come_aga
     assert take_all(state) == [4]
 
 
-def test_frames_that_were_not_read_before_a_loss_count_in_the_window_when_they_are() -> None:
+def test_frames_that_are_read_after_a_loss_count_for_the_window() -> None:
     state = watching(window=2)
     receive(state, 1, 2)
     state.lost()
@@ -139,11 +139,11 @@ def test_frames_that_were_not_read_before_a_loss_count_in_the_window_when_they_a
     assert take_all(state) == [3, 4]
 
 
-def test_the_service_may_know_of_commits_that_another_client_has_made() -> None:
+def test_a_frame_beyond_the_window_shows_that_another_client_has_committed() -> None:
     state = watching(window=2)
     receive(state, 1, 2)
     take_all(state)
-    receive(state, 3)  # the service sends it, so it knows that 1 or 2 is committed
+    receive(state, 3)  # the service sends frame 3 only if frame 1 or 2 is committed
     assert take_all(state) == [3]
     state.lost()
     receive(state, 4)
@@ -152,7 +152,7 @@ def test_the_service_may_know_of_commits_that_another_client_has_made() -> None:
     assert take_all(state) == [4]
 
 
-def test_a_truncated_frame_is_not_in_hand_any_more() -> None:
+def test_a_truncated_frame_does_not_count_for_the_window() -> None:
     state = watching(window=2)
     receive(state, 1, 2)
     take_all(state)
@@ -163,7 +163,7 @@ def test_a_truncated_frame_is_not_in_hand_any_more() -> None:
     assert state.reconnect_index == 3
 
 
-def test_with_auto_commit_the_window_has_no_effect_and_nothing_comes_again() -> None:
+def test_with_auto_commit_the_window_has_no_effect() -> None:
     state = watching(window=1, auto_commit=True)
     receive(state, 1, 2)
     assert take_all(state) == [1, 2]
@@ -200,7 +200,7 @@ def test_the_pause_has_full_jitter_and_doubles_until_a_frame_arrives() -> None:
     assert max(state.lost() for state in many) <= BACKOFF_BASE_S
 
 
-def test_a_frame_that_comes_again_is_no_progress_and_does_not_shorten_the_pause() -> None:
+def test_a_frame_that_is_sent_again_does_not_reset_the_pause() -> None:
     state = watching()
     receive(state, 1)
     for _ in range(6):
@@ -209,7 +209,7 @@ def test_a_frame_that_comes_again_is_no_progress_and_does_not_shorten_the_pause(
     assert max(state.lost() for _ in range(50)) > BACKOFF_BASE_S
 
 
-def test_a_watch_that_runs_for_months_remembers_a_bounded_number_of_frames() -> None:
+def test_the_number_of_remembered_frames_is_bounded() -> None:
     state = watching()
     for index in range(1, KEPT + 1000):
         state.received(Frame(index))
@@ -222,7 +222,7 @@ def test_a_watch_that_runs_for_months_remembers_a_bounded_number_of_frames() -> 
 
 
 class AgainstAService(RuleBasedStateMachine):
-    """A watch, and a service that keeps uncommitted frames and may send them to other consumers."""
+    """A watch, and a service that stores uncommitted frames and may send them to other consumers."""
 
     handed = Bundle("handed")
 
@@ -234,7 +234,7 @@ class AgainstAService(RuleBasedStateMachine):
         self.uncommitted: list[int] = []
         self.committed: set[int] = set()
         self.in_hand: set[int] = set()
-        self.pending: set[int] = set()  # sent on this connection and not committed, as the service sees it
+        self.pending: set[int] = set()  # sent on this connection and not committed, according to the service
         self.elsewhere: set[int] = set()
         self.asked_from = 0
 
@@ -245,7 +245,7 @@ class AgainstAService(RuleBasedStateMachine):
 
     @rule(rng=st.randoms(use_true_random=False))
     def reconnect(self, rng: Random) -> None:
-        """Lose the connection; other consumers get some of the frames."""
+        """Lose the connection. The service sends some of the frames to other consumers."""
         self.state.lost()
         self.pending = set()
         self.elsewhere = {index for index in self.uncommitted if rng.random() < 0.5}
@@ -253,7 +253,7 @@ class AgainstAService(RuleBasedStateMachine):
 
     @rule()
     def give_back(self) -> None:
-        """End the other consumers, so that the service sends their frames again."""
+        """Disconnect the other consumers, so that the service sends their frames to this watch again."""
         self.elsewhere = set()
 
     @rule(most=st.integers(1, 10))
@@ -287,7 +287,7 @@ class AgainstAService(RuleBasedStateMachine):
 
     @rule(index=handed, is_early=st.booleans())
     def reject(self, index: int, is_early: bool) -> None:  # noqa: FBT001  hypothesis passes it
-        """Reject a frame; the service may send it again before it answers."""
+        """Reject a frame. If `is_early`, the service sends it again before it responds."""
         if index in self.in_hand:
             self.in_hand.discard(index)
             self.pending.discard(index)
@@ -306,7 +306,7 @@ class AgainstAService(RuleBasedStateMachine):
             assert self.state.reconnect_index <= min(self.uncommitted)
 
     def teardown(self) -> None:
-        """Read to the end: every frame that was put arrives, unless the reader has it."""
+        """Read to the end: each frame arrives, except those that the reader has already."""
         if not hasattr(self, "state"):
             return
         left = {index for index in self.uncommitted if index not in self.in_hand}

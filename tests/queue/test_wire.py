@@ -1,4 +1,4 @@
-"""The requests of the queue client are equal, byte by byte, to recorded requests of the official clients."""
+"""Requests of the queue client equal recorded requests of the official clients, byte for byte."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def as_sent(recorded: Recorded) -> bytes:
 
 
 def as_set(recorded: Recorded) -> tuple[object, ...]:
-    """Return a request without the order of its headers and query, and without the case of names, where SDKs differ."""
+    """Return a request without what differs between SDKs: order of headers and query, and case of header names."""
     path, _, query = recorded.target.partition("?")
     headers = {(name.lower(), value) for name, value in recorded.headers}
     return recorded.method, path, sorted(query.split("&")), headers, recorded.body
@@ -205,7 +205,7 @@ def test_durations_are_written_as_go_reads_them(seconds: float, text: str) -> No
 
 
 @pytest.mark.parametrize("name", ["X\r\nY: 1", "X Y", "Ü", "", "Content-Length", "host", "AUTHORIZATION", "Upgrade"])
-def test_a_name_that_is_no_header_of_its_own_is_not_taken_over(name: str) -> None:
+def test_an_invalid_or_reserved_header_name_in_the_attributes_is_ignored(name: str) -> None:
     attributes = dict.fromkeys(("meta.header.user", "meta.header.group", "meta.header.priority"), name)
     assert HeaderNames.from_attributes(attributes) == HeaderNames()
 
@@ -249,9 +249,9 @@ def test_json_that_is_no_object_of_attributes_is_a_body_error(body: bytes) -> No
 @pytest.mark.parametrize(
     "data",
     [
-        b"\x08" + b"\xff" * 11,  # a varint that does not end
+        b"\x08" + b"\xff" * 11,  # a varint without an end
         b"\x12\x06\n\x01k\x12\x01\xff",  # a tag that is not UTF-8
-        b"\x12\xff\xff\xff\xff\x7f",  # a length beyond the end
+        b"\x12\xff\xff\xff\xff\x7f",  # a length beyond the end of the message
         b"\x1a\x05ab",
     ],
 )
@@ -271,7 +271,7 @@ def test_a_priority_is_not_sent_to_a_service_that_names_no_header_for_it() -> No
     assert b"riority" not in rendered(wire.put_request(b"", {}, 3, ""), HeaderNames())
 
 
-def test_without_a_token_nothing_is_authorized() -> None:
+def test_without_a_token_there_is_no_authorization_header() -> None:
     assert b"Authorization" not in wire.commit_request((1,)).on_wire(BASE, Secret(""), ME).fields
 
 

@@ -1,4 +1,4 @@
-"""An open watch of the tests of `Watcher`, on connections in memory."""
+"""An open watch for the tests of `Watcher`, over connections in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.queue.peer import QueueHarness, Service
 
 
 class Watched:
-    """An open watch."""
+    """An open watch, its harness, and the server side of its current connection."""
 
     def __init__(self, n: int = 2, settings: dict[str, Any] | None = None, **options: Any) -> None:
         self.harness = QueueHarness(n, **(settings or {}))
@@ -32,7 +32,7 @@ class Watched:
         return [frame.index for frame in frames if frame is not None]
 
     def reconnected(self) -> Service:
-        """Let the pause pass, and accept the next watch."""
+        """Wait for the pause before the next watch, accept that watch, and return its server side."""
         self.harness.reactor.advance(0.1)
         self.service = self.harness.upgraded()
         return self.service

@@ -1,7 +1,7 @@
-"""Calls every operation of the OpenAPI document as a generic client does.
+"""Each operation of the OpenAPI document, called by a generic client.
 
-Schemathesis makes requests that fit the document and requests that do not, and checks that every answer is one the
-document tells of: status, media type, shape; no 500; bad input refused, good input taken.
+Schemathesis sends requests that match the document and requests that do not. It checks that each response is described
+by the document (status, media type, shape), is no 500, rejects invalid input and accepts valid input.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def test_answers_are_what_the_document_says(remote: Remote, path: str, method: s
             remote.add_fault("latency", {"service": "echo"}, when={"name": "f"})
         CALLED.add((path, method))
         response = case.call(base_url=remote.admin_url)
-        # Too large a body is refused before its content is read, which schemathesis does not expect of a wrong one.
+        # Schemathesis expects 400 for an invalid body, but a body that is too large is rejected before it is read.
         if response.status_code != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             case.validate_response(response)
         if method != "GET":
@@ -79,7 +79,7 @@ def test_answers_are_what_the_document_says(remote: Remote, path: str, method: s
 
 
 def _mean(path: str, body: Any) -> None:
-    """Adjust a body to rules that a schema cannot express: existing names, numbers of weights, settings."""
+    """Change a body to follow rules that the schema cannot express: existing names, number of weights, settings."""
     if path == "/v1/faults":
         body.pop("name", None)
         known = {"service": "echo", "instance": "echo-0", "zone": "a"}
@@ -95,7 +95,7 @@ def _mean(path: str, body: Any) -> None:
 
 
 def _mean_stub(body: Any) -> None:
-    """That one body is enough, that base64 has its length, and that a header has no line breaks."""
+    """Change a stub to follow such rules: one kind of body, decodable base64, and headers without line breaks."""
     responses = body.get("responses", [])
     for message in (body.get("request", {}), *responses):
         message.pop("body_base64", None)
@@ -115,7 +115,7 @@ def _restore(remote: Remote) -> None:
 
 
 def test_the_event_stream_matches_the_document(remote: Remote) -> None:
-    """Only its media type and first event, since it has no end."""
+    """Only the media type and the first event are checked, because the stream has no end."""
     with remote.events(rate=0) as events:
         event, state = next(iter(events))
     assert (event, [service["name"] for service in state["services"]]) == ("state", ["echo", "group/rank"])
@@ -136,5 +136,5 @@ def test_the_metrics_are_prometheus_metrics(remote: Remote) -> None:
 
 
 def test_every_operation_was_called() -> None:
-    """Must be the last test of the module."""
+    """This must be the last test of the module."""
     assert set(OPERATIONS) == CALLED

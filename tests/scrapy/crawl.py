@@ -1,6 +1,6 @@
-"""A project of one spider; run as a program with JSON settings: `python crawl.py SETTINGS [async]`.
+"""A Scrapy project with one spider. As a program: `python crawl.py SETTINGS [async]`, with the settings as JSON.
 
-Ends with one line of JSON: what Scrapy dumped, the items, and what is left in the reactor.
+The last line of output is JSON: the stats of Scrapy, the items, and what is left in the reactor.
 """
 
 import json
@@ -16,7 +16,7 @@ PAGES, ITEMS_A_PAGE = 10, 10
 
 
 class Score(Scorer):
-    """Sends the item as JSON, and keeps the response."""
+    """Sends an item as JSON, and stores the response in it."""
 
     def accepts(self, item):
         return "pass" not in item
@@ -26,7 +26,7 @@ class Score(Scorer):
 
 
 class ScoreByTens(Score):
-    """Has a key for each ten items."""
+    """Gives the same key to every ten consecutive items."""
 
     def key(self, item):
         return f"ten {item['number'] // 10}"
@@ -45,7 +45,7 @@ class Numbers(scrapy.Spider):
 
 
 class Reading(Numbers):
-    """Takes its requests from a queue when it is idle, as spiders with message brokers do."""
+    """Reads requests from a queue whenever it is idle, as spiders for message brokers do."""
 
     name = "reading"
 

@@ -1,4 +1,4 @@
-"""Crawls in processes of their own, one for each reactor, against a simulator."""
+"""Crawls with each reactor, in subprocesses, against a simulator."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "howto" / "scrapy.md"
 EPOLL, SELECT = "twisted.internet.epollreactor.EPollReactor", "twisted.internet.selectreactor.SelectReactor"
 ASYNCIO = "twisted.internet.asyncioreactor.AsyncioSelectorReactor"
 REACTORS: dict[str, tuple[dict[str, Any], str, str]] = {
-    # name: (settings, the reactor, the asyncio loop under it)
+    # name: (settings, class of the reactor, module of the asyncio loop under it)
     "asyncio": ({"TWISTED_REACTOR": ASYNCIO}, "AsyncioSelectorReactor", "asyncio."),
     "uvloop": ({"TWISTED_REACTOR": ASYNCIO, "ASYNCIO_EVENT_LOOP": "uvloop.Loop"}, "AsyncioSelectorReactor", "uvloop."),
     "epoll": ({"TWISTED_REACTOR": EPOLL}, "EPollReactor", ""),
@@ -54,7 +54,7 @@ def served(running: Served) -> Served:
 
 
 def settings_of(served: Served, **changes: Any) -> dict[str, Any]:
-    """Return a project's settings."""
+    """Return the settings of a project."""
     return {
         "ADDONS": {"eas_tw.scrapy.Addon": 500},
         "EAS_ENDPOINT": served.ready["url"],
@@ -67,7 +67,7 @@ def settings_of(served: Served, **changes: Any) -> dict[str, Any]:
 def begin(settings: dict[str, Any], *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(PROGRAM), json.dumps(settings), *arguments]
     if "ASYNCIO_EVENT_LOOP" in settings:
-        # Scrapy leaves the loop that it replaces unclosed, with our add-on or without.
+        # Scrapy does not close the event loop that it replaces, with or without our add-on.
         command[1:1] = ["-W", "ignore::ResourceWarning"]
     return subprocess.Popen(  # noqa: S603
         command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path.cwd()
@@ -75,7 +75,7 @@ def begin(settings: dict[str, Any], *arguments: str) -> subprocess.Popen[str]:
 
 
 def crawl(settings: dict[str, Any], *arguments: str) -> tuple[dict[str, Any], str]:
-    """Run a crawl; return its stats and its log."""
+    """Run a crawl until it ends, and return its results and its log."""
     with begin(settings, *arguments) as process:
         output, log = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, log
@@ -88,7 +88,7 @@ def journal(served: Served) -> list[dict[str, Any]]:
 
 
 def complaints(log: str) -> list[str]:
-    """Return the warnings and errors of the log."""
+    """Return the lines of a log that are warnings or errors."""
     signs = ("] WARNING: ", "] ERROR: ", "] CRITICAL: ", "Traceback", "Warning:")
     return [line for line in log.splitlines() if any(sign in line for sign in signs)]
 
@@ -99,7 +99,7 @@ WAYS += [("asyncio", ("async",)), ("uvloop", ("async",))] if HAS_ASYNC_PROCESS e
 
 @pytest.mark.parametrize(("reactor", "how"), WAYS)
 def test_every_item_is_scored_once(served: Served, reactor: str, how: tuple[str, ...]) -> None:
-    """Of a hundred items: journal, stats and items agree, nothing is left behind, and nothing is logged as an error."""
+    """For 100 items, journal, stats and items agree. Nothing is left in the reactor or logged as an error."""
     served.admin("POST", "/v1/faults", latency(20))
     changes, reactor_name, loop = REACTORS[reactor]
     told, log = crawl(settings_of(served, EAS_CONCURRENT_REQUESTS=8, **changes), *how)
@@ -118,7 +118,7 @@ def test_every_item_is_scored_once(served: Served, reactor: str, how: tuple[str,
     assert 0.02 <= stats["eas/latency/mean_seconds"] <= stats["eas/latency/max_seconds"] < PATIENCE_S
     assert peak(rows) <= 8
     assert complaints(log) == []
-    # The dump is the log's, too: the client was closed before it.
+    # Scrapy logs its stats after the client has been closed, so they include the client's.
     assert "'eas/request_count': 100" in log
 
 
@@ -127,7 +127,7 @@ def latency(milliseconds: int) -> dict[str, Any]:
 
 
 def peak(rows: list[dict[str, Any]]) -> int:
-    """Return the largest number of concurrent requests at the instances, by the journal's times."""
+    """Return the highest number of concurrent requests on the instances, from the times of the journal."""
     events = [(row["at"] - row["elapsed_s"], 1) for row in rows] + [(row["at"], -1) for row in rows]
     here = most = 0
     for _, change in sorted(events):
@@ -136,7 +136,7 @@ def peak(rows: list[dict[str, Any]]) -> int:
     return most
 
 
-def test_a_dead_instance_costs_retries_and_no_item(served: Served) -> None:
+def test_a_crashed_instance_causes_retries_and_loses_no_item(served: Served) -> None:
     served.patch("echo", "echo-0", state="crashed")
     told, _ = crawl(settings_of(served))
     assert sorted(item["score"] for item in told["items"]) == list(range(100))
@@ -154,8 +154,10 @@ def test_a_dead_instance_costs_retries_and_no_item(served: Served) -> None:
     ("policy", "scraped", "dropped", "levels"),
     [("drop", 0, 100, {"WARNING"}), ("keep", 100, 0, {"WARNING"}), ("raise", 0, 0, {"ERROR"})],
 )
-def test_items_that_cannot_be_scored(served: Served, policy: str, scraped: int, dropped: int, levels: set[str]) -> None:
-    """They are dropped, kept or raise, as the setting says."""
+def test_items_that_cannot_be_scored_are_treated_as_the_setting_says(
+    served: Served, policy: str, scraped: int, dropped: int, levels: set[str]
+) -> None:
+    """The setting is `drop`, `keep` or `raise`."""
     fault = {"type": "http_status", "target": {"service": "echo"}, "attributes": {"code": 400, "body": "bad column"}}
     served.admin("POST", "/v1/faults", fault)
     told, log = crawl(settings_of(served, EAS_ITEM_ERROR=policy))
@@ -170,8 +172,8 @@ def test_items_that_cannot_be_scored(served: Served, policy: str, scraped: int, 
     assert told["left"] == []
 
 
-def test_a_spider_may_ask_the_service_itself(served: Served) -> None:
-    """`get_client` from a callback; items that the scorer does not accept pass as they are."""
+def test_a_spider_may_call_the_service(served: Served) -> None:
+    """A callback uses `get_client`. Items that the scorer does not accept are not changed."""
     told, log = crawl(settings_of(served, SPIDER="asking", EAS_CONCURRENT_REQUESTS=2))
     assert sorted(item["pass"] for item in told["items"]) == [str(page) for page in range(10)]
     assert told["stats"]["eas/request_count"] == 10
@@ -180,7 +182,7 @@ def test_a_spider_may_ask_the_service_itself(served: Served) -> None:
     assert complaints(log) == []
 
 
-def test_not_configured_is_not_enabled() -> None:
+def test_without_settings_the_add_on_is_disabled() -> None:
     told, log = crawl({"ADDONS": {"eas_tw.scrapy.Addon": 500}})
     assert told["stats"]["item_scraped_count"] == 100
     assert "Disabled eas_tw.scrapy.Addon: EAS_ENDPOINT is not set" in log
@@ -224,12 +226,12 @@ def test_a_wrong_setting_is_one_log_line_and_no_crawl(served: Served, changes: d
 
 
 @pytest.mark.parametrize("reactor", ["asyncio", "epoll"])
-def test_a_mistake_closes_spiders_that_others_keep_open(served: Served, reactor: str) -> None:
-    """A spider that reads a queue whenever it is idle, and never ends by itself, crawls nothing either."""
+def test_a_wrong_setting_closes_a_spider_that_never_ends(served: Served, reactor: str) -> None:
+    """A spider that reads a queue whenever it is idle must end, too, without a request."""
     told, log = crawl(settings_of(served, EAS_TIMEOUT=0, SPIDER="reading", **REACTORS[reactor][0]))
     assert len(complaints(log)) == 1
     assert told["stats"]["finish_reason"] == "eas_misconfigured"
-    # Scrapy's own wake-up for the request that this spider made at the last moment.
+    # Scrapy leaves a delayed call for the request that this spider made at the end.
     left = [thing for thing in told["left"] if "scrapy.utils.reactor.CallLaterOnce" not in thing]
     assert (told["items"], left) == ([], [])
 
@@ -253,7 +255,7 @@ def test_a_wrong_balancer_is_one_line(balancer: str, says: str) -> None:
         config.CrawlConfig.from_settings(settings)
 
 
-def test_a_crawl_reads_what_the_command_line_reads() -> None:
+def test_the_settings_of_a_crawl_are_those_of_the_command_line() -> None:
     given = {"EAS_ENDPOINT": "http://a.example", "EAS_SERVICE": "s", "EAS_TRUST_ROOTS": "roots.pem"}
     given |= {"EAS_ENDPOINT_TYPE": "gateway", "EAS_RETRY_TIMES": "4", "EAS_BALANCER": "p2c"}
     crawl_config = config.CrawlConfig.from_settings(Settings({**given, "EAS_TIMEOUT": "2.5"}))
@@ -292,7 +294,7 @@ def test_without_instances_one_line_is_logged_and_no_crawl_starts(served: Served
     assert (told["items"], told["left"], told["failed"]) == ([], [], True)
 
 
-if HAS_ASYNC_PROCESS:  # and with it the mode without a reactor
+if HAS_ASYNC_PROCESS:  # these versions also have the mode without a reactor
 
     def test_the_mode_without_a_reactor_is_one_line_and_no_crawl(served: Served) -> None:
         told, log = crawl(settings_of(served, TWISTED_REACTOR_ENABLED=False), "async")
@@ -332,10 +334,10 @@ def scorecard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 class TestHowTo:
-    """The programs of the how-to page."""
+    """The programs of the how-to page on Scrapy."""
 
     def ran(self, *command: str, **variables: str) -> str:
-        """Run a program, and return its log."""
+        """Run a program until it ends, and return its log."""
         ended = subprocess.run(  # noqa: S603
             [sys.executable, *command],
             env={**environment(), "EAS_TOKEN": TOKEN, "PYTHONDONTWRITEBYTECODE": "1", **variables},

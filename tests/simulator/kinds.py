@@ -1,4 +1,4 @@
-"""A service for each kind of body, and a request for each that both SDKs can make."""
+"""A service for each request class, and requests that can be made with both SDKs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ FLAT = [value for row in ROWS for value in row]
 
 @attrs.frozen
 class Case:
-    """One kind of request.
+    """One request class, with a service for it.
 
     Attributes:
-        processor: What its service computes.
-        build: A request, of the SDK that is given.
-        read: What a response says, in plain values.
+        processor: Processor of the service.
+        build: Makes a request with the given SDK.
+        read: Converts a response to plain values.
     """
 
     processor: str
@@ -134,7 +134,7 @@ def read_onnx(response: Any) -> Any:
 
 
 def read_rec(response: Any) -> Any:
-    """Return a message as protobuf's own text, whose maps are sorted."""
+    """Return the text form of a message, in which protobuf sorts the maps, and the item ids."""
     return str(response), list(response.item_ids)
 
 
@@ -151,7 +151,7 @@ CASES = {
 
 
 def scenario(folder: Path, *more: tuple[str, str]) -> list[str]:
-    """Return the arguments of a simulator with a service for each case, and further (name, processor) pairs."""
+    """Return simulator arguments for a service for each case, and for more services as (name, processor)."""
     services = [*((name, case.processor) for name, case in CASES.items()), *more]
     path = folder / "kinds.toml"
     rows = (

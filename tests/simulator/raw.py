@@ -1,4 +1,4 @@
-"""A raw client that sends and receives bytes, with no more HTTP than necessary."""
+"""A raw client that sends and receives bytes, with a minimum of HTTP."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ FIN, RST, SILENCE = "fin", "rst", "silence"
 def request(
     body: bytes = b"", service: str = "echo", *, path: str = "", headers: Mapping[str, str] | None = None
 ) -> bytes:
-    """Return the bytes of a prediction."""
+    """Return the bytes of a prediction request."""
     lines = [f"POST /api/predict/{service}{path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 class Raw:
-    """One connection.
+    """A TCP connection.
 
     Attributes:
-        received: Everything that came.
-        took_s: From the last `send` to the end of the last `read`.
+        received: All received bytes.
+        took_s: Seconds from the last `send` to the end of the last `read`.
     """
 
     def __init__(self, instance: Mapping[str, Any]) -> None:
@@ -41,7 +41,7 @@ class Raw:
             self._socket.close()
             raise
         except ConnectionResetError:
-            self._is_reset = True  # an RST that was faster than connect
+            self._is_reset = True  # the RST arrived during connect
         else:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.received = b""
@@ -60,15 +60,15 @@ class Raw:
         return self
 
     def read(self, *, wait_s: float = PATIENCE_S, until: int | bytes | None = None) -> str:
-        """Read until the connection ends, is silent for `wait_s`, or has sent enough.
+        """Read until the connection ends, no bytes arrive for `wait_s`, or `until` is reached.
 
         Args:
-            wait_s: Seconds of silence. A short silence proves nothing about what was still on its way: read what must
-                come with `until` first.
-            until: The number of bytes, or the bytes, that are enough; `None` for none.
+            wait_s: Seconds without bytes after which reading stops. Bytes may still arrive later, so first read the
+                expected bytes with `until`.
+            until: A number of bytes, or bytes that must be contained; `None` for no such limit.
 
         Returns:
-            How it ended: `FIN`, `RST`, `SILENCE`, or "" for enough.
+            Why reading stopped: `FIN`, `RST`, `SILENCE`, or "" when `until` was reached.
         """
         if self._is_reset:
             return RST
@@ -88,7 +88,7 @@ class Raw:
         return ""
 
     def response(self) -> tuple[int, dict[str, str], bytes]:
-        """Read one complete, valid response; the connection may be used further."""
+        """Read one complete and valid response. The connection can be used for further requests."""
         self._socket.settimeout(PATIENCE_S)
         while b"\r\n\r\n" not in self.received:
             self._more()

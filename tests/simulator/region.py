@@ -1,4 +1,4 @@
-"""A simulator in virtual time with raw connections to it, exact to the millisecond."""
+"""A simulator on a virtual clock, with raw connections to it whose times are exact to the millisecond."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ DISCOVERY = "/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/"
 
 
 class Wire(Protocol):
-    """One connection: what it received, when, and how it ended.
+    """A raw connection, with the bytes it received, when, and how it ended.
 
     Attributes:
-        received: All bytes.
-        segments: Number of pieces in which they came.
-        at_s: When the last of them came.
-        end: `""`, or the name of the error it ended with.
+        received: All received bytes.
+        segments: Number of segments received.
+        at_s: Time of the last segment, in seconds of the clock.
+        end: Class name of the reason for the end, or "" if the connection is open.
     """
 
     def __init__(self, seconds: Any) -> None:
@@ -54,7 +54,7 @@ class Wire(Protocol):
 
     @property
     def received(self) -> bytes:
-        """Join the chunks only when they are read: adding each one to all before it copies gigabytes."""
+        """Join the chunks only when they are read: joining after each chunk would copy gigabytes."""
         self._chunks = [b"".join(self._chunks)]
         return self._chunks[0]
 
@@ -86,7 +86,7 @@ class _Connecting(ClientFactory):
 
 
 class Region:
-    """A simulated region with a first service."""
+    """A simulated region with one service or more; `service` is the first."""
 
     def __init__(self, *specs: ServiceSpec, seed: int = 1, **options: Any) -> None:
         self.scheduler = Scheduler(seed)
@@ -111,18 +111,18 @@ class Region:
         return wire
 
     def ask(self, body: bytes = b"x", *, service: str = "", path: str = "", port: int = 0) -> Wire:
-        """Send a prediction on a new connection."""
+        """Send a prediction request on a new connection."""
         return self.connect(port).send(request(body, service or self.service.name, path=path))
 
     def get(self, target: str) -> Wire:
-        """Send a request to the endpoint, and return the response."""
+        """Send a GET request to the endpoint, and return its connection."""
         port = int(self.world.url.rpartition(":")[2])
         wire = self.connect(port).send(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         self.wait(0.01)
         return wire
 
     def discover(self, service: str) -> Any:
-        """Return the rows of a discovery reply."""
+        """Return the rows of a discovery reply for a service."""
         return json.loads(self.get(DISCOVERY + service).body)["endpoints"]["items"]
 
     def fault(self, type_: str, *, on: str = "", **attributes: Any) -> Fault:
@@ -131,11 +131,11 @@ class Region:
 
     @property
     def rows(self) -> list[tuple[str, int]]:
-        """Return the journal: instances and statuses."""
+        """Return instance and status of each row in the journal."""
         return [(row.instance, row.status) for row in self.world.journal.rows]
 
     def close(self) -> None:
-        """Close everything, and check that nothing is left."""
+        """Stop the simulator, and assert that nothing is scheduled afterwards."""
         self.world.stop()
         self.wait(1.0)
         assert not self.scheduler.pending

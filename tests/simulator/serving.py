@@ -1,4 +1,4 @@
-"""A simulator in a subprocess: start, requests, end."""
+"""A simulator in a subprocess: start, requests, and end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def environment() -> dict[str, str]:
-    """Return this process's environment with its import path, warnings as errors, and buffered output."""
+    """Return this process's environment with its import path, warnings as errors, and no PYTHONUNBUFFERED."""
     ours = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return {**ours, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONWARNINGS": "error"}
 
@@ -29,7 +29,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 class Served:
-    """A running simulator; its banner's last line says that the ready file will be there at once."""
+    """A running simulator. Its ready file is written immediately after the last line of the banner."""
 
     def __init__(self, folder: Path, *arguments: str, port: str = "0") -> None:
         self.ready_file = folder / "ready.json"
@@ -68,34 +68,34 @@ class Served:
     def ask(
         self, instance: dict[str, Any], method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Send one request to an instance."""
+        """Send a request to an instance, and return status and body."""
         return _exchange(instance["ip"], instance["port"], method, path, body, headers or {})
 
     def predict(self, path: str, body: bytes, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
-        """Send one prediction to the first instance."""
+        """Send a prediction request to the first instance."""
         return self.ask(self.instances[0], "POST", f"/api/predict/{path}", body, headers)
 
     def raw(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-        """Send one request to the endpoint."""
+        """Send a request to the endpoint."""
         url = urlsplit(self.ready["url"])
         assert url.hostname is not None
         assert url.port is not None
         return _exchange(url.hostname, url.port, method, path, body, headers)
 
     def admin(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """Call one operation of the admin API."""
+        """Call an operation of the admin API, and return status and decoded body."""
         data = b"" if body is None else json.dumps(body).encode()
         status, text = self.raw(method, f"/_eas{path}", data, {"Content-Type": "application/json"})
         return status, json.loads(text) if text else None
 
     def patch(self, service: str, instance: str, **changes: Any) -> Any:
-        """Change an instance."""
+        """Change an instance through the admin API."""
         status, answer = self.admin("PATCH", f"/v1/services/{service}/instances/{instance}", changes)
         assert status == 200, answer
         return answer
 
     def discover(self, service: str) -> Any:
-        """Return the rows of a discovery reply."""
+        """Return the rows of a discovery reply for a service."""
         path = f"/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{service}"
         return json.loads(self.raw("GET", path, b"", {})[1])["endpoints"]["items"]
 

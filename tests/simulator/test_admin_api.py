@@ -1,4 +1,4 @@
-"""The admin API without a network: operations, document, metrics, and access control."""
+"""The admin API without a network: operations, OpenAPI document, metrics, and access control."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def world() -> World:
 
 
 class TestDocument:
-    """The OpenAPI document, made from the routing table."""
+    """The OpenAPI document, which is generated from the routing table."""
 
     def test_every_operation_is_described(self, world: World) -> None:
         document = world.ask("GET", "/openapi.json")[1]
@@ -33,7 +33,7 @@ class TestDocument:
         assert len(set(names)) == len(names)
         assert document["openapi"].startswith("3.1")
 
-    def test_every_reference_leads_somewhere(self, world: World) -> None:
+    def test_every_reference_can_be_resolved(self, world: World) -> None:
         document = world.ask("GET", "/openapi.json")[1]
         references = set(re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(document)))
         assert len(references) >= 10
@@ -61,7 +61,7 @@ class TestDocument:
             ("/v1/connections", None),
         ],
     )
-    def test_answers_are_what_it_says(self, world: World, target: str, component: str | None) -> None:
+    def test_responses_match_the_document(self, world: World, target: str, component: str | None) -> None:
         world.row(status=503)
         world.ask("POST", "/v1/faults", {"name": "f", "type": "latency", "target": {"service": "echo"}})
         document = world.ask("GET", "/openapi.json")[1]
@@ -85,8 +85,8 @@ def _resolved(schema: Any, schemas: Any) -> Any:
     return {name: _resolved(value, schemas) for name, value in schema.items()}
 
 
-def test_json_has_one_kind_of_number(world: World) -> None:
-    """3.0 is an integer; NaN is not valid JSON."""
+def test_numbers_of_json_are_checked_by_value(world: World) -> None:
+    """3.0 is an integer, and NaN is not valid JSON."""
     assert world.ask("POST", "/v1/reset", {"seed": 3.0}) == (200, {"seed": 3})
     assert world.ask("POST", "/v1/reset", {"seed": 3.5})[0] == 422
     assert world.ask("POST", "/v1/reset", {"seed": float("nan")})[0] == 400
@@ -95,7 +95,7 @@ def test_json_has_one_kind_of_number(world: World) -> None:
 class TestServices:
     """Adding and removing services."""
 
-    def test_one_more_and_gone(self, world: World) -> None:
+    def test_a_service_can_be_added_and_removed(self, world: World) -> None:
         wanted = {"name": "a/b", "instances": 2, "weights": [5], "token": "hidden!", "workers": 2, "zones": ["x", "y"]}
         status, made = world.ask("POST", "/v1/services", wanted)
         assert (status, made["has_token"]) == (201, True)
@@ -122,8 +122,8 @@ class TestServices:
             ({"name": "x", "workers": 0}, 422, "$.workers"),
         ],
     )
-    def test_one_that_cannot_be(self, world: World, wanted: Any, status: int, says: str) -> None:
-        """A processor of the API is a built-in one: a request must not run code of this machine."""
+    def test_an_invalid_service_is_refused(self, world: World, wanted: Any, status: int, says: str) -> None:
+        """Only built-in processors are allowed, because a request must not run other code on this machine."""
         answered, problem = world.ask("POST", "/v1/services", wanted)
         assert answered == status
         assert says in problem["detail"]
@@ -154,7 +154,7 @@ class TestJournal:
     """Queries of the journal."""
 
     def test_filters(self, world: World) -> None:
-        """Equal fields, a class of statuses, a place to go on from."""
+        """Rows are filtered by equal fields, by a class of statuses, and by the number of the row before."""
         for status in (200, 503, 500, 450):
             world.row(status=status)
         world.row("echo-1")
@@ -181,7 +181,7 @@ class TestJournal:
 
 
 class TestActivations:
-    """Every application of a fault, also of removed ones."""
+    """The list of activations contains those of removed faults, too."""
 
     def test_activations_on_discovery_are_listed_until_a_reset(self, world: World) -> None:
         wanted = {"name": "bad-list", "type": "empty_list", "target": {"discovery": True}, "times": 2}
@@ -201,7 +201,7 @@ class TestActivations:
         assert world.ask("GET", "/v1/activations")[1] == {"activations": [], "total": 0}
 
     def test_filters(self, world: World) -> None:
-        """By fault, type, service and instance; the newest of them; a misspelt one is refused."""
+        """Filters are fault, type, service and instance. `limit` returns the newest. An unknown filter is refused."""
         for name, type_ in (("a", "empty_list"), ("b", "garbage")):
             world.ask("POST", "/v1/faults", {"name": name, "type": type_, "target": {"discovery": True}})
         world.discover("echo")
@@ -221,10 +221,10 @@ class TestActivations:
 
 
 class TestDiscovery:
-    """The last discovery replies."""
+    """The last reply of discovery for a service."""
 
-    def test_the_last_reply_as_it_was_served(self, world: World) -> None:
-        """Faults are included; there is none before the first reply and after a reset."""
+    def test_the_last_reply_is_returned_as_it_was_sent(self, world: World) -> None:
+        """The reply has the effects of faults. The status is 404 before the first reply and after a reset."""
         assert world.ask("GET", "/v1/services/echo/discovery")[0] == 404
         world.discover("echo")
         world.ask("POST", "/v1/faults", {"type": "garbage", "target": {"discovery": True, "service": "group/rank"}})
@@ -240,7 +240,7 @@ class TestDiscovery:
 class TestMetrics:
     """Metrics for Prometheus."""
 
-    def test_every_line_is_one(self, world: World) -> None:
+    def test_every_line_of_the_metrics_is_valid(self, world: World) -> None:
         world.row(path='/"\\\n', fault="f")
         world.ask("POST", "/v1/faults", {"name": 'a"b\\', "type": "latency", "target": {"service": "echo"}})
         text = world.ask("GET", "/metrics")[1]
@@ -267,30 +267,30 @@ class TestMetrics:
 
 
 class TestAccess:
-    """Access from other pages and machines, and limits of size."""
+    """Access from other pages and machines, and limits on sizes."""
 
     @pytest.mark.parametrize(
         "host", ["evil.example", "evil.example:8780", "", "127.0.0.1.evil.example", "localhost.x:1"]
     )
     def test_other_hosts_are_refused(self, world: World, host: str) -> None:
-        """This prevents DNS rebinding."""
+        """The check of the Host header prevents DNS rebinding."""
         assert world.ask("GET", "/v1/state", host=host)[0] == 403
         assert world.ask("GET", "/", host=host)[0] == 403
 
     @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8780", "127.0.0.1:1", "[::1]:8780"])
-    def test_this_machine_is_not(self, world: World, host: str) -> None:
+    def test_names_of_this_machine_are_accepted(self, world: World, host: str) -> None:
         assert world.ask("GET", "/v1/state", host=host)[0] == 200
 
     def test_writes_need_json(self, world: World) -> None:
-        """A form of another page cannot send it."""
+        """A form on another site cannot send JSON as its content type."""
         assert world.ask("POST", "/v1/reset", {}, **{"content-type": "text/plain"})[0] == 415
         assert world.ask("POST", "/v1/reset", {}, **{"content-type": "application/json; charset=utf-8"})[0] == 200
 
     def test_a_large_body_is_refused(self, world: World) -> None:
-        """At 1 MiB."""
+        """The limit is 1 MiB."""
         assert world.ask("POST", "/v1/faults", {"name": "x" * 2**20})[0] == 413
 
-    def test_a_method_that_is_not_there(self, world: World) -> None:
+    def test_an_unsupported_method_is_405_with_the_allowed_ones(self, world: World) -> None:
         response = world.response("PUT", "/v1/faults")
         assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD, POST, DELETE")
 
@@ -301,11 +301,11 @@ class TestAccess:
         assert world.response("HEAD", "/v1/reset").status == 405
         assert world.response("HEAD", "/v1/services/nosuch").status == 404
 
-    def test_the_head_of_the_stream_is_no_stream(self, world: World) -> None:
+    def test_a_head_request_for_the_event_stream_ends(self, world: World) -> None:
         head = world.response("HEAD", "/v1/events")
         assert (head.status, head.content_type, head.body) == (200, "text/event-stream", b"")
 
-    def test_the_page_runs_nothing_but_itself(self, world: World) -> None:
+    def test_the_page_may_run_only_its_own_scripts(self, world: World) -> None:
         response = world.response("GET", "/")
         policy = response.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
@@ -318,7 +318,7 @@ class TestAccess:
 
 
 class TestGatewaySetting:
-    """Changes of `gateway` while the simulator runs, and their reset."""
+    """`gateway` of a service can be changed while the simulator runs, and is reset."""
 
     def test_it_is_shown_changed_and_reset(self, world: World) -> None:
         assert world.ask("GET", "/v1/services/echo")[1]["gateway"] == "fail"
@@ -331,11 +331,11 @@ class TestGatewaySetting:
 
     @pytest.mark.parametrize("body", [{}, {"gateway": "x"}, {"gateway": 1}, {"gateway": None}, {"colour": 1}, []])
     def test_bad_settings(self, world: World, body: Any) -> None:
-        """Nothing is changed."""
+        """A bad setting changes nothing."""
         assert world.ask("PATCH", "/v1/services/echo", body)[0] == 422
         assert world.ask("GET", "/v1/services/echo")[1]["gateway"] == "fail"
 
-    def test_a_new_service_may_have_it(self, world: World) -> None:
+    def test_a_new_service_may_have_a_gateway_setting(self, world: World) -> None:
         status, made = world.ask("POST", "/v1/services", {"name": "new", "gateway": "avoid"})
         assert (status, made["gateway"]) == (201, "avoid")
         world.ask("POST", "/v1/reset", {})
@@ -359,7 +359,9 @@ class TestGatewaySetting:
         ("POST", "/v1/faults", {"type": "slow", "target": {"service": "echo", "zone": "x"}}, "there are none"),
     ],
 )
-def test_what_does_not_exist_says_what_there_is(world: World, method: str, path: str, body: Any, says: str) -> None:
+def test_the_error_for_an_unknown_name_lists_the_known_ones(
+    world: World, method: str, path: str, body: Any, says: str
+) -> None:
     world.ask("POST", "/v1/faults", {"type": "slow", "target": {"service": "echo"}})
     status, document = world.ask(method, path, body)
     assert status in (404, 422)

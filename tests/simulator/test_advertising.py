@@ -1,4 +1,4 @@
-"""The addresses that a simulator on all addresses returns: advertised ones, or those of the request."""
+"""Addresses that a simulator listening on all addresses returns: advertised ones, or that of the request."""
 
 # ruff: noqa: S104  listening on all addresses is what is tested
 
@@ -37,7 +37,7 @@ SCOPED = IPv6Address("TCP", "fe80::5%eth0", 8780)
 
 
 class Region:
-    """A simulator without a network, and requests that arrive at a given address."""
+    """A simulator without a network, whose requests arrive at a given local address."""
 
     def __init__(self, host: str, advertise: str = "") -> None:
         service = ServiceSpec("echo", 1)
@@ -56,7 +56,7 @@ class Region:
 
 @pytest.mark.parametrize("wildcard", ["0.0.0.0", "::", ""])
 @pytest.mark.parametrize(("at", "ip"), [(V4, "10.1.2.3"), (V6, "fd00::5"), (MAPPED, "10.1.2.3"), (SCOPED, "fe80::5")])
-def test_everything_gives_the_address_a_request_came_in_on(wildcard: str, at: IAddress, ip: str) -> None:
+def test_without_advertise_the_local_address_of_the_request_is_returned(wildcard: str, at: IAddress, ip: str) -> None:
     region = Region(wildcard)
     shown = f"[{ip}]" if ":" in ip else ip
     for path in (UPSTREAMS, "/api/v1/servicediscovery/upstreams/echo"):
@@ -75,7 +75,7 @@ def test_everything_gives_the_address_a_request_came_in_on(wildcard: str, at: IA
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "127.0.0.1"])
 @pytest.mark.parametrize("advertise", ["simulator", "192.168.1.5", "fd00::7"])
-def test_what_is_advertised_goes_before_it(host: str, advertise: str) -> None:
+def test_an_advertised_address_has_precedence(host: str, advertise: str) -> None:
     region = Region(host, advertise)
     assert [row["ip"] for row in region.value(UPSTREAMS, V4)["endpoints"]["items"]] == [advertise]
     assert region.value("/_eas/v1/services/echo/instances", V4)["instances"][0]["ip"] == advertise
@@ -95,7 +95,7 @@ def test_discovery_faults_use_advertised_addresses() -> None:
     assert "0.0.0.0" not in json.dumps(rows)
 
 
-def test_a_page_shows_the_address_it_is_open_at() -> None:
+def test_the_page_shows_the_address_at_which_it_was_requested() -> None:
     region = Region("0.0.0.0")
     listener: Any = Listener(StringTransport(hostAddress=V4))
     region.simulator.admin.handle(ReceivedRequest("GET", "/_eas/v1/events", {"host": "localhost"}, b"", listener))
@@ -122,7 +122,7 @@ def test_a_page_shows_the_address_it_is_open_at() -> None:
     ],
 )
 def test_which_host_header_names_this_machine(host: str, is_ours: bool) -> None:  # noqa: FBT001
-    """The address of the connection does, because an address cannot be rebound to another machine as a name can."""
+    """The local address of the connection is accepted, because an address cannot be rebound as a name can."""
     listener: Any = Listener(StringTransport(hostAddress=V4))
     assert Advertised("0.0.0.0", "simulator").is_ours(host, listener) is is_ours
 
@@ -141,7 +141,7 @@ def test_invalid_values_of_advertise(given: Any) -> None:
 
 
 def test_wildcards_and_their_loopback() -> None:
-    """Every spelling of an address that means all addresses."""
+    """All spellings of the addresses that mean all addresses."""
     assert [is_wildcard(host) for host in ("0.0.0.0", "::", "", "::0", "0:0:0:0:0:0:0:0")] == [True] * 5
     assert [is_wildcard(host) for host in ("127.0.0.1", "::1", "zero", "10.0.0.0")] == [False] * 4
     assert [loopback(host) for host in ("0.0.0.0", "", "::", "10.0.0.1")] == [
@@ -152,7 +152,7 @@ def test_wildcards_and_their_loopback() -> None:
     ]
 
 
-def test_a_scenario_may_say_it(tmp_path: Path) -> None:
+def test_a_scenario_may_set_advertise(tmp_path: Path) -> None:
     story = tmp_path / "story.toml"
     story.write_text('advertise = "simulator"\n')
     assert read(story).advertise == "simulator"
@@ -174,7 +174,7 @@ def test_errors_of_the_command_line(arguments: list[str], says: str) -> None:
     assert (ended.returncode, says in ended.stderr, "Traceback" in ended.stderr) == (2, True, False)
 
 
-def test_instances_have_ports_that_count_up() -> None:
+def test_instances_have_consecutive_ports() -> None:
     world = Simulator(MemoryReactorClock(), services=[ServiceSpec("a", 2), ServiceSpec("b/c", 1)], instance_port=40_000)
     assert [world.port_of(name) for name in ("a-0", "a-1", "b.c-0", "a-1", "a-2")] == [
         40000,
@@ -210,8 +210,8 @@ def test_two_addresses_of_one_machine(tmp_path: Path) -> None:
         assert served.raw("POST", "/api/predict/echo", b"hi", {}) == (200, b"hi")
 
 
-def test_all_addresses_of_both_kinds(tmp_path: Path) -> None:
-    """IPv6, and IPv4 on the same socket."""
+def test_the_ipv6_wildcard_also_accepts_ipv4(tmp_path: Path) -> None:
+    """IPv6 and IPv4 connections arrive at the same socket."""
     if not socket.has_ipv6 or not _has_loopback_6():
         pytest.skip("this machine has no ::1")
     with Served(tmp_path, "--host", "::", "--service", "echo=1", "--token", "") as served:
@@ -233,7 +233,7 @@ def _has_loopback_6() -> bool:
 
 
 def test_the_entry_point_of_the_containers_example(tmp_path: Path) -> None:
-    """Its options are valid and its health check works; the test uses other ports."""
+    """The options of the entry point are valid, and its health check succeeds. The test uses other ports."""
     text = (Path(__file__).parents[2] / "docs" / "examples" / "container" / "Dockerfile").read_text()
     text = text.replace("\\\n", "")
     found = dict(re.findall(r"^(ENTRYPOINT|CMD) (\[.*\])$", text, re.MULTILINE))

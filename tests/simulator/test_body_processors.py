@@ -1,4 +1,4 @@
-"""Processors: their results, and the requests that they refuse."""
+"""Processors for each request class: their results, and the requests that they refuse."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ SDK = SimpleNamespace(
 
 
 def process(name: str, body: bytes) -> Any:
-    """Return the response of a processor."""
+    """Return the response of a processor to a body."""
     return compute(find(name, ""), body, None)
 
 
 def answered(case: str) -> Any:
-    """Return the parsed response of a case's processor."""
+    """Return the parsed response of the processor to the request of a case."""
     request = CASES[case].build(SDK)
     return CASES[case].read(request.parse_response(process(CASES[case].processor, request.to_string())))
 
@@ -48,7 +48,7 @@ def test_torch_computes_means_and_places() -> None:
     assert answered("torch-snappy") == answered("torch")
 
 
-def test_tensors_come_back() -> None:
+def test_echo_processors_return_the_tensors() -> None:
     assert answered("tf-echo")[1:] == [
         ([2], [-(2**63), 2**63 - 1]),
         ([1, 3], [True, False, True]),
@@ -65,7 +65,7 @@ def test_tensors_come_back() -> None:
     assert (response.output_names, response.get_values("b")) == (("b",), [3])
 
 
-def test_recommendations_have_scores_and_what_was_understood() -> None:
+def test_recommendations_have_scores_and_the_parsed_features() -> None:
     request = CASES["easyrec"].build(SDK)
     response = request.parse_response(process("echo-easyrec", request.to_string()))
     assert list(response.item_ids) == sorted(response.results) == ["a", "b"]
@@ -87,7 +87,7 @@ def test_json_is_read_and_written() -> None:
 @pytest.mark.parametrize("name", ["mnist", "torch", *ECHOES])
 @pytest.mark.parametrize("body", [b"<html>", b"\x0a\x05ab", b'{"a"'])
 def test_a_body_of_another_kind_is_refused(name: str, body: bytes) -> None:
-    """The instance responds 400."""
+    """An instance responds to such a body with status 400."""
     with pytest.raises(ValueError, match=r"the body is not a|Expecting"):
         process(name, body)
 
@@ -121,12 +121,12 @@ def array(package: str, shape: list[int], **fields: Any) -> Any:
         ("torch", message("torch.PredictRequest", inputs=[array("torch", [0, 3], dtype=1)]), r"shape \[n, m\]"),
     ],
 )
-def test_what_a_model_would_refuse_is_refused(name: str, body: bytes, says: str) -> None:
+def test_requests_that_do_not_fit_the_model_are_refused(name: str, body: bytes, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         process(name, body)
 
 
-def test_torch_gives_the_outputs_that_were_asked_for() -> None:
+def test_torch_returns_the_requested_outputs() -> None:
     request = eas_tw.TorchRequest()
     request.add_feed(0, [1, 2], request.DT_FLOAT, [1, 3])
     request.add_fetch(1)
@@ -137,7 +137,7 @@ def test_torch_gives_the_outputs_that_were_asked_for() -> None:
 
 
 @pytest.mark.parametrize("codec", config.COMPRESSIONS)
-def test_codecs_go_before_and_after(codec: str) -> None:
+def test_a_codec_decodes_requests_and_encodes_responses(codec: str) -> None:
     assert sorted(COMPRESSIONS) == sorted(config.COMPRESSIONS)
     plain = b"something " * 50
     assert process(f"{codec}+echo", compress(codec, plain)) == plain
@@ -154,8 +154,8 @@ def test_an_unknown_codec_or_processor_is_an_error(name: str) -> None:
         find(name, "")
 
 
-def test_codecs_and_compressions_go_together(tmp_path: Path) -> None:
-    """A user's function of values gets decompressed bodies, and runs in a thread of its own."""
+def test_codecs_and_compressions_can_be_combined(tmp_path: Path) -> None:
+    """A user's function gets decoded values of decompressed bodies, and runs in a thread."""
     (tmp_path / "mine.py").write_text("def double(values):\n    return [2 * value for value in values]\n")
     arguments = ("--service", "s=1", "--token", "", "--processor", "zstd+json+mine:double+gzip")
     with Served(tmp_path, *arguments) as served:

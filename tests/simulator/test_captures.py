@@ -1,4 +1,4 @@
-"""Captured headers and bodies are bounded and contain no token."""
+"""Captured headers and bodies are bounded, and contain no token."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_the_oldest_are_dropped_beyond_the_bound() -> None:
     assert [number for number in range(1, 6) if kept.get(number)] == [3, 4, 5]
 
 
-def test_one_that_is_too_large_leaves_nothing() -> None:
+def test_a_capture_above_the_bound_is_not_stored() -> None:
     kept = Captures()
     kept.keep(1, capture(MAX_TOTAL_BYTES + 1))
     assert kept.get(1) is None
@@ -24,7 +24,7 @@ def test_one_that_is_too_large_leaves_nothing() -> None:
     assert kept.get(2) is not None
 
 
-def test_a_message_is_text_where_it_can_be_and_tokens_are_masked() -> None:
+def test_a_message_is_text_if_possible_and_tokens_are_masked() -> None:
     def mask(text: str) -> str:
         return text.replace("s3cret", "•••")
 

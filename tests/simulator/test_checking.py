@@ -1,4 +1,4 @@
-"""Values are validated by the table's schemas, with helpful messages."""
+"""Validation of values by JSON schemas, and its error messages."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def test_errors_have_the_path_of_the_wrong_value(value: Any, says: str) -> None:
     assert len(problem(SCHEMA, value)) < 200
 
 
-def test_an_object_that_changes_nothing() -> None:
+def test_an_object_without_properties_is_an_error_that_lists_them() -> None:
     schema = {"type": "object", "properties": {"a": {}, "b": {}}, "minProperties": 1}
     assert list(problems(schema, {})) == ["$: nothing to change; give a or b"]
 
 
-def test_words_take_the_place_of_a_pattern() -> None:
+def test_the_message_of_a_pattern_is_x_expected() -> None:
     schema = {"type": "string", "pattern": "^(a|b:[0-9]+)?$", "x-expected": "one of a, b:SECONDS, or nothing"}
     assert problem(schema, "b:1") == ""
     assert problem(schema, "c") == "$: expected one of a, b:SECONDS, or nothing, got 'c'"

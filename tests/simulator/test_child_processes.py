@@ -1,4 +1,4 @@
-"""Processes of `soak` end with the process that started them."""
+"""Child processes of `soak` end with their parent process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
-    """The pipe that all of them write to is closed only when the last of them has ended."""
+    """All processes write to one pipe, which is closed only when the last of them has ended."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     process = subprocess.Popen(  # noqa: S603
@@ -34,7 +34,7 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
     assert process.stdout is not None
     while process.stdout.readline() != "begun\n":
         assert process.poll() is None
-    # Python drops a KeyboardInterrupt that falls into a destructor or a callback of the garbage collector, so that a
+    # Python ignores a KeyboardInterrupt that is raised in a destructor or a callback of the garbage collector. Then a
     # user has to press Ctrl-C again.
     for _ in range(5):
         process.send_signal(number)
@@ -47,7 +47,7 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
 
 
 def test_an_interrupt_is_an_exit_code(tmp_path: Path) -> None:
-    """130 and no traceback, though the seeds would take hours."""
+    """The exit code is 130 and there is no traceback, although the seeds would take hours."""
     command = [sys.executable, "-m", "simulator", "soak", "--seeds", "1..100000", "--profile", "calm", "--jobs", "2"]
     process = subprocess.Popen(  # noqa: S603
         command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

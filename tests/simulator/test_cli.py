@@ -49,7 +49,7 @@ def test_the_version_is_printed() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_it_cleanly_whatever_is_connected(tmp_path: Path, number: int) -> None:
+def test_signals_end_the_process_cleanly_with_open_connections(tmp_path: Path, number: int) -> None:
     with Served(tmp_path, "--service", "echo=1", "--keepalive", "0") as served:
         instance = served.instances[0]
         with socket.create_connection((instance["ip"], instance["port"]), PATIENCE_S) as hanging:
@@ -58,7 +58,7 @@ def test_signals_end_it_cleanly_whatever_is_connected(tmp_path: Path, number: in
             assert served.process.wait(PATIENCE_S) == 0
 
 
-def test_the_banner_shows_a_token_only_if_it_made_it_up(tmp_path: Path) -> None:
+def test_the_banner_shows_only_a_generated_token(tmp_path: Path) -> None:
     with Served(tmp_path, "--token", "s3cret-of-the-user") as served:
         pass
     assert "s3cret-of-the-user" not in served.output
@@ -74,8 +74,8 @@ def test_the_banner_shows_a_token_only_if_it_made_it_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("service", "token", "says"), [("mnist", None, "0.283447265625"), ("echo", None, "[1]"), ("echo", "g1ven", "[1]")]
 )
-def test_the_banners_lines_can_be_pasted(tmp_path: Path, service: str, token: str | None, says: str) -> None:
-    """Shell lines into a shell, Python lines into Python; both print the service's response."""
+def test_the_commands_of_the_banner_work(tmp_path: Path, service: str, token: str | None, says: str) -> None:
+    """Shell lines run in a shell, and Python lines in Python. Both print the response of the service."""
     given = [] if token is None else ["--token", token]
     with Served(tmp_path, "--service", f"{service}=1", *given) as served:
         lines = [line.strip() for line in served.output.splitlines()]
@@ -98,7 +98,7 @@ def test_the_banners_lines_can_be_pasted(tmp_path: Path, service: str, token: st
 
 
 def curled(served: Served, command: str, folder: Path) -> int:
-    """Send the request of a curl command."""
+    """Send the request of a curl command, and return the status."""
     *options, url = shlex.split(command)[1:]
     given = dict(zip(options[::2], options[1::2], strict=True))
     headers = dict([given["-H"].split(": ")]) if "-H" in given else {}
@@ -154,7 +154,7 @@ def test_a_scenario_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["openapi"], ["check", "everything"]])
 def test_a_closed_pipe_is_not_an_error(arguments: list[str]) -> None:
-    """As with `| head -1`."""
+    """`| head -1` closes the pipe after the first line."""
     command = [sys.executable, "-m", "simulator", *arguments]
     reading, writing = os.pipe()
     os.close(reading)
@@ -165,7 +165,7 @@ def test_a_closed_pipe_is_not_an_error(arguments: list[str]) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_a_port_that_is_taken_is_69() -> None:
+def test_a_port_in_use_is_exit_code_69() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = run("--port", str(port))
@@ -173,8 +173,8 @@ def test_a_port_that_is_taken_is_69() -> None:
     assert f"127.0.0.1:{port}" in ended.stderr
 
 
-def test_scenarios(tmp_path: Path) -> None:
-    """A scenario of only a seed is valid; an error has the path of the wrong value."""
+def test_check_accepts_valid_scenarios_and_names_errors(tmp_path: Path) -> None:
+    """A scenario with only a seed is valid. An error has the path of the wrong value."""
     scenario = tmp_path / "story.toml"
     scenario.write_text("seed = 7\n")
     assert run("check", str(scenario)).returncode == 0
@@ -199,7 +199,7 @@ def test_a_users_processor_works_and_its_exceptions_are_400(tmp_path: Path) -> N
 
 @pytest.fixture(scope="module")
 def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Start a simulator for requests that change nothing."""
+    """Start a simulator for tests that change nothing."""
     with Served(tmp_path_factory.mktemp("served"), "--service", "echo=2", "--token", "t0ken") as served:
         yield served
 
@@ -213,7 +213,7 @@ class TestOverRealSockets:
             yield served
 
     def test_checks_of_an_instance(self, served: Served) -> None:
-        """Token and path, each with its status, for every method; all in the journal."""
+        """Wrong tokens and paths get their statuses with each method, and all requests are in the journal."""
         good = {"Authorization": "t0ken"}
         assert served.predict("echo", b"hi", good) == (200, b"hi")
         assert served.predict("echo", b"hi")[0] == 401
@@ -241,7 +241,7 @@ class TestOverRealSockets:
         served.patch("echo", "echo-0", state="running")
         assert served.predict("echo", b"back", {"Authorization": "t0ken"}) == (200, b"back")
 
-    def test_hung_is_accepted_and_silent_and_resumes(self, served: Served) -> None:
+    def test_a_hung_instance_accepts_connections_and_responds_after_resuming(self, served: Served) -> None:
         instance = served.instances[0]
         served.patch("echo", "echo-0", state="hung")
         connection = HTTPConnection(instance["ip"], instance["port"], timeout=PATIENCE_S)
@@ -255,7 +255,7 @@ class TestOverRealSockets:
         assert connection.getresponse().read() == b"patience"
         connection.close()
 
-    def test_discovery_follows_registration_and_weight_only(self, served: Served) -> None:
+    def test_only_registration_and_weight_change_discovery(self, served: Served) -> None:
         served.patch("echo", "echo-0", state="crashed")
         served.patch("echo", "echo-1", weight=7)
         rows = served.discover("echo")
@@ -266,8 +266,8 @@ class TestOverRealSockets:
         served.patch("echo", "echo-0", registered=False)
         assert len(served.discover("echo")) == 1
 
-    def test_instances_come_and_go(self, served: Served) -> None:
-        """Added ones have a port of their own, removed ones are gone; reset undoes both."""
+    def test_instances_are_added_removed_and_reset(self, served: Served) -> None:
+        """An added instance has a new port. A removed one is not listed. A reset undoes both."""
         status, added = served.admin("POST", "/v1/services/echo/instances", {"weight": 5})
         assert (status, added["weight"], added["id"]) == (201, 5, "echo-2")
         assert served.admin("DELETE", "/v1/services/echo/instances/echo-0")[0] in (200, 204)
@@ -347,7 +347,7 @@ class TestOverRealSockets:
         assert served.raw("POST", "/api/predict/echo", b"hi", good)[0] == 503
 
     def test_discovery_supports_every_path_and_format(self, served: Served) -> None:
-        """Both paths, a doubled slash, `internal`, VIPServer."""
+        """The paths are both documented ones, one with a double slash or `internal`, and VIPServer's."""
         rows = served.discover("echo")
         for path in (
             "/api/v1/servicediscovery/upstreams/echo?internal=true",
@@ -360,7 +360,7 @@ class TestOverRealSockets:
         assert served.raw("GET", "/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/none", b"", {})[0] == 404
 
 
-def test_importing_the_package_touches_no_reactor() -> None:
+def test_importing_the_package_installs_no_reactor() -> None:
     program = "import sys, simulator; sys.exit('twisted' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0  # noqa: S603

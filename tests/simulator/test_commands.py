@@ -1,4 +1,4 @@
-"""The commands for a running simulator: output and exit codes."""
+"""Commands for a running simulator: output and exit codes."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def beginning(served: Served) -> None:
 
 
 def says(served: Served, *arguments: str) -> str:
-    """Return the output of a command that must end with 0."""
+    """Run a command, and return its output. Assert that its exit code is 0."""
     ended = run(*arguments, "--url", served.ready["url"])
     assert (ended.returncode, ended.stderr) == (0, "")
     return ended.stdout
 
 
-def test_status(served: Served) -> None:
-    """As text and as JSON."""
+def test_status_is_printed_as_text_and_as_json(served: Served) -> None:
+    """The command has the option `--json`."""
     served.predict("echo", b"hi", {"Authorization": "t0ken"})
     served.predict("echo", b"hi")
     served.patch("echo", "echo-1", state="hung")
@@ -119,14 +119,14 @@ def test_openapi_needs_no_simulator(served: Served) -> None:
     ],
 )
 def test_refusals_are_one_clear_line(served: Served, arguments: list[str], code: int, says_: str) -> None:
-    """1 when the simulator refuses, 2 for usage; no traceback."""
+    """The exit code is 1 if the simulator refuses, and 2 for wrong usage. There is no traceback."""
     ended = run(*arguments, "--url", served.ready["url"])
     assert ended.returncode == code
     assert says_ in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
-def test_nobody_there_is_69() -> None:
+def test_without_a_simulator_the_exit_code_is_69() -> None:
     ended = run("status", "--url", "http://127.0.0.1:1")
     assert (ended.returncode, "http://127.0.0.1:1" in ended.stderr) == (69, True)
     assert run("status", "--url", "nonsense").returncode == 2

@@ -1,4 +1,4 @@
-"""Discovery in every format and with every fault, groups, and the gateway."""
+"""Discovery in each format and with each fault, groups of services, and the gateway."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def rows(wire: Wire) -> Any:
 
 
 class TestDiscoveryFaults:
-    """Every discovery fault, as a raw client sees it."""
+    """Each discovery fault, as a raw client sees it."""
 
     def test_http_status(self) -> None:
         region = Region()
@@ -66,7 +66,7 @@ class TestDiscoveryFaults:
         assert rows(reply(region)) != before
         region.close()
 
-    def test_a_stale_fault_made_again_remembers_anew(self) -> None:
+    def test_a_stale_fault_that_is_added_again_uses_the_current_list(self) -> None:
         region = Region()
         for _ in range(2):
             region.world.faults.add(Fault("stale", name="old"))
@@ -174,7 +174,7 @@ class TestDiscoveryFaults:
             ("wrong_content_length", {}),
         ],
     )
-    def test_what_breaks_a_reply_on_the_wire(self, type_: str, attributes: dict[str, Any]) -> None:
+    def test_faults_that_break_a_reply_on_the_wire(self, type_: str, attributes: dict[str, Any]) -> None:
         region = Region()
         before = reply(region).received
         region.fault(type_, **attributes)
@@ -184,7 +184,7 @@ class TestDiscoveryFaults:
     @pytest.mark.parametrize(
         ("type_", "attributes"), [("bandwidth", {"rate": 1}), ("slicer", {"average_size": 10, "delay": 10_000})]
     )
-    def test_what_makes_a_reply_trickle(self, type_: str, attributes: dict[str, Any]) -> None:
+    def test_faults_that_slow_a_reply_down(self, type_: str, attributes: dict[str, Any]) -> None:
         region = Region()
         before = reply(region).received
         region.fault(type_, **attributes)
@@ -200,7 +200,7 @@ class TestDiscoveryFaults:
             text = file.read()
         assert [name for name in ON_DISCOVERY if f'"{name}"' not in text] == []
 
-    def test_silence_goes_before_a_status_and_that_before_a_list(self) -> None:
+    def test_faults_of_the_connection_precede_statuses_and_those_precede_lists(self) -> None:
         region = Region()
         region.fault("zero_weights", weight=7)
         region.fault("duplicates")
@@ -217,7 +217,7 @@ class TestDiscoveryFaults:
         assert (region.discover("a"), len(region.discover("b"))) == ([], 3)
         region.close()
 
-    def test_each_application_is_in_the_account(self) -> None:
+    def test_each_activation_is_recorded_and_counted(self) -> None:
         region = Region()
         region.world.faults.add(Fault("empty_list", name="bad-list", times=2))
         for _ in range(3):
@@ -230,7 +230,7 @@ class TestDiscoveryFaults:
 
 
 class TestGroups:
-    """`group/service`: found by its whole name, as `group.service`, and by the group's name."""
+    """A service `group/service` is found by its whole name, as `group.service`, or by the name of its group."""
 
     @pytest.fixture
     def region(self) -> Region:
@@ -247,7 +247,7 @@ class TestGroups:
         ],
     )
     def test_discovery(self, region: Region, name: str, correlative: list[str]) -> None:
-        """`correlative` names the services, all of whose instances are listed."""
+        """`correlative` has the names of the services whose instances are listed."""
         document = json.loads(reply(region, name).body)
         assert document["correlative"] == correlative
         counts = {"g/a": 1, "g/b": 2, "solo": 1}
@@ -263,7 +263,7 @@ class TestGroups:
         assert wire.status == status
         region.close()
 
-    def test_vipserver_tells_who_is_out_of_service(self, region: Region) -> None:
+    def test_vipserver_lists_deregistered_instances_as_invalid(self, region: Region) -> None:
         region.world.instance("g.b-0").registered = False
         hosts = json.loads(region.get("/vipserver/api/srvIPXT?dom=g.b&clusters=DEFAULT").body)["hosts"]
         assert [(host["port"], host["valid"]) for host in hosts] == [
@@ -273,8 +273,8 @@ class TestGroups:
         assert len(region.discover("g.b")) == 1
         region.close()
 
-    def test_the_endpoint_itself_says_where_the_page_is(self, region: Region) -> None:
-        """For people who open it in a browser; a page that is not there says nothing of it."""
+    def test_the_root_of_the_endpoint_gives_the_address_of_the_page(self, region: Region) -> None:
+        """The text is for people who open the endpoint in a browser. A 404 of another path does not have it."""
         assert (region.get("/").status, region.get("/").body) == (
             404,
             b"404 page not found\nThe page of the simulator is at /_eas/\n",
@@ -282,15 +282,15 @@ class TestGroups:
         assert (region.get("/x").status, region.get("/x").body) == (404, b"404 page not found\n")
         region.close()
 
-    def test_unknown(self, region: Region) -> None:
-        """404, on every path."""
+    def test_an_unknown_service_is_404(self, region: Region) -> None:
+        """Unknown services and unknown groups are 404 on each path."""
         for name in ("h", "", "g/c", "b"):
             assert reply(region, name).status == 404
         region.close()
 
 
 class TestGateway:
-    """`/api/predict/` at the endpoint: a proxy with its own 404, 502, 503 and 504."""
+    """`/api/predict/` at the endpoint is a proxy, which has its own statuses 404, 502, 503 and 504."""
 
     def ask(self, region: Region, path: str = "echo", body: bytes = b"hi") -> Wire:
         port = int(region.world.url.rpartition(":")[2])
@@ -299,22 +299,22 @@ class TestGateway:
         return wire
 
     def test_it_forwards(self) -> None:
-        """Path, query and body; the row is the instance's."""
+        """Path, query and body are forwarded. The row of the journal has the instance."""
         region = Region()
         wire = self.ask(region, "echo/v2?x=1")
         assert (wire.status, wire.body) == (200, b"hi")
         assert region.world.journal.rows[0].path == "/api/predict/echo/v2?x=1"
         region.close()
 
-    def test_by_weight(self) -> None:
-        """An instance of weight 0 gets nothing."""
+    def test_requests_are_distributed_by_weight(self) -> None:
+        """An instance with weight 0 gets no requests."""
         region = Region(instances=2, weights=(0, 1))
         for _ in range(20):
             assert self.ask(region).status == 200
         assert {instance for instance, _ in region.rows} == {"echo-1"}
         region.close()
 
-    def test_a_group_is_all_of_it(self) -> None:
+    def test_requests_to_a_group_go_to_all_its_services(self) -> None:
         region = Region(ServiceSpec("g/a", 1), ServiceSpec("g/b", 1))
         for _ in range(20):
             assert self.ask(region, "g").status == 200
@@ -325,22 +325,22 @@ class TestGateway:
         assert {instance for instance, _ in region.rows} == {"g.b-0"}
         region.close()
 
-    def test_404(self) -> None:
-        """An unknown service."""
+    def test_an_unknown_service_of_the_gateway_is_404(self) -> None:
+        """The gateway itself responds 404 to a request for an unknown service."""
         region = Region()
         assert self.ask(region, "other").status == 404
         region.close()
 
-    def test_503(self) -> None:
-        """No registered instance."""
+    def test_a_service_without_registered_instances_is_503(self) -> None:
+        """The gateway itself responds 503 when it has no instance to choose."""
         region = Region(instances=1)
         region.instance.registered = False
         assert self.ask(region).status == 503
         region.close()
 
     @pytest.mark.parametrize("what", ["crash", "reset", "nonsense"])
-    def test_502(self, what: str) -> None:
-        """The instance refuses, resets, or does not speak HTTP."""
+    def test_an_instance_without_a_valid_response_is_502(self, what: str) -> None:
+        """The instance refuses the connection, resets it, or sends something that is not HTTP."""
         region = Region(instances=1)
         if what == "crash":
             region.instance.crash()
@@ -351,7 +351,7 @@ class TestGateway:
         assert wire.status == 502
         region.close()
 
-    def test_504(self) -> None:
+    def test_an_instance_that_does_not_respond_in_time_is_504(self) -> None:
         """The instance sends nothing within the gateway's timeout."""
         region = Region(instances=1)
         region.instance.hang()
@@ -362,7 +362,7 @@ class TestGateway:
         assert wire.status == 504
         region.close()
 
-    def test_a_client_that_leaves_leaves_nothing(self) -> None:
+    def test_a_client_that_disconnects_leaves_no_connection_or_timer(self) -> None:
         region = Region(instances=1)
         region.instance.hang()
         self.ask(region).transport.abortConnection()
@@ -372,7 +372,7 @@ class TestGateway:
 
 
 class TestGatewayModes:
-    """How the gateway handles a dead instance."""
+    """The modes `fail`, `retry` and `avoid` for crashed instances."""
 
     def region(self, gateway: str, *crashed: int, instances: int = 3) -> Region:
         region = Region(instances=instances, gateway=gateway)
@@ -387,8 +387,8 @@ class TestGatewayModes:
         region.wait(2.0)
         return [wire.status for wire in wires]
 
-    def test_fail_is_the_default(self) -> None:
-        """About a third of the calls, while one of three is dead."""
+    def test_fail_is_the_default_and_returns_502(self) -> None:
+        """With one of three instances down, about a third of the requests fail."""
         region = self.region("fail", 1)
         assert region.service.spec == ServiceSpec("echo", 3)
         failed = self.statuses(region).count(502)
@@ -397,26 +397,26 @@ class TestGatewayModes:
 
     @pytest.mark.parametrize("crashed", [(1,), (0, 2), (0, 1)])
     def test_retry_tries_the_others(self, crashed: tuple[int, ...]) -> None:
-        """No request fails while one instance runs, and none reaches two."""
+        """No request fails while one instance is running, and no request reaches two instances."""
         region = self.region("retry", *crashed)
         assert set(self.statuses(region)) == {200}
         assert len(region.rows) == 60
         region.close()
 
-    def test_retry_ends_when_all_refuse(self) -> None:
+    def test_retry_returns_502_when_all_instances_refuse(self) -> None:
         region = self.region("retry", 0, 1, 2)
         assert set(self.statuses(region, 3)) == {502}
         region.close()
 
     def test_retry_is_only_for_requests_that_were_not_sent(self) -> None:
-        """A connection lost with a request on it is a 502, because the instance may have begun."""
+        """A connection that is lost after the request was sent is a 502, because the instance may have started it."""
         region = self.region("retry")
         region.world.faults.add(Fault("reset_peer", Target("echo"), times=1))
         assert self.statuses(region, 1) == [502]
         region.close()
 
-    def test_avoid_leaves_them_out(self) -> None:
-        """Instances that refuse are not chosen, hung ones are. Without an eligible one the status is 503."""
+    def test_avoid_does_not_choose_instances_that_refuse(self) -> None:
+        """Hung instances are still chosen. If no instance is eligible, the status is 503."""
         region = self.region("avoid", 0)
         region.service.instances["echo-1"].drain()
         region.wait(0.1)
@@ -442,7 +442,7 @@ class TestGatewayModes:
         assert [wire.status for wire in wires] == [200] * 20
         region.close()
 
-    def test_a_client_that_leaves_during_a_retry_leaves_nothing(self) -> None:
+    def test_a_client_that_disconnects_during_a_retry_leaves_no_connection_or_timer(self) -> None:
         world = World((ServiceSpec("echo", 2, gateway="retry"),))
         listener: Any = Listener()
         asked = ReceivedRequest("POST", "/api/predict/echo", {}, b"hi", listener)
@@ -467,7 +467,7 @@ class TestGatewayModes:
         ("group/x-mnist", False),
     ],
 )
-def test_a_services_own_name_says_what_it_computes(name: str, is_model: bool) -> None:  # noqa: FBT001
+def test_the_default_processor_depends_on_the_name_without_its_group(name: str, is_model: bool) -> None:  # noqa: FBT001
     region = Region(ServiceSpec(name, 1))
     wire = region.ask(b"no tensor")
     region.wait(0.1)

@@ -1,4 +1,4 @@
-"""Older names of the admin API and of its clients, for one release."""
+"""Old names of the admin API and of its clients work for one more release."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eas_tw.testing.remote import Remote
 from tests.simulator.world import World
 
 
-def test_the_older_path_of_activations_answers_under_its_older_key() -> None:
+def test_the_old_path_of_activations_returns_them_under_the_old_key() -> None:
     world = World()
     world.ask("POST", "/v1/faults", {"name": "f", "type": "empty_list", "target": {"discovery": True}})
     world.discover("echo")

@@ -1,4 +1,4 @@
-"""Distributions of time: parsing, validation, drawing."""
+"""Distributions of durations: parsing, validation, and drawing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from simulator.durations import Duration, DurationError
     ],
 )
 def test_every_form(given: Any, expected: Duration) -> None:
-    """A number, a text of the command line, a table of a scenario."""
+    """A duration is a number, a text as on the command line, or a table as in a scenario."""
     assert Duration.parse(given) == expected
     assert Duration.parse(expected) is expected
 
@@ -48,7 +48,7 @@ def test_every_form(given: Any, expected: Duration) -> None:
         ({"distribution": 5}, "distribution: expected one of"),
     ],
 )
-def test_what_is_wrong_is_said_by_name(given: Any, says: str) -> None:
+def test_the_error_of_an_invalid_duration_names_the_problem(given: Any, says: str) -> None:
     with pytest.raises(DurationError) as caught:
         Duration.parse(given)
     assert str(caught.value).startswith(says)
@@ -64,8 +64,8 @@ def test_what_is_wrong_is_said_by_name(given: Any, says: str) -> None:
         ("lognormal:0.02,0.2", 0.02, 0.2),
     ],
 )
-def test_draws_have_the_quantiles_that_are_promised(text: str, median: float, p99: float) -> None:
-    """Of 20,000 draws, within a tenth."""
+def test_draws_have_the_given_quantiles(text: str, median: float, p99: float) -> None:
+    """The quantiles of 20,000 draws are within 10 %."""
     rng, duration = Random(5), Duration.parse(text)
     drawn = sorted(duration.draw(rng) for _ in range(20_000))
     assert drawn[10_000] == pytest.approx(median, rel=0.1)

@@ -1,4 +1,4 @@
-"""Server-sent events: initial state, changes, sampling, and resuming."""
+"""The event stream: initial state, changes, sampling of requests, and resuming."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def names(listener: Listener) -> list[str]:
     return [event for event, _, _ in listener.events()]
 
 
-def test_a_stream_begins_with_the_whole_state(world: World) -> None:
+def test_a_stream_begins_with_the_complete_state(world: World) -> None:
     listener = world.listen()
     head = listener.transport.value().partition(b"\r\n\r\n")[0]
     assert b"200 OK" in head
@@ -29,7 +29,7 @@ def test_a_stream_begins_with_the_whole_state(world: World) -> None:
     assert at.count(".") == 2
 
 
-def test_changes_are_told_whoever_makes_them(world: World) -> None:
+def test_changes_are_sent_as_events_whatever_their_source(world: World) -> None:
     listener = world.listen()
     listener.events()
     world.ask("PATCH", "/v1/services/echo/instances/echo-1", {"state": "crashed"})
@@ -48,7 +48,7 @@ def test_changes_are_told_whoever_makes_them(world: World) -> None:
     assert names(listener) == []
 
 
-def test_a_tick_each_second(world: World) -> None:
+def test_a_tick_is_sent_each_second(world: World) -> None:
     listener = world.listen()
     listener.events()
     world.row(status=500)
@@ -84,7 +84,7 @@ def test_requests_are_sampled_with_the_failed_ones_first(world: World) -> None:
     assert names(listener) == ["request"]
 
 
-def test_a_rate_of_0_tells_no_requests(world: World) -> None:
+def test_no_requests_are_sent_with_a_rate_of_0(world: World) -> None:
     listener = world.listen("?rate=0")
     listener.events()
     world.row()
@@ -110,11 +110,11 @@ def test_a_stream_resumes_after_the_last_event(world: World, how: str) -> None:
 
 
 @pytest.mark.parametrize("last", ["1.2", "ffff.0.0", "x.y.z", "0.99999.0"])
-def test_an_id_it_does_not_know_begins_anew(world: World, last: str) -> None:
+def test_a_stream_with_an_unknown_last_event_id_begins_with_the_state(world: World, last: str) -> None:
     assert names(world.listen(last=last)) == ["state", "tick"]
 
 
-def test_too_far_behind_begins_anew(world: World) -> None:
+def test_a_stream_that_is_too_far_behind_begins_with_the_state(world: World) -> None:
     listener = world.listen()
     last = listener.events()[-1][1]
     instance = world.simulator.services["echo"].instances["echo-0"]
@@ -125,7 +125,7 @@ def test_too_far_behind_begins_anew(world: World) -> None:
     assert names(world.listen(last=last)) == ["state", "tick"]
 
 
-def test_a_reset_is_told_as_a_new_state(world: World) -> None:
+def test_a_reset_is_sent_as_a_new_state(world: World) -> None:
     listener = world.listen()
     world.row()
     world.row()
@@ -141,7 +141,7 @@ def test_a_reset_is_told_as_a_new_state(world: World) -> None:
     assert (event, row["number"]) == ("request", 1)
 
 
-def test_an_emptied_journal_begins_again_from_the_first(world: World) -> None:
+def test_numbers_of_requests_begin_at_1_after_the_journal_was_emptied(world: World) -> None:
     listener = world.listen()
     world.row()
     world.row()
@@ -154,7 +154,7 @@ def test_an_emptied_journal_begins_again_from_the_first(world: World) -> None:
     assert (event, row["number"], row["status"]) == ("request", 1, 450)
 
 
-def test_one_that_reads_slowly_misses_requests_and_no_change(world: World) -> None:
+def test_a_slow_reader_misses_requests_but_no_changes(world: World) -> None:
     listener = world.listen()
     listener.events()
     stream = next(iter(world.simulator.admin.hub.streams))
@@ -167,7 +167,7 @@ def test_one_that_reads_slowly_misses_requests_and_no_change(world: World) -> No
     assert names(listener) == ["instance"]
 
 
-def test_without_a_listener_nothing_runs(world: World) -> None:
+def test_without_a_listener_no_timer_runs(world: World) -> None:
     one, other = world.listen(), world.listen()
     one.answer.cancel()
     assert len(world.clock.getDelayedCalls()) == 1

@@ -1,4 +1,4 @@
-"""Every fault of an instance over real sockets, as a raw client sees it, and its row in the journal."""
+"""Each fault of an instance over real sockets, as a raw client sees it, and its row in the journal."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ class Harness:
         return self.served.admin("GET", "/v1/requests")[1]["requests"]  # type: ignore[no-any-return]
 
     def assert_struck(self, status: int, times: int = 1, name: str = "f") -> None:
-        """Check that each application has a row of that status."""
+        """Assert that the journal has a row with the status for each activation of the fault."""
         assert [(row["fault"], row["status"]) for row in self.rows() if row["fault"]] == [(name, status)] * times
         assert self.served.admin("GET", f"/v1/faults/{name}")[1]["struck"] == times
 
 
 @pytest.mark.parametrize("stream", ["downstream", "upstream"])
 def test_latency(harness: Harness, stream: str) -> None:
-    """At least the delay minus the jitter; the response is unchanged."""
+    """The response takes at least the delay minus the jitter. It is not changed."""
     harness.fault("latency", latency=150, jitter=20, stream=stream)
     with harness.ask() as raw:
         assert raw.response()[::2] == (200, BODY)
@@ -72,7 +72,7 @@ def test_latency(harness: Harness, stream: str) -> None:
 
 
 def test_a_delayed_request_is_not_computed_after_its_client_disconnects(harness: Harness) -> None:
-    """The row is a 499, as in EAS's log."""
+    """The row of the request has status 499, as in the log of EAS."""
     harness.fault("latency", latency=HOUR_MS, stream="upstream")
     with harness.ask() as raw:
         assert raw.read(wait_s=0.1) == SILENCE
@@ -81,7 +81,7 @@ def test_a_delayed_request_is_not_computed_after_its_client_disconnects(harness:
 
 
 def test_bandwidth(harness: Harness) -> None:
-    """1,100 bytes at 10 KB/s take a tenth of a second, in several pieces."""
+    """1,100 bytes at 10 KB/s take a tenth of a second, and arrive in several segments."""
     harness.fault("bandwidth", rate=10)
     with harness.ask(BODY * 10) as raw:
         assert raw.response()[::2] == (200, BODY * 10)
@@ -90,7 +90,7 @@ def test_bandwidth(harness: Harness) -> None:
 
 
 def test_slicer(harness: Harness) -> None:
-    """Each byte in a separate segment, with pauses between them."""
+    """Each byte is sent in a separate segment, with pauses between segments."""
     harness.fault("slicer", average_size=1, delay=1000)
     with harness.ask() as raw:
         assert raw.response()[::2] == (200, BODY)
@@ -115,7 +115,7 @@ def test_slicer_without_a_pause_keeps_the_connection(harness: Harness) -> None:
 
 @pytest.mark.parametrize(("reset", "end"), [(False, FIN), (True, RST)])
 def test_limit_data(harness: Harness, reset: bool, end: str) -> None:  # noqa: FBT001
-    """The given number of bytes, head included, then the end."""
+    """The given number of bytes of head and body are sent before the end."""
     harness.fault("limit_data", bytes=50, reset=reset)
     with harness.ask() as raw:
         assert raw.read() == end
@@ -125,7 +125,7 @@ def test_limit_data(harness: Harness, reset: bool, end: str) -> None:  # noqa: F
 
 
 def test_http_status(harness: Harness) -> None:
-    """Status, body and Retry-After; the connection is kept."""
+    """The response has status, body and Retry-After, and the connection is reused."""
     harness.fault("http_status", code=429, body="slow down", retry_after=2, times=1)
     with harness.ask() as raw:
         status, headers, body = raw.response()
@@ -135,7 +135,7 @@ def test_http_status(harness: Harness) -> None:
 
 @pytest.mark.parametrize(("timeout", "end"), [(0, SILENCE), (50, FIN)])
 def test_timeout(harness: Harness, timeout: float, end: str) -> None:
-    """The request is not answered; the connection stays open, or closes after a while."""
+    """The request gets no response. The connection stays open, or is closed after the timeout."""
     harness.fault("timeout", timeout=timeout)
     with harness.ask() as raw:
         assert raw.read(wait_s=0.2 if end == SILENCE else PATIENCE_S) == end
@@ -179,7 +179,7 @@ def test_reset_peer_at_the_accept(harness: Harness) -> None:
 
 
 def test_truncate_body(harness: Harness) -> None:
-    """Half, or the given size; the Content-Length agrees with it."""
+    """Half of the body is sent, or the given size. The Content-Length is that of the truncated body."""
     harness.fault("truncate_body")
     with harness.ask() as raw:
         assert raw.response()[::2] == (200, BODY[:50])
@@ -188,7 +188,7 @@ def test_truncate_body(harness: Harness) -> None:
 
 
 def test_garble_body(harness: Harness) -> None:
-    """The given number of bytes changes, at positions drawn from the seed."""
+    """The given number of bytes are changed, at positions that depend on the seed."""
     found = []
     for _ in range(2):
         harness.served.admin("POST", "/v1/reset", {"seed": 7})
@@ -206,7 +206,7 @@ def test_garble_body(harness: Harness) -> None:
     ("difference", "close", "end"), [(10, True, FIN), (10, False, SILENCE), (-10, True, FIN), (-1000, True, FIN)]
 )
 def test_wrong_content_length(harness: Harness, difference: int, close: bool, end: str) -> None:  # noqa: FBT001
-    """The length is wrong by the given number; the whole body is sent."""
+    """The Content-Length differs by the given number. The whole body is sent."""
     harness.fault("wrong_content_length", difference=difference, close=close)
     with harness.ask() as raw:
         raw.read(until=BODY)
@@ -236,7 +236,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("how", MALFORMED)
 def test_malformed_response(harness: Harness, how: str) -> None:
-    """Only `informational` and `unsolicited`, which surround a whole response, keep the connection open."""
+    """After `informational` and `unsolicited`, which have a valid response, the connection stays open."""
     harness.fault("malformed_response", how=how)
     with harness.ask() as raw:
         keeps = how in ("informational", "unsolicited")
@@ -248,7 +248,7 @@ def test_malformed_response(harness: Harness, how: str) -> None:
 
 
 def test_slow_close(harness: Harness) -> None:
-    """The response announces the close; the FIN is late."""
+    """The response has `Connection: close`, and the FIN is sent late."""
     harness.fault("slow_close", delay=100)
     with harness.ask() as raw:
         status, headers, body = raw.response()
@@ -269,7 +269,7 @@ def test_no_request_is_answered_before_a_late_close(harness: Harness) -> None:
 
 @pytest.mark.parametrize(("reset", "end"), [(False, FIN), (True, RST)])
 def test_close_idle(harness: Harness, reset: bool, end: str) -> None:  # noqa: FBT001
-    """Without notice, some time after the response."""
+    """The connection is closed some time after the response, without notice."""
     harness.fault("close_idle", idle=50, reset=reset)
     with harness.ask() as raw:
         assert "connection" not in raw.response()[1]
@@ -298,7 +298,7 @@ def test_close_idle_racing_a_write(harness: Harness, reset: bool, end: str) -> N
 
 
 def test_refuse(harness: Harness) -> None:
-    """New connections are refused, open ones are kept; afterwards the same port accepts."""
+    """New connections are refused, and open ones still work. Afterwards the same port accepts connections again."""
     with harness.ask() as raw:
         raw.response()
         harness.fault("refuse")
@@ -311,7 +311,7 @@ def test_refuse(harness: Harness) -> None:
 
 
 def test_a_refusal_with_a_limit_is_a_reset_at_the_accept(harness: Harness) -> None:
-    """The kernel does not report refused connections."""
+    """The kernel does not report refused connections, so they could not be counted."""
     harness.fault("refuse", times=2)
     for _ in range(2):
         with Raw(harness.instance) as raw:
@@ -322,7 +322,7 @@ def test_a_refusal_with_a_limit_is_a_reset_at_the_accept(harness: Harness) -> No
 
 
 def test_slow_keeps_the_worker_busy(harness: Harness) -> None:
-    """With one worker and no queue the next request is a 450."""
+    """With one worker and no queue, the next request gets status 450."""
     harness.fault("slow", name="long", extra=HOUR_MS)
     with harness.ask():
         until(lambda: harness.served.admin("GET", "/v1/services/echo/instances/echo-0")[1]["in_flight"])
@@ -338,7 +338,7 @@ def test_slow_takes_longer(harness: Harness) -> None:
 
 
 def test_reused(harness: Harness) -> None:
-    """Another service's 404."""
+    """The address responds with the 404 of another service."""
     harness.fault("reused")
     with harness.ask() as raw:
         assert raw.response()[0] == 404
@@ -346,7 +346,7 @@ def test_reused(harness: Harness) -> None:
 
 
 def test_slow_first_byte(harness: Harness) -> None:
-    """The head is sent at once, the body late."""
+    """The head is sent immediately, and the body after the delay."""
     harness.fault("slow_first_byte", delay=300)
     with harness.ask() as raw:
         assert raw.read(wait_s=0.1) == SILENCE
@@ -358,7 +358,7 @@ def test_slow_first_byte(harness: Harness) -> None:
 
 @pytest.mark.parametrize("duration", [0, 200])
 def test_stall_stream(harness: Harness, duration: int) -> None:
-    """A part of the body, a pause, and the rest if the pause ends."""
+    """A part of the body is sent, and the rest after the duration, if there is one."""
     harness.fault("stall_stream", after_bytes=30, duration=duration)
     with harness.ask() as raw:
         assert raw.read(wait_s=0.1) == SILENCE
@@ -370,7 +370,7 @@ def test_stall_stream(harness: Harness, duration: int) -> None:
 
 @pytest.mark.parametrize(("reset", "end"), [(False, FIN), (True, RST)])
 def test_cut_stream(harness: Harness, reset: bool, end: str) -> None:  # noqa: FBT001
-    """Exactly the given number of bytes of the body, then the chosen end."""
+    """Exactly the given number of bytes of the body are sent before the end."""
     harness.fault("cut_stream", after_bytes=30, reset=reset)
     with harness.ask() as raw:
         assert raw.read() == end
@@ -379,7 +379,7 @@ def test_cut_stream(harness: Harness, reset: bool, end: str) -> None:  # noqa: F
 
 
 def test_garble_stream(harness: Harness) -> None:
-    """Bytes change at the given position only."""
+    """Only bytes at the given position are changed."""
     harness.fault("garble_stream", after_bytes=30, bytes=5)
     with harness.ask() as raw:
         _, _, body = raw.response()
@@ -388,7 +388,7 @@ def test_garble_stream(harness: Harness) -> None:
 
 
 def test_faults_are_combined(harness: Harness) -> None:
-    """A late, truncated response in small segments; the row has all names."""
+    """The response is late, truncated and in small segments. Its row has the names of all faults."""
     harness.fault("slicer", name="a", average_size=10)
     harness.fault("truncate_body", name="b", keep=20)
     harness.fault("latency", name="c", latency=50)

@@ -1,4 +1,4 @@
-"""Faults as values: validation, seeds, limits."""
+"""Faults as values, and the registry: validation, seeds and limits."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_duration_ends_a_fault() -> None:
 
 
 def test_probability_is_seeded() -> None:
-    """About the given share; the same draws with the same seed."""
+    """The share is about the probability. The same seed gives the same activations."""
     runs = []
     for _ in range(2):
         harness = Harness(seed=3)
@@ -123,7 +123,7 @@ def test_probability_is_seeded() -> None:
 
 
 def test_targets_are_matched() -> None:
-    """One instance, a service, or discovery."""
+    """A target is one instance, a service, or discovery."""
     harness = Harness()
     harness.registry.add(Fault("latency", Target("s", "s-1")))
     assert harness.activations(1) == [False]
@@ -134,7 +134,7 @@ def test_targets_are_matched() -> None:
     assert harness.activations(1) == [False]
 
 
-def test_a_name_is_made_up_and_a_name_given_again_replaces() -> None:
+def test_a_fault_gets_a_name_and_replaces_the_one_of_the_same_name() -> None:
     harness = Harness()
     assert harness.registry.add(Fault("latency", Target("s"))).name == "latency-1"
     harness.registry.add(Fault("latency", Target("s"), name="x"))
@@ -161,7 +161,7 @@ def targeted(type_: str, *, discovery: bool, **attributes: Any) -> Fault:
 
 @pytest.mark.parametrize(("name", "kind", "discovery"), KINDS)
 def test_every_attribute_of_every_type_is_checked(name: str, kind: FaultKind, discovery: bool) -> None:  # noqa: FBT001
-    """The default and both bounds are valid; values beyond them or of other types are errors with their path."""
+    """The default and both bounds are valid. Values beyond the bounds or of another type are errors with a path."""
     assert targeted(name, discovery=discovery).kind is kind
     for attribute in kind.attributes.values():
         good, bad = bounds(attribute)
@@ -174,7 +174,7 @@ def test_every_attribute_of_every_type_is_checked(name: str, kind: FaultKind, di
 
 
 def bounds(attribute: Attribute) -> tuple[list[Any], list[Any]]:
-    """Return allowed and invalid values."""
+    """Return the valid and the invalid values of an attribute."""
     good = [attribute.default, *attribute.choices, *([None] if attribute.is_optional else [])]
     bad = [value for value in WRONG[attribute.type] if not (value is None and attribute.is_optional)]
     if attribute.type in ("number", "integer"):
@@ -203,7 +203,7 @@ def test_the_schema_has_one_alternative_for_each_type_and_place() -> None:
             assert described.get("enum", []) == list(attribute.choices)
 
 
-def test_a_fault_cannot_be_changed_behind_its_back() -> None:
+def test_a_fault_is_immutable() -> None:
     given = {"latency": 5}
     fault = Fault("latency", Target("s"), given)
     given["latency"] = -1
@@ -214,7 +214,7 @@ def test_a_fault_cannot_be_changed_behind_its_back() -> None:
     assert fault.get("latency") == 5
 
 
-def test_one_fault_does_not_change_the_chance_of_another() -> None:
+def test_a_fault_does_not_change_the_draws_of_another() -> None:
     runs = []
     for others in (0, 3):
         harness = Harness(seed=3)
@@ -247,7 +247,7 @@ def test_a_fault_of_a_zone_applies_to_its_instances() -> None:
     assert not harness.registry.refuses("s", "s-1", "b")
 
 
-def test_every_activation_is_told() -> None:
+def test_each_activation_is_reported_and_recorded() -> None:
     harness = Harness()
     told: list[Activation] = []
     harness.registry.on_activation.append(told.append)
@@ -259,7 +259,7 @@ def test_every_activation_is_told() -> None:
     assert not harness.registry.activations
 
 
-def test_there_is_room_for_so_many_and_ended_ones_take_none() -> None:
+def test_the_number_of_active_faults_is_bounded() -> None:
     harness = Harness()
     for number in range(MAX_FAULTS):
         harness.registry.add(Fault("latency", Target("s"), name=f"f{number}", duration_s=5 if number else None))

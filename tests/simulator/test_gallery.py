@@ -1,4 +1,4 @@
-"""Every scenario of the gallery runs in virtual time with the real client, and meets its expectations."""
+"""Each scenario of the gallery runs on a virtual clock with the real client, and meets its expectations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
 
 
 class Silent:
-    """A screen without output."""
+    """A screen of the demo without output."""
 
     def begins(self) -> None: ...
     def turned(self, step: Any) -> None: ...
@@ -49,7 +49,7 @@ def play(path: Path, seed: int) -> DemoOutcome:
 
 
 @pytest.mark.parametrize("path", gallery(), ids=lambda path: path.stem)
-def test_a_story_keeps_its_promises(path: Path) -> None:
+def test_a_scenario_meets_its_expectations(path: Path) -> None:
     scenario = read(path)
     assert scenario.title
     assert len(scenario.story.split()) > 30
@@ -59,7 +59,7 @@ def test_a_story_keeps_its_promises(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["grey_failure", "flapping_discovery"])
-def test_the_same_seed_is_the_same_story(name: str) -> None:
+def test_the_same_seed_gives_the_same_run(name: str) -> None:
     first, again, other = (play(find(Path(name)), seed).account for seed in (5, 5, 6))
     assert first == again
     assert first.calls != other.calls

@@ -1,4 +1,4 @@
-"""Compatibility with HTTP clients: upgrades, HTTP/1.0, proxy targets, invalid requests, and limits."""
+"""Compatibility with HTTP clients: upgrades, HTTP/1.0, absolute targets, invalid requests, and limits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PLACES = ["instance", "gateway", "discovery"]
 
 
 def head(place: str, fields: str = "", *, version: str = "1.1", host: str = "Host: x\r\n", target: str = "") -> bytes:
-    """Return the head of a valid request; a prediction's body has five bytes."""
+    """Return the head of a valid request. If it is a prediction, its body has five bytes."""
     method, path = ("GET", f"{DISCOVERY}echo") if place == "discovery" else ("POST", "/api/predict/echo")
     length = "" if place == "discovery" else "Content-Length: 5\r\n"
     return f"{method} {target or path} HTTP/{version}\r\n{host}{fields}{length}\r\n".encode()
@@ -42,7 +42,7 @@ def connect(region: Region, place: str) -> Wire:
 
 
 def bodies(wire: Wire) -> list[bytes]:
-    """Return the bodies of the received responses, which must be complete and have status 200."""
+    """Return the bodies of the received responses. Assert that each is complete and has status 200."""
     found, rest = [], wire.received
     while rest:
         status, _, rest = rest.partition(b"\r\n\r\n")
@@ -57,7 +57,7 @@ def bodies(wire: Wire) -> list[bytes]:
 @pytest.mark.parametrize("offer", [H2C, TLS, BOTH], ids=["h2c", "TLS", "repeated"])
 @pytest.mark.parametrize("cut", [0, 1, 20, 10_000], ids=["one-segment", "bytes", "pieces", "body-later"])
 def test_an_offered_upgrade_is_ignored(place: str, offer: str, cut: int) -> None:
-    """RFC 9110 §7.8: the response is HTTP/1.1 with the whole body, and the connection stays open, pipelined or not."""
+    """RFC 9110 §7.8: the response is HTTP/1.1, and the connection stays open, with or without pipelining."""
     region = Region()
     wire = connect(region, place)
     body = [] if place == "discovery" else [b"hello", b"again", b"third"]
@@ -113,10 +113,10 @@ def test_an_upgrade_with_close_is_answered_and_closed() -> None:
         ("1.1", "", None),
     ],
 )
-def test_the_response_says_whether_the_connection_is_kept(
+def test_the_response_has_the_right_connection_header(
     place: str, version: str, connection: str, said: str | None
 ) -> None:
-    """`ab -k` uses HTTP/1.0 and waits for the close, unless it reads keep-alive (RFC 9112 §9.3)."""
+    """RFC 9112 §9.3: an HTTP/1.0 client such as `ab -k` waits for the close unless the response has `keep-alive`."""
     region = Region()
     wire = connect(region, place)
     is_open = said != "close"
@@ -128,7 +128,7 @@ def test_the_response_says_whether_the_connection_is_kept(
     region.close()
 
 
-def test_a_fault_that_keeps_the_connection_says_so_in_http_1_0_too() -> None:
+def test_a_response_of_a_fault_has_keep_alive_in_http_1_0() -> None:
     region = Region()
     region.world.faults.add(Fault("slicer", Target("echo"), {"average_size": 7}))
     wire = region.connect().send(head("instance", "Connection: keep-alive\r\n", version="1.0") + b"hello")
@@ -140,7 +140,7 @@ def test_a_fault_that_keeps_the_connection_says_so_in_http_1_0_too() -> None:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("authority", ["http://other:81", "HTTP://127.0.0.1", "https://[::1]:8780"])
 def test_an_absolute_target_is_a_path(place: str, authority: str) -> None:
-    """RFC 9112 §3.2.2, as sent by clients that use the simulator as their proxy."""
+    """RFC 9112 §3.2.2. Clients that use the simulator as their proxy send absolute targets."""
     region = Region()
     path = f"{DISCOVERY}echo?a=b" if place == "discovery" else "/api/predict/echo/v2?a=b"
     wire = connect(region, place).send(head(place, target=authority + path) + b"hello" * (place != "discovery"))
@@ -153,7 +153,7 @@ def test_an_absolute_target_is_a_path(place: str, authority: str) -> None:
 
 @pytest.mark.parametrize(("target", "status"), [("http://localhost", 404), ("http://evil.example", 403)])
 def test_the_host_is_that_of_an_absolute_target(target: str, status: int) -> None:
-    """The Host header beside it is ignored (RFC 9112 §3.2.2)."""
+    """RFC 9112 §3.2.2: the Host header of a request with an absolute target is ignored."""
     region = Region()
     wire = connect(region, "gateway").send(f"GET {target}/_eas/nothing HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     region.wait(0.1)
@@ -164,7 +164,7 @@ def test_the_host_is_that_of_an_absolute_target(target: str, status: int) -> Non
 @pytest.mark.parametrize("place", PLACES[:2])
 @pytest.mark.parametrize("target", ["*", "http://x"])
 def test_options_of_the_whole_server(place: str, target: str) -> None:
-    """The asterisk form, or an absolute one without a path: an empty 200 with Allow."""
+    """The target is `*` or an absolute one without a path. The response is an empty 200 with Allow."""
     region = Region()
     wire = connect(region, place).send(f"OPTIONS {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     region.wait(0.1)
@@ -193,7 +193,7 @@ def test_options_of_the_whole_server(place: str, target: str) -> None:
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501),
     ],
 )
-def test_what_http_1_1_forbids_is_refused_once(place: str, data: bytes, status: int) -> None:
+def test_invalid_http_1_1_requests_are_refused_once(place: str, data: bytes, status: int) -> None:
     region = Region()
     wire = connect(region, place).send(data + b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     region.wait(0.1)
@@ -210,7 +210,7 @@ def test_http_1_0_needs_no_host() -> None:
     region.close()
 
 
-def test_a_rejection_waits_for_the_answers_before_it() -> None:
+def test_a_rejection_is_sent_after_earlier_responses() -> None:
     region = Region(processing=1.0)
     wire = region.connect().send(request(b"first") + b"nonsense\r\n\r\n" + request(b"third"))
     region.wait(0.5)
@@ -222,8 +222,8 @@ def test_a_rejection_waits_for_the_answers_before_it() -> None:
     region.close()
 
 
-def test_continue_waits_for_the_answers_before_it() -> None:
-    """An interim response belongs to the oldest request that is not answered."""
+def test_100_continue_is_sent_after_earlier_responses() -> None:
+    """An interim response belongs to the oldest request without a response."""
     region = Region(processing=0.1)
     expecting = head("instance", "Expect: 100-continue\r\n")
     wire = region.connect().send(request(b"first") + expecting)
@@ -252,7 +252,7 @@ def test_http_1_0_gets_no_100_continue() -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("fault", ["", "slicer", "close_idle"])
-def test_a_head_has_no_body_whatever_answers(place: str, fault: str) -> None:
+def test_no_response_to_a_head_request_has_a_body(place: str, fault: str) -> None:
     region = Region()
     if fault:
         target = Target(discovery=True) if place == "discovery" else Target("echo")
@@ -268,7 +268,7 @@ def test_a_head_has_no_body_whatever_answers(place: str, fault: str) -> None:
 
 
 @pytest.mark.parametrize("code", [204, 304])
-def test_a_status_without_a_body_has_none(code: int) -> None:
+def test_a_response_with_204_or_304_has_no_body(code: int) -> None:
     region = Region()
     region.world.faults.add(Fault("http_status", Target("echo"), {"code": code, "body": "x"}, times=1))
     wire = region.connect().send(request(b"first") + request(b"second"))
@@ -278,8 +278,8 @@ def test_a_status_without_a_body_has_none(code: int) -> None:
     region.close()
 
 
-def test_the_gateway_forwards_nothing_of_one_connection() -> None:
-    """Fields that Connection names, and those that are always of one connection (RFC 9110 §7.6.1)."""
+def test_the_gateway_does_not_forward_hop_by_hop_headers() -> None:
+    """RFC 9110 §7.6.1: fields that Connection names, and the fields that are always hop-by-hop."""
     region = Region(instances=1)
     seen: list[Any] = []
     handle = region.instance.server.handle
@@ -297,10 +297,10 @@ def test_the_gateway_forwards_nothing_of_one_connection() -> None:
     region.close()
 
 
-# -- bounds
+# Limits
 
 
-def test_tiny_chunks_are_one_buffer() -> None:
+def test_tiny_chunks_are_joined_in_one_buffer() -> None:
     region = Region(processing=0)
     wire = region.connect().send(b"POST /api/predict/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
     wire.send(b"1\r\na\r\n" * 10_000)
@@ -335,8 +335,8 @@ def test_trailers_and_chunk_extensions_are_bounded(piece: bytes) -> None:
     region.close()
 
 
-def test_a_trailer_replaces_no_header() -> None:
-    """RFC 9110 §6.5.1: a header that was checked must not change."""
+def test_a_trailer_does_not_replace_a_header() -> None:
+    """RFC 9110 §6.5.1: trailers are kept apart, because a header that was checked must not change."""
     region = Region(token="t0ken")
     chunked = "Transfer-Encoding: chunked\r\n\r\n0\r\n"
     post = "POST /api/predict/echo HTTP/1.1\r\nHost: x\r\n"
@@ -349,7 +349,7 @@ def test_a_trailer_replaces_no_header() -> None:
     region.close()
 
 
-def test_large_bodies_that_wait_are_bounded_by_their_bytes() -> None:
+def test_the_bytes_of_queued_bodies_are_bounded() -> None:
     region = Region()
     region.instance.hang()
     wire = region.connect()
@@ -365,11 +365,11 @@ def test_large_bodies_that_wait_are_bounded_by_their_bytes() -> None:
     region.close()
 
 
-# -- clients
+# Clients
 
 
 class TestRealClients:
-    """HTTP clients of the standard library, and curl."""
+    """HTTP clients of Python's standard library, and curl."""
 
     @pytest.fixture
     def served(self, tmp_path: Path) -> Any:
@@ -377,7 +377,7 @@ class TestRealClients:
             yield served
 
     def test_the_standard_library(self, served: Served) -> None:
-        """A kept connection, a chunked body, a proxy's request."""
+        """A reused connection, a chunked body, and a request as to a proxy."""
         instance = served.instances[0]
         connection = http.client.HTTPConnection(instance["ip"], instance["port"], timeout=PATIENCE_S)
         for body in (b"one", iter([b"t", b"wo"]), b"three"):
@@ -402,7 +402,7 @@ class TestRealClients:
         ],
     )
     def test_curl(self, served: Served, options: list[str]) -> None:
-        """Two requests in one run, so that the second meets what the first has left."""
+        """Two requests in one run use one connection, so the second shows the state that the first has left."""
         instance = served.instances[0]
         for authority in (f"{instance['ip']}:{instance['port']}", served.ready["url"].removeprefix("http://")):
             url = f"http://{authority}/api/predict/echo"
@@ -423,7 +423,7 @@ class TestRealClients:
             assert (ended.stderr, ended.stdout) == ("", "hellohello")
 
     def test_ab(self, served: Served) -> None:
-        """The bytes of `ab -k`: HTTP/1.0 that keeps its connection."""
+        """The bytes that `ab -k` sends: HTTP/1.0 with `Connection: keep-alive`."""
         with Raw(served.instances[0]) as raw:
             for _ in range(3):
                 raw.send(

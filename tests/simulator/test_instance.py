@@ -1,4 +1,4 @@
-"""Instances behave like those of EAS: workers, queue, limits of time and rate, graceful termination."""
+"""Instances behave as those of EAS do: workers, queue, limits of time and rate, graceful termination."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.simulator.region import Region
 
 
 def test_five_workers_a_queue_of_64_and_450_beyond() -> None:
-    """Of 70 concurrent requests 69 are accepted and answered in order, five a second; one is refused."""
+    """Of 70 concurrent requests, 69 are accepted and get responses in order, five a second. One gets status 450."""
     region = Region(processing=1.0, keepalive_s=0)
     wires = [region.ask(b"%d" % number) for number in range(70)]
     region.wait(0.1)
@@ -30,7 +30,7 @@ def test_five_workers_a_queue_of_64_and_450_beyond() -> None:
 
 
 def test_processing_time_is_drawn_from_the_seed() -> None:
-    """The times vary about the median, and are the same for the same seed."""
+    """Processing times vary around the median. The same seed gives the same times."""
     runs = []
     for _ in range(2):
         region = Region(processing={"distribution": "lognormal", "median_s": 0.1, "p99_s": 0.4})
@@ -57,7 +57,7 @@ def test_the_time_limit_is_408_and_closes_the_connection(keepalive_s: float) -> 
     assert computing.at_s - began == pytest.approx(keepalive_s, abs=0.03)
     assert computing.headers["connection"] == "close"
     assert computing.end == "ConnectionDone"
-    # The queued one has left the queue; the worker is still busy with the first.
+    # The queued request has left the queue. The worker is still busy with the first request.
     third = region.ask()
     region.wait(0.1)
     assert (region.instance.workers.busy, region.instance.workers.waiting) == (1, 1)
@@ -67,7 +67,7 @@ def test_the_time_limit_is_408_and_closes_the_connection(keepalive_s: float) -> 
     region.close()
 
 
-def test_a_quick_answer_leaves_no_timer() -> None:
+def test_a_fast_response_leaves_no_timer() -> None:
     region = Region(processing=0.1)
     wire = region.ask()
     region.wait(0.3)
@@ -80,7 +80,7 @@ def test_a_quick_answer_leaves_no_timer() -> None:
 
 
 def test_the_rate_limit_is_429_with_retry_after() -> None:
-    """A burst of one second's worth, then one request for each token."""
+    """A burst of the requests of one second is accepted. After that, each request needs a token."""
     region = Region(rate_limit=2)
     wires = [region.ask() for _ in range(4)]
     region.wait(0.01)
@@ -93,7 +93,7 @@ def test_the_rate_limit_is_429_with_retry_after() -> None:
     region.close()
 
 
-def test_what_a_client_leaves_is_499_and_gives_its_place_in_the_queue_back() -> None:
+def test_a_request_whose_client_disconnects_is_499_and_leaves_the_queue() -> None:
     region = Region(workers=1, queue=1, processing=1.0)
     first, second = region.ask(), region.ask()
     region.wait(0.1)
@@ -107,8 +107,8 @@ def test_what_a_client_leaves_is_499_and_gives_its_place_in_the_queue_back() -> 
     region.close()
 
 
-def test_graceful_termination() -> None:
-    """It leaves the list at once, closes idle connections, refuses new ones, answers accepted requests, and ends."""
+def test_an_instance_that_terminates_finishes_accepted_requests() -> None:
+    """The instance leaves the list immediately, refuses new connections, and ends after its last response."""
     region = Region(instances=2, processing=4.0)
     idle, busy = region.connect(), region.ask()
     region.wait(0.1)
@@ -126,8 +126,8 @@ def test_graceful_termination() -> None:
     region.close()
 
 
-def test_termination_has_a_grace_and_no_more() -> None:
-    """After 30 s the instance ends, and what is unfinished is reset."""
+def test_an_instance_ends_after_the_grace_period() -> None:
+    """After 30 s the instance ends, and connections with unfinished requests are reset."""
     region = Region(instances=2, processing=100.0, keepalive_s=0)
     wire = region.ask()
     region.wait(0.1)
@@ -139,7 +139,7 @@ def test_termination_has_a_grace_and_no_more() -> None:
     region.close()
 
 
-def test_an_instance_that_is_restarted_meanwhile_is_not_ended() -> None:
+def test_a_reset_cancels_the_termination_of_an_instance() -> None:
     region = Region(instances=1, processing=100.0, keepalive_s=0)
     region.ask()
     region.service.terminate("echo-0")
@@ -150,7 +150,7 @@ def test_an_instance_that_is_restarted_meanwhile_is_not_ended() -> None:
     region.close()
 
 
-def test_a_hang_holds_back_what_is_being_computed_too() -> None:
+def test_a_hang_delays_the_responses_to_requests_in_progress() -> None:
     region = Region(processing=1.0)
     wire = region.ask(b"before")
     region.wait(0.5)
@@ -213,7 +213,7 @@ def test_an_idle_connection_that_is_used_in_time_is_kept() -> None:
 @pytest.mark.parametrize(
     ("type_", "attributes"), [("close_idle", {"idle": 300}), ("reset_peer", {"at": "accept", "timeout": 300})]
 )
-def test_what_was_due_on_a_connection_ends_with_it(type_: str, attributes: dict[str, Any]) -> None:
+def test_the_timers_of_a_connection_are_cancelled_when_it_is_closed(type_: str, attributes: dict[str, Any]) -> None:
     region = Region()
     region.world.faults.add(Fault(type_, Target("echo"), attributes))
     wire = region.ask()
@@ -226,7 +226,7 @@ def test_what_was_due_on_a_connection_ends_with_it(type_: str, attributes: dict[
 
 
 def test_slowness_multiplies_the_work() -> None:
-    """Ten times 0.1 s and a second more."""
+    """The time is ten times 0.1 s, plus 1 s."""
     region = Region(processing=0.1)
     region.fault("slow", factor=10, extra=1000)
     wire = region.ask()
@@ -237,7 +237,7 @@ def test_slowness_multiplies_the_work() -> None:
 
 
 def test_the_long_tail_of_a_latency() -> None:
-    """Most are short and a few are much longer; the mean of all is about 0.1 s."""
+    """Most delays are short, and a few are much longer. The mean is about 0.1 s."""
     region = Region(workers=100)
     region.fault("latency", on="echo-0", tail=100)
     wires, began = [], []
@@ -263,7 +263,7 @@ def test_the_long_tail_of_a_latency() -> None:
     ],
 )
 def test_results_of_a_processor(answer: Any, status: int, body: bytes) -> None:
-    """Bytes or text; an exception is a 400 with its text, and the instance continues."""
+    """A processor returns bytes or text. An exception is status 400 with its text, and the instance still works."""
     region = Region(ServiceSpec("mine", processor=answer))
     for _ in range(2):
         wire = region.ask()
@@ -272,8 +272,8 @@ def test_results_of_a_processor(answer: Any, status: int, body: bytes) -> None:
     region.close()
 
 
-def test_deferreds_and_coroutines_hold_their_worker() -> None:
-    """Until they fire; a failure is a 400."""
+def test_a_worker_is_busy_until_the_deferred_or_coroutine_ends() -> None:
+    """A failure is status 400."""
     waiting: list[Deferred[bytes]] = []
 
     def ask_later(_: bytes) -> Deferred[bytes]:

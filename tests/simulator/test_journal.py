@@ -1,4 +1,4 @@
-"""The journal: size, numbers, filters, counts."""
+"""The journal of requests: size, row numbers, filters and counts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def journal(*rows: Row) -> Journal:
 
 
 def test_the_journal_of_a_day_is_bounded() -> None:
-    """Old rows are dropped, their numbers and the counts continue."""
+    """Old rows are dropped. Row numbers and counts continue."""
     made = Journal()
     for number in range(MAX_ROWS + 50_000):
         made.write(row(number, path=f"/p?{number}"))
@@ -40,19 +40,19 @@ def test_the_journal_of_a_day_is_bounded() -> None:
 
 
 def test_a_long_path_is_cut() -> None:
-    """A head may have 64 KiB."""
+    """A request head may have 64 KiB."""
     ((_, kept),) = journal(row(path="/" * 60_000)).newest(1)
     assert len(kept.path) == MAX_PATH + 1
 
 
-def test_instances_that_come_and_go_are_bounded_too() -> None:
+def test_the_number_of_removed_instances_with_counts_is_bounded() -> None:
     made = journal(*(row(instance=f"s-{number}") for number in range(MAX_ACCOUNTS + 3)))
     assert len(made.accounts) == MAX_ACCOUNTS
     assert made.account("s-2").requests == 0
     assert made.account("s-3").requests == 1
 
 
-def test_the_newest_that_match_oldest_first() -> None:
+def test_the_newest_matching_rows_are_returned_in_order() -> None:
     made = journal(row(), row(status=503), row(instance="s-1", status=500), row(status=503))
     assert [number for number, _ in made.newest(10, Matcher(status_class=5))] == [2, 3, 4]
     assert [number for number, _ in made.newest(1, Matcher(status_class=5))] == [4]
@@ -78,13 +78,13 @@ def test_counting_is_by_equal_fields() -> None:
         ({"at": "now"}, "$.at: expected a number"),
     ],
 )
-def test_a_matcher_that_could_match_nothing_is_refused(given: dict[str, Any], says: str) -> None:
+def test_a_matcher_that_can_never_match_is_refused(given: dict[str, Any], says: str) -> None:
     with pytest.raises(MatchError) as caught:
         Matcher.from_json(given)
     assert str(caught.value).startswith(says)
 
 
-def test_the_account_of_an_instance() -> None:
+def test_an_instance_has_counts_of_its_requests() -> None:
     made = journal(row(), row(status=0, fault="f"), row(status=503, elapsed_s=20.0), row(elapsed_s=0.001))
     account = made.account("s-0")
     assert (account.requests, account.failures, account.faulty) == (4, 2, 1)

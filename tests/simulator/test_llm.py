@@ -1,4 +1,4 @@
-"""The processor `llm`: OpenAI's API over a simulated instance, in virtual time."""
+"""The processor `llm`: the OpenAI API of a simulated instance, on a virtual clock."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def events(wire: Wire) -> list[Any]:
     return [json.loads(block.removeprefix(b"data: ")) for block in blocks]
 
 
-# -- chat
+# Chat
 
 
 def test_the_same_seed_and_prompt_have_the_same_words() -> None:
@@ -86,7 +86,7 @@ def test_the_same_seed_and_prompt_have_the_same_words() -> None:
     assert len(set(texts)) == 3
 
 
-def test_an_answer_has_openais_form() -> None:
+def test_a_response_has_the_fields_of_openais_api() -> None:
     region = room_with()
     answer = chat(region, max_tokens=5)
     (choice,) = answer["choices"]
@@ -112,7 +112,7 @@ def test_a_stream_says_what_the_whole_answer_says() -> None:
     region.close()
 
 
-def test_usage_is_the_last_event_when_it_is_asked_for() -> None:
+def test_the_last_event_has_the_usage_if_requested() -> None:
     region = room_with()
     told = stream(region, stream_options={"include_usage": True}, max_tokens=4)
     assert [event["usage"] for event in told[:-1]] == [None] * (len(told) - 1)
@@ -120,7 +120,7 @@ def test_usage_is_the_last_event_when_it_is_asked_for() -> None:
     region.close()
 
 
-def test_tokens_come_at_their_pace() -> None:
+def test_tokens_are_sent_at_the_configured_rate() -> None:
     region = room_with()
     wire = send(region, {"model": "llm", "messages": [{"role": "user", "content": "x"}], "stream": True})
     region.wait(0.05)
@@ -136,7 +136,7 @@ def test_tokens_come_at_their_pace() -> None:
     region.close()
 
 
-def test_a_whole_answer_takes_as_long_as_its_tokens() -> None:
+def test_a_complete_response_takes_as_long_as_its_tokens() -> None:
     region = room_with()
     wire = send(region, {"model": "llm", "messages": [{"role": "user", "content": "x"}], "max_tokens": 11})
     region.wait(1.0)
@@ -147,14 +147,14 @@ def test_a_whole_answer_takes_as_long_as_its_tokens() -> None:
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
-def test_a_limit_of_tokens(name: str) -> None:
+def test_the_number_of_tokens_is_limited_by_the_request(name: str) -> None:
     region = room_with()
     answer = chat(region, **{name: 3})
     assert (answer["usage"]["completion_tokens"], answer["choices"][0]["finish_reason"]) == (3, "length")
     region.close()
 
 
-def test_ignore_eos_makes_the_answer_as_long_as_it_may_be() -> None:
+def test_with_ignore_eos_the_response_has_the_maximum_length() -> None:
     region = room_with("llm:ttft=0,tokens_per_s=0")
     assert chat(region, max_tokens=500, ignore_eos=True)["usage"]["completion_tokens"] == 500
     region.close()
@@ -179,13 +179,13 @@ def test_a_stop_ends_the_text_before_it() -> None:
         ),
     ],
 )
-def test_an_answer_in_json(wanted: Any, check: Any) -> None:
+def test_a_response_is_json_if_requested(wanted: Any, check: Any) -> None:
     region = room_with()
     assert check(json.loads(chat(region, response_format=wanted)["choices"][0]["message"]["content"]))
     region.close()
 
 
-# -- tools
+# Tools
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_when_a_tool_is_called(prompt: str, choice: Any, is_called: bool) -> Non
     region.close()
 
 
-def test_a_streamed_tool_call_says_what_the_whole_one_says() -> None:
+def test_a_streamed_tool_call_has_the_values_of_the_complete_one() -> None:
     region = room_with()
     deltas = [event["choices"][0]["delta"] for event in stream(region, tools=[TOOL], tool_choice="required")]
     calls = [delta["tool_calls"][0] for delta in deltas if "tool_calls" in delta]
@@ -224,7 +224,7 @@ def test_a_streamed_tool_call_says_what_the_whole_one_says() -> None:
     region.close()
 
 
-def test_the_result_of_a_tool_is_answered_in_words() -> None:
+def test_the_response_to_the_result_of_a_tool_is_text() -> None:
     region = room_with()
     messages = [
         {"role": "user", "content": "get time"},
@@ -236,7 +236,7 @@ def test_the_result_of_a_tool_is_answered_in_words() -> None:
     region.close()
 
 
-# -- completions, embeddings, models
+# Completions, embeddings, models
 
 
 def test_completions_of_several_prompts() -> None:
@@ -264,23 +264,23 @@ def test_embeddings_are_unit_vectors_of_the_text() -> None:
     region.close()
 
 
-def test_models() -> None:
+def test_the_model_is_listed_and_others_are_404() -> None:
     region = room_with("llm:models=small|large")
     _, listed = ask(region, "/v1/models", "GET")
     assert [model["id"] for model in listed["data"]] == ["small", "large"]
     assert ask(region, "/v1/models/large", "GET")[1]["id"] == "large"
     assert ask(region, "/v1/models/huge", "GET")[0] == 404
-    assert ask(region, messages=[{"role": "user", "content": "x"}])[0] == 404  # `llm` is no model of it
+    assert ask(region, messages=[{"role": "user", "content": "x"}])[0] == 404  # it has no model named `llm`
     region.close()
 
 
-def test_any_model() -> None:
+def test_a_model_may_accept_any_name() -> None:
     region = room_with("llm:models=*")
     assert ask(region, model="gpt-9", messages=[{"role": "user", "content": "x"}])[1]["model"] == "gpt-9"
     region.close()
 
 
-# -- errors
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_a_bad_request_is_a_400_that_names_the_parameter(body: Any, param: str, 
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[1]", b"\xff", b"[" * 100_000])
-def test_what_is_no_json_object_is_a_400(data: bytes) -> None:
+def test_a_body_that_is_no_json_object_is_a_400(data: bytes) -> None:
     region = room_with()
     head = f"POST /api/predict/chat{CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n".encode()
     wire = region.connect().send(head + data)
@@ -331,10 +331,10 @@ def test_paths_and_methods_that_do_not_exist(method: str, path: str, status: int
     region.close()
 
 
-# -- the prefix cache
+# Prefix cache
 
 
-def test_a_prompt_that_was_there_is_faster_and_says_so() -> None:
+def test_a_repeated_prompt_is_faster_and_its_cached_tokens_are_counted() -> None:
     region = room_with("llm:ttft=0.1,tokens_per_s=0,prefill_tokens_per_s=100")
     prompt = " ".join(f"w{number}" for number in range(200))
     cached, first_s = [], []
@@ -348,7 +348,7 @@ def test_a_prompt_that_was_there_is_faster_and_says_so() -> None:
     region.close()
 
 
-def test_the_next_turn_of_a_conversation_finds_the_one_before() -> None:
+def test_the_next_request_of_a_conversation_uses_the_cached_prefix() -> None:
     region = room_with()
     prompt = " ".join(f"w{number}" for number in range(100))
     text = chat(region, prompt)["choices"][0]["message"]["content"]
@@ -381,7 +381,7 @@ def test_each_instance_has_its_own_cache_and_a_crash_empties_it() -> None:
     region.close()
 
 
-def test_the_cache_is_bounded_and_drops_what_was_not_used() -> None:
+def test_the_cache_is_bounded_and_drops_the_least_recently_used_blocks() -> None:
     cache = PrefixCache(4)
     first, second, third = ([f"{name}{at}" for at in range(2 * BLOCK_TOKENS + 1)] for name in "abc")
     for prompt in (first, second, first, third):
@@ -403,7 +403,7 @@ def test_tokens_joined_are_the_text(text: str) -> None:
     assert "".join(split_tokens(text)) == text
 
 
-# -- settings
+# Settings
 
 
 def test_settings_are_read_from_the_processors_name() -> None:
@@ -421,12 +421,12 @@ def test_settings_are_read_from_the_processors_name() -> None:
         ("llm:models=", "models must be names"),
     ],
 )
-def test_settings_that_are_wrong_say_so(name: str, says: str) -> None:
+def test_the_error_of_a_wrong_setting_names_it(name: str, says: str) -> None:
     with pytest.raises(ProcessorError, match=says.replace("|", r"\|")):
         find(name, "chat")
 
 
-def test_a_language_model_has_many_workers_unless_it_is_told_otherwise() -> None:
+def test_a_language_model_has_many_workers_by_default() -> None:
     names = ["llm", "llm:ttft=1", "llm+gzip", Llm(), "echo"]
     assert [ServiceSpec("s", processor=name).workers for name in names] == [256, 256, 256, 256, 5]
     assert ServiceSpec("s", processor="llm", workers=3).workers == 3

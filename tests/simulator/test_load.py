@@ -1,4 +1,4 @@
-"""Ten thousand open connections; benchmarks/simulator_load.py measures the time."""
+"""Ten thousand open connections. benchmarks/simulator_load.py measures times."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ FEW = 256
 
 @contextlib.contextmanager
 def descriptors() -> Iterator[int]:
-    """Return the number of sockets that this process may open, up to the wanted one.
+    """Yield the number of sockets that this process may open, at most `WANTED`.
 
-    What is started before the first is drawn has few: it must raise its own limit.
+    In the block, the soft limit is `FEW`, so that a simulator started in it must raise its own limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = hard if hard != resource.RLIM_INFINITY else WANTED + SPARE

@@ -1,4 +1,4 @@
-"""Tokens are masked in every spelling, wherever the simulator shows what clients sent."""
+"""Tokens are masked, in any encoding, wherever the simulator shows data of clients."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def masked(*tokens: str) -> TokenMask:
 
 
 def encoded_in_part(token: str, which: list[int], times: int = 1) -> str:
-    """Percent-encode some of the characters, several times; hexadecimal digits vary in case."""
+    """Percent-encode some of the characters, `times` times, with hexadecimal digits in both cases."""
     spelled = ""
     for at, character in enumerate(token):
         form = character
@@ -44,8 +44,8 @@ def encoded_in_part(token: str, which: list[int], times: int = 1) -> str:
 
 @pytest.mark.parametrize("times", [1, 2, 3, 40])
 @pytest.mark.parametrize("which", [[], [0], [4, 8, 9], list(range(20))], ids=["none", "first", "some", "all"])
-def test_percent_encodings(which: list[int], times: int) -> None:
-    """None, some or all characters, in lower and upper case, once or several times."""
+def test_percent_encoded_tokens_are_masked(which: list[int], times: int) -> None:
+    """None, some or all of the characters are percent-encoded, in lower and upper case, once or several times."""
     mask = masked(TOKEN)
     spelled = encoded_in_part(TOKEN, which, times)
     assert mask(f"/api/predict/s?token={spelled}&a=b") == f"/api/predict/s?token={MASK}&a=b"
@@ -66,8 +66,8 @@ def test_percent_encodings(which: list[int], times: int) -> None:
         json.dumps([TOKEN]),
     ],
 )
-def test_mixed_spellings(text: str) -> None:
-    """No decoding of the masked text has the token."""
+def test_tokens_in_mixed_encodings_are_masked(text: str) -> None:
+    """No decoding of the masked text contains the token."""
     found = masked(TOKEN)(text)
     assert MASK in found
     for _ in range(5):
@@ -78,8 +78,8 @@ def test_mixed_spellings(text: str) -> None:
 @pytest.mark.parametrize(
     "token", ["a b c d", "ключ-секрет", "täglich", 'quo"te\\d', "per%2fcent", "100%", "•••", "tab\tx"]
 )
-def test_odd_tokens(token: str) -> None:
-    """With blanks, other alphabets, quotes, percent signs."""
+def test_unusual_tokens_are_masked(token: str) -> None:
+    """These tokens have blanks, quotes, percent signs, or letters that are not Latin."""
     mask = masked(token)
     spellings = [
         token,
@@ -113,14 +113,14 @@ def test_any_token_in_any_encoding() -> None:
             shown = unquote(shown)
 
 
-def test_other_text_stays_as_it_is() -> None:
+def test_other_text_is_not_changed() -> None:
     mask = masked(TOKEN, "")
     for text in ("/api/predict/%65cho?q=%2525", "100 %", "%", "%zz", "ü%C3%BC", ""):
         assert mask(text) == text
 
 
 def test_a_truncated_token_is_masked() -> None:
-    """Half of it or more at the end of a truncated text."""
+    """At least half of the token is at the end of a truncated text."""
     mask = masked(TOKEN)
     for length in range(len(TOKEN) // 2, len(TOKEN)):
         assert mask(f"/x?t={TOKEN[:length]}…", is_cut=True) == f"/x?t={MASK}…"
@@ -129,7 +129,7 @@ def test_a_truncated_token_is_masked() -> None:
     assert mask("/x?t=Zm9v…", is_cut=True) == "/x?t=Zm9v…"
 
 
-def test_tokens_of_services_that_are_gone_are_masked_on() -> None:
+def test_tokens_of_removed_services_are_still_masked() -> None:
     mask = masked(TOKEN)
     mask.retire("s0")
     assert mask(TOKEN) == MASK
@@ -144,7 +144,7 @@ SPELLINGS = [TOKEN, quote(TOKEN, safe=""), quote(quote(TOKEN, safe=""), safe="")
 
 
 class TestWhereItIsShown:
-    """Dashboard, journal, events, metrics, activations, errors, log: no decoding of their texts has a token."""
+    """Dashboard, journal, events, metrics, activations, errors and log: no decoding of their text contains a token."""
 
     @pytest.fixture
     def world(self) -> World:
@@ -158,7 +158,7 @@ class TestWhereItIsShown:
 
     @pytest.mark.parametrize("spelled", SPELLINGS)
     def test_tokens_are_masked_everywhere(self, world: World, spelled: str) -> None:
-        """In data of clients, tests and scenarios."""
+        """The tokens are in data of clients, of tests and of scenarios."""
         listener = world.listen()
         fault = Fault("http_status", Target("echo"), {"body": spelled}, name=spelled.replace("/", "_") + TOKEN[:4])
         named = Fault("http_status", Target("echo"), name=encoded_in_part(TOKEN, list(range(20))))
@@ -190,8 +190,8 @@ class TestWhereItIsShown:
             self.shown(world, json.dumps(body, ensure_ascii=False))
 
     @pytest.mark.parametrize("spelled", SPELLINGS)
-    def test_error_details(self, world: World, spelled: str) -> None:
-        """Error details have the reason without the token."""
+    def test_error_details_are_masked(self, world: World, spelled: str) -> None:
+        """The details still give the reason of the error."""
         asked: list[tuple[str, str, Any]] = [
             ("GET", f"/v1/services/{quote(spelled, safe='')}", None),
             ("GET", f"/v1/faults/{quote(spelled, safe='')}", None),
@@ -215,14 +215,14 @@ class TestWhereItIsShown:
         self.shown(world, document["detail"])
 
     def test_a_faults_name_may_not_be_a_token(self, world: World) -> None:
-        """It would be in the journal, and could not be deleted by what is shown."""
+        """The name would be in the journal, and a fault could not be deleted by its masked name."""
         name = quote(TOKEN, safe="")
         fault = {"type": "refuse", "name": name, "target": {"service": "echo"}}
         status, document = world.ask("POST", "/v1/faults", fault)
         assert (status, "token" in document["detail"]) == (422, True)
         assert world.ask("GET", "/v1/faults")[1] == {"faults": []}
 
-    def test_a_fault_whose_name_is_masked_is_found_by_what_is_shown(self, world: World) -> None:
+    def test_a_fault_can_be_deleted_by_its_masked_name(self, world: World) -> None:
         world.simulator.faults.add(Fault("refuse", Target("echo"), name=f"x-{quote(TOKEN, safe='')}"))
         ((name,),) = [[fault["name"] for fault in world.ask("GET", "/v1/faults")[1]["faults"]]]
         assert name == f"x-{MASK}"
@@ -230,7 +230,7 @@ class TestWhereItIsShown:
         assert world.ask("GET", "/v1/faults")[1] == {"faults": []}
 
     def test_an_unpaired_surrogate_is_not_valid_json(self, world: World) -> None:
-        """A fault's body with one could not be sent."""
+        """A fault's body with an unpaired surrogate could not be encoded."""
         fault = {"type": "http_status", "target": {"service": "echo"}, "attributes": {"body": "\ud800"}}
         assert world.ask("POST", "/v1/faults", fault)[0] == 400
         assert world.ask("POST", "/v1/faults", {**fault, "attributes": {"body": "\U0001f916"}})[0] == 201
@@ -242,8 +242,8 @@ class TestWhereItIsShown:
         world.simulator.remove_service("echo")
         assert world.ask("GET", "/v1/requests")[1]["requests"][0]["path"] == f"/api/predict/echo?t={MASK}"
 
-    def test_what_an_instance_does_not_serve(self) -> None:
-        """The 404 repeats the path."""
+    def test_the_404_of_an_instance_is_masked(self) -> None:
+        """The error text of an instance contains the path of the request."""
         from tests.simulator.region import Region  # noqa: PLC0415
 
         region = Region(token=TOKEN)

@@ -1,4 +1,4 @@
-"""Processors: their names and codecs, and that the simulator survives processors that fail or block."""
+"""Processors: their names and codecs. The simulator works although a processor fails or blocks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# Processors of users, some of which never return.
+# Processors of a user. Some never return.
 MINE = """
 import time
 from twisted.internet import defer, task
@@ -62,8 +62,8 @@ model = Model()
 """
 
 
-def test_names() -> None:
-    """Built-in processors have a name, others `MODULE:CALLABLE`, with or without a codec."""
+def test_a_processor_is_found_by_its_name() -> None:
+    """A built-in processor has a name. Others are `MODULE:CALLABLE`. Both may have a codec."""
     assert find("", "mnist_x") is BUILT_IN["mnist"]
     assert find("", "x") is BUILT_IN["echo"]
     assert find(BUILT_IN["mnist"], "x") is BUILT_IN["mnist"]
@@ -82,13 +82,13 @@ def test_names() -> None:
         (":x", "processor must be"),
     ],
 )
-def test_what_cannot_be_had_says_why(name: str, says: str) -> None:
+def test_the_error_of_an_unknown_processor_gives_the_reason(name: str, says: str) -> None:
     with pytest.raises(ProcessorError, match=says):
         find(name, "x")
 
 
 def test_coroutine_functions_run_in_the_reactors_thread() -> None:
-    """Also functions annotated to return a Deferred; others run in a thread."""
+    """Functions with a Deferred as annotated return type run there, too. Other functions run in a thread."""
 
     async def coroutine(_: Any) -> None: ...
 
@@ -113,8 +113,8 @@ def test_coroutine_functions_run_in_the_reactors_thread() -> None:
     ("processor", "body", "after_s"),
     [("sleep", b"0.25", 0.25), ("sleep:2", b"x", 2.0), ("sleep:uniform:1,1", b"x", 1.0)],
 )
-def test_sleep(processor: str, body: bytes, after_s: float) -> None:
-    """The delay is in the body or in the name."""
+def test_sleep_responds_after_the_delay(processor: str, body: bytes, after_s: float) -> None:
+    """The delay is in the body, or in the name of the processor."""
     region = Region(ServiceSpec("s", processor=processor))
     wire = region.ask(body)
     began = region.scheduler.seconds()
@@ -124,7 +124,7 @@ def test_sleep(processor: str, body: bytes, after_s: float) -> None:
     region.close()
 
 
-def test_a_callable_may_say_that_its_answer_comes_later() -> None:
+def test_a_callable_may_return_a_later_response() -> None:
     region = Region(
         ServiceSpec("s", processor=UserProcessor(lambda text: Later("uniform:1,2", text * 2), CODECS["text"]))
     )
@@ -137,8 +137,8 @@ def test_a_callable_may_say_that_its_answer_comes_later() -> None:
 
 
 @pytest.mark.parametrize("body", [b"soon", b"-1", b"inf", b"nan", b""])
-def test_sleep_for_no_time(body: bytes) -> None:
-    """A body that is not a number is a 400."""
+def test_sleep_with_an_invalid_delay_is_a_400(body: bytes) -> None:
+    """A body that is not a number is an invalid delay."""
     region = Region(ServiceSpec("s", processor="sleep"))
     wire = region.ask(body)
     region.wait(0.1)
@@ -148,7 +148,7 @@ def test_sleep_for_no_time(body: bytes) -> None:
 
 
 def test_named_tensors() -> None:
-    """The callable gets the tensors of a `TFRequest`, and returns those of a `TFResponse`."""
+    """The callable gets the tensors of a `TFRequest` by name, and returns those of a `TFResponse`."""
     from eas_tw import TFRequest  # noqa: PLC0415
 
     def double(inputs: Any) -> Any:
@@ -172,7 +172,7 @@ def test_named_tensors() -> None:
 
 
 def test_messages_of_every_other_kind() -> None:
-    """The callable gets a decoded protobuf message and returns one; an invalid one is a 400."""
+    """The callable gets a decoded protobuf message and returns one. An invalid message is status 400."""
 
     def rank(request: Any) -> Any:
         response = make("easyrec.PBResponse")
@@ -197,7 +197,7 @@ def test_messages_of_every_other_kind() -> None:
     ("shape", "values", "dtype", "says"),
     [((2,), [1], 1, "needs 2 values, got 1"), ((1,), [1], 8, "dtype must be one of 1, 2")],
 )
-def test_a_tensor_that_is_none(shape: Any, values: Any, dtype: int, says: str) -> None:
+def test_an_invalid_tensor_of_a_callable_is_an_error(shape: Any, values: Any, dtype: int, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Tensor(shape, values, dtype)
 
@@ -227,7 +227,7 @@ def folder(tmp_path_factory: Any) -> Path:
     ],
 )
 def test_a_users_callables(folder: Path, processor: str, body: bytes, expected: tuple[int, bytes]) -> None:
-    """Functions, Deferreds or coroutines, with bytes or values of a codec; their exceptions are a 400."""
+    """A callable may return a value, a Deferred or a coroutine, with or without a codec. Exceptions are status 400."""
     with Served(folder, "--service", "s=1", "--token", "", "--processor", processor) as served:
         for _ in range(2):
             assert served.predict("s", body) == expected
@@ -235,8 +235,8 @@ def test_a_users_callables(folder: Path, processor: str, body: bytes, expected: 
 
 
 @pytest.mark.parametrize("processor", ["mine:block", "mine:spin"])
-def test_one_that_never_returns_holds_up_its_workers_and_nothing_else(folder: Path, processor: str) -> None:
-    """Two workers, no queue: the third request is a 450, discovery works, and a signal ends the process cleanly."""
+def test_a_processor_that_never_returns_blocks_only_its_workers(folder: Path, processor: str) -> None:
+    """With two workers and no queue, the third request is 450. Discovery works, and a signal ends the process."""
     limits = ("--workers", "2", "--queue", "0", "--keepalive", "0")
     with Served(folder, "--service", "s=1", "--token", "", "--processor", processor, *limits) as served:
         instance = served.instances[0]
@@ -249,8 +249,8 @@ def test_one_that_never_returns_holds_up_its_workers_and_nothing_else(folder: Pa
 
 
 @pytest.mark.parametrize("processor", ["mine:block", "mine:spin"])
-def test_one_that_never_returns_is_a_408_in_the_end(folder: Path, processor: str) -> None:
-    """After the service's `keepalive`; its worker stays busy."""
+def test_a_processor_that_never_returns_is_408_after_the_time_limit(folder: Path, processor: str) -> None:
+    """The time limit is the service's `keepalive`. The worker stays busy."""
     limits = ("--workers", "2", "--queue", "0", "--keepalive", "0.3")
     with Served(folder, "--service", "s=1", "--token", "", "--processor", processor, *limits) as served:
         instance = served.instances[0]
@@ -261,8 +261,8 @@ def test_one_that_never_returns_is_a_408_in_the_end(folder: Path, processor: str
         assert served.process.wait(PATIENCE_S) == 0
 
 
-def test_one_that_blocks_the_reactor_does_not_keep_the_process(folder: Path) -> None:
-    """A coroutine that blocks the reactor stops everything, but TERM still ends the process cleanly."""
+def test_sigterm_ends_a_process_whose_reactor_is_blocked(folder: Path) -> None:
+    """The coroutine of a user blocks the reactor, so nothing else works, but SIGTERM still ends the process cleanly."""
     with (
         Served(folder, "--service", "s=1", "--token", "", "--processor", "mine:block_everybody") as served,
         Raw(served.instances[0]).send(request(b"", "s")) as raw,

@@ -1,4 +1,4 @@
-"""The ready file replaces only its own, is written in one step, and is removed at the end."""
+"""The ready file replaces only files of a simulator, is written atomically, and is removed at the end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONTENT = {"pid": os.getpid(), "url": "http://127.0.0.1:8780"}
 
 
 def stale(path: Path, **more: Any) -> Path:
-    """Write the file of a killed simulator, which has no lock."""
+    """Write a ready file as a killed simulator leaves it, without a lock."""
     path.write_text(json.dumps({**CONTENT, "nonce": "of-another", **more}))
     return path
 
@@ -46,8 +46,8 @@ def left(folder: Path) -> list[str]:
     return sorted(found.name for found in folder.iterdir())
 
 
-def test_it_is_complete_private_and_removed_at_the_end(tmp_path: Path) -> None:
-    """Mode 600, with the nonce; no temporary file is left."""
+def test_the_file_is_complete_private_and_removed_at_the_end(tmp_path: Path) -> None:
+    """The file has mode 600 and the nonce. No temporary file is left."""
     file = ReadyFile(tmp_path / "r.json", "n0nce")
     file.prepare()
     assert left(tmp_path) == []
@@ -61,7 +61,7 @@ def test_it_is_complete_private_and_removed_at_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "directory", "socket", "symbolic link"])
-def test_what_is_no_regular_file_is_refused_and_stays(tmp_path: Path, kind: str) -> None:
+def test_a_file_that_is_not_regular_is_refused_and_not_removed(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "r.json"
     file = ReadyFile(path, "n0nce")
     file.prepare()
@@ -85,7 +85,7 @@ def test_a_dangling_link_is_refused_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["precious", "{", "[]", '{"name": "my-package"}', '"url"', "[" * 100_000, " "])
-def test_a_file_of_something_else_is_refused_and_stays(tmp_path: Path, text: str) -> None:
+def test_another_file_is_refused_and_not_removed(tmp_path: Path, text: str) -> None:
     path = tmp_path / "notes.txt"
     path.write_text(text)
     with pytest.raises(ReadyFileError, match="not a ready file; remove it or name another path"):
@@ -94,7 +94,7 @@ def test_a_file_of_something_else_is_refused_and_stays(tmp_path: Path, text: str
     assert path.read_text() == text
 
 
-def test_what_comes_at_the_last_moment_stays(tmp_path: Path) -> None:
+def test_a_file_that_appears_during_the_start_is_not_replaced(tmp_path: Path) -> None:
     path, draft = tmp_path / "r.json", tmp_path / "draft"
     path.write_text("precious")
     draft.touch()
@@ -104,7 +104,7 @@ def test_what_comes_at_the_last_moment_stays(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_is_replaced(tmp_path: Path) -> None:
-    """`mktemp` creates one."""
+    """`mktemp` creates an empty file."""
     path = tmp_path / "r.json"
     path.touch()
     file = ReadyFile(path, "n")
@@ -119,7 +119,7 @@ def test_an_empty_file_is_replaced(tmp_path: Path) -> None:
     [{}, {"pid": 2**22 + 1, "nonce": None}, {"pid": "x"}, {"pid": True}, {"pid": -1}, {"pid": 10**30}],
     ids=["unlocked", "dead", "text", "flag", "negative", "huge"],
 )
-def test_the_file_of_a_dead_simulator_is_stale(tmp_path: Path, more: dict[str, Any]) -> None:
+def test_the_file_of_a_killed_simulator_is_replaced(tmp_path: Path, more: dict[str, Any]) -> None:
     path = stale(tmp_path / "r.json", **more)
     if more.get("nonce", "") is None:
         path.write_text(json.dumps({**CONTENT, "pid": more["pid"]}))
@@ -131,7 +131,7 @@ def test_the_file_of_a_dead_simulator_is_stale(tmp_path: Path, more: dict[str, A
     assert left(tmp_path) == []
 
 
-def test_a_file_without_a_nonce_goes_by_its_pid(tmp_path: Path) -> None:
+def test_a_file_without_a_nonce_is_in_use_while_its_process_runs(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_text(json.dumps({**CONTENT, "pid": os.getppid()}))
     with pytest.raises(ReadyFileError, match=f"pid {os.getppid()}, http://127.0.0.1:8780"):
@@ -139,7 +139,7 @@ def test_a_file_without_a_nonce_goes_by_its_pid(tmp_path: Path) -> None:
     assert not remove_stale(path)
 
 
-def test_the_file_of_one_that_lives_is_refused_and_stays(tmp_path: Path) -> None:
+def test_the_file_of_a_running_simulator_is_refused_and_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     first, second = ReadyFile(path, "first"), ReadyFile(path, "second")
     second.prepare()
@@ -156,7 +156,7 @@ def test_the_file_of_one_that_lives_is_refused_and_stays(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("how", ["replaced", "rewritten", "a link"])
-def test_what_is_no_longer_ours_is_not_removed(tmp_path: Path, how: str) -> None:
+def test_a_file_that_was_replaced_is_not_removed(tmp_path: Path, how: str) -> None:
     path = tmp_path / "r.json"
     file = ReadyFile(path, "n0nce")
     file.publish(CONTENT)
@@ -170,7 +170,7 @@ def test_what_is_no_longer_ours_is_not_removed(tmp_path: Path, how: str) -> None
 
 
 def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
-    """Simulated by the process's limit of file size."""
+    """The limit on the size of files simulates a full disk."""
     program = (
         "import resource, sys, pathlib\nfrom simulator.ready_file import *\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\nfile = ReadyFile(pathlib.Path(sys.argv[1]), 'n')\n"
@@ -191,7 +191,7 @@ def test_a_command_line_names_the_stale_file(tmp_path: Path) -> None:
         assert left(tmp_path) == []
 
 
-# -- the process
+# The process
 
 
 def serve(folder: Path, *arguments: str, **more: Any) -> subprocess.Popen[str]:
@@ -207,7 +207,7 @@ def serve(folder: Path, *arguments: str, **more: Any) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("kind", ["FIFO", "symbolic link", "directory"])
 def test_the_command_refuses_before_it_listens(tmp_path: Path, kind: str) -> None:
-    """One line, exit code 2, and the existing file is unchanged."""
+    """The command prints one line, ends with exit code 2, and does not change the existing file."""
     special(tmp_path / "r.json", kind)
     process = serve(tmp_path, "--ready-file", "r.json")
     output, errors = process.communicate(timeout=PATIENCE_S)
@@ -238,7 +238,7 @@ def test_a_stale_file_is_removed_at_the_start_of_the_next_simulator(tmp_path: Pa
     assert left(tmp_path) == []
 
 
-def test_an_old_file_is_not_taken_for_the_new_one(tmp_path: Path) -> None:
+def test_an_old_file_is_not_read_as_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "ready.json"
     path.write_text(json.dumps({"url": "http://127.0.0.1:9", "pid": 1}))
     path.write_text(json.dumps({"url": "http://127.0.0.1:9"}))
@@ -262,7 +262,7 @@ def test_no_room_for_the_file_ends_the_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("output", ["pipe", "/dev/full"])
 def test_an_output_that_cannot_be_written_ends_the_process(tmp_path: Path, output: str) -> None:
-    """A closed pipe or a full disk: exit code, one line and no traceback; the file is never written."""
+    """With a closed pipe or a full disk, the process prints one line without a traceback, and writes no ready file."""
     if output == "pipe":
         reading, writing = os.pipe()
         os.close(reading)
@@ -276,8 +276,8 @@ def test_an_output_that_cannot_be_written_ends_the_process(tmp_path: Path, outpu
     assert left(tmp_path) == []
 
 
-def test_a_pipe_that_closes_later_ends_it_quietly(tmp_path: Path) -> None:
-    """As with `… | head`."""
+def test_a_pipe_that_is_closed_later_ends_the_process_without_an_error(tmp_path: Path) -> None:
+    """`… | head` closes the pipe after some lines."""
     (tmp_path / "story.toml").write_text('[[timeline]]\nat_s = 0.5\nsays = "more"\n')
     process = serve(tmp_path, "--scenario", "story.toml", "--ready-file", "r.json")
     assert process.stdout is not None
@@ -292,8 +292,8 @@ def test_a_pipe_that_closes_later_ends_it_quietly(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_while_it_starts(tmp_path: Path, number: int) -> None:
-    """Exit code 0, no traceback, no file; the signal arrives while a module of the user is imported."""
+def test_a_signal_during_the_start_ends_the_process(tmp_path: Path, number: int) -> None:
+    """The signal arrives while a user's module is imported. The exit code is 0; there is no traceback and no file."""
     (tmp_path / "mine.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\nraise SystemExit(9)\n")
     process = serve(tmp_path, "--processor", "mine:rank", "--ready-file", "r.json")
     output, errors = process.communicate(timeout=PATIENCE_S)
@@ -301,7 +301,7 @@ def test_a_signal_while_it_starts(tmp_path: Path, number: int) -> None:
     assert "r.json" not in left(tmp_path)
 
 
-def test_the_file_goes_first(tmp_path: Path) -> None:
+def test_the_file_is_removed_at_the_end_of_a_process_with_busy_workers(tmp_path: Path) -> None:
     with Served(tmp_path, "--service", "echo=1", "--processor", "sleep:3600", "--keepalive", "0") as served:
         served.process.send_signal(signal.SIGTERM)
         assert served.process.wait(PATIENCE_S) == 0

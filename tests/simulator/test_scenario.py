@@ -24,7 +24,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_everything_a_file_may_say(tmp_path: Path) -> None:
+def test_a_file_may_have_every_setting(tmp_path: Path) -> None:
     scenario = read(
         written(
             tmp_path,
@@ -78,7 +78,7 @@ def test_everything_a_file_may_say(tmp_path: Path) -> None:
     assert client_config(scenario).timeout_s == 2.0
 
 
-def test_only_a_seed_is_a_scenario(tmp_path: Path) -> None:
+def test_a_file_with_only_a_seed_is_a_scenario(tmp_path: Path) -> None:
     assert read(written(tmp_path, "seed = 7")) == Scenario(seed=7)
 
 
@@ -157,14 +157,14 @@ def test_errors_have_the_path_of_the_wrong_value(tmp_path: Path, text: str, says
     assert says in str(caught.value)
 
 
-def test_a_name_that_is_nobodys_says_whose_there_are(tmp_path: Path) -> None:
+def test_the_error_for_an_unknown_scenario_lists_the_gallery(tmp_path: Path) -> None:
     with pytest.raises(
         ScenarioError, match=r"no such file, and no built-in scenario of that name \(cold_start, everything"
     ):
         read(tmp_path / "nope")
 
 
-def test_added_instances_exist_from_then_on(tmp_path: Path) -> None:
+def test_later_steps_may_name_added_instances(tmp_path: Path) -> None:
     steps = [
         'at_s = 1\ndo = "add"\ncount = 2',
         'at_s = 2\ndo = "crash"\ninstance = "s-3"',
@@ -175,7 +175,7 @@ def test_added_instances_exist_from_then_on(tmp_path: Path) -> None:
     read(written(tmp_path, SERVICE + "".join(f"[[timeline]]\n{step}\n" for step in steps)))
 
 
-def test_a_name_means_the_gallery_unless_there_is_such_a_file(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_file_has_precedence_over_a_scenario_of_the_gallery(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     assert find(Path("overload")) in gallery()
     (tmp_path / "overload").write_text("seed = 1")
@@ -184,10 +184,10 @@ def test_a_name_means_the_gallery_unless_there_is_such_a_file(tmp_path: Path, mo
 
 
 class TestTimeline:
-    """Verbs of the timeline, run on a simulator."""
+    """The verbs of a timeline, run on a simulator."""
 
-    def test_each_verb(self) -> None:
-        """At its time, on its targets."""
+    def test_each_verb_changes_its_targets_at_its_time(self) -> None:
+        """The state is compared after each second."""
         region = Region(ServiceSpec("echo", 4, zones=["a", "b"]), ServiceSpec("other", 1))
         told: list[str] = []
         steps = [
@@ -255,7 +255,7 @@ class TestTimeline:
         assert told == [0, 2, 0, 2]
         region.close()
 
-    def test_a_step_about_a_removed_instance_does_not_stop_the_timeline(self) -> None:
+    def test_a_step_for_a_removed_instance_does_not_stop_the_timeline(self) -> None:
         region = Region(instances=2)
         timeline = Timeline(
             region.world,
@@ -310,8 +310,8 @@ def account() -> TrafficAccount:
     ],
     ids=str,
 )
-def test_metrics(expectation: Expectation, value: float) -> None:
-    """The value of each metric for a given set of calls."""
+def test_metrics_are_computed_from_the_calls(expectation: Expectation, value: float) -> None:
+    """The calls are those of `account()`."""
     assert expectation.judge(account()).value == value
 
 
@@ -324,7 +324,7 @@ def test_every_metric_works_without_calls() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "is_met"), [(1, 1, True), (2, None, False), (None, 0, False), (0, 5, True), (None, None, True)]
 )
-def test_bounds(low: float | None, high: float | None, is_met: bool) -> None:  # noqa: FBT001
+def test_an_expectation_is_met_within_its_bounds(low: float | None, high: float | None, is_met: bool) -> None:  # noqa: FBT001
     """Both bounds are inclusive."""
     (result,) = judge([Expectation("lost", low=low, high=high)], account())
     assert result.is_met is is_met

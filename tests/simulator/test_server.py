@@ -1,4 +1,4 @@
-"""The server side of HTTP/1.1: order, pipelining, limits, and shutdown in every state."""
+"""The HTTP/1.1 server of the simulator: order, pipelining, limits, and shutdown in every state."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_connection_close_is_honoured() -> None:
 
 
 def test_100_continue_is_sent_before_the_body() -> None:
-    """RFC 9110 §10.1.1."""
+    """RFC 9110 §10.1.1: a client may wait for `100 Continue` before it sends the body."""
     region = Region()
     head, _, body = request(b"later", headers={"Expect": "100-continue"}).partition(b"\r\n\r\n")
     wire = region.connect().send(head + b"\r\n\r\n")
@@ -80,7 +80,7 @@ def test_100_continue_is_sent_before_the_body() -> None:
         (b"POST /api/predict/echoes HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 404),
     ],
 )
-def test_requests_that_are_wrong(data: bytes, status: int) -> None:
+def test_invalid_requests_are_refused_with_their_status(data: bytes, status: int) -> None:
     region = Region()
     wire = region.connect().send(data)
     region.wait(0.5)
@@ -101,8 +101,8 @@ def test_a_head_has_no_body(path: bytes) -> None:
     region.close()
 
 
-def test_a_header_line_without_an_end_is_not_kept_without_bound() -> None:
-    """413 after 64 KiB, though no header is complete."""
+def test_a_header_line_without_an_end_is_bounded() -> None:
+    """After 64 KiB the status is 413, although no header is complete."""
     region = Region()
     wire = region.connect().send(b"POST / HTTP/1.1\r\nHost: x\r\nX: ")
     for _ in range(100):
@@ -113,7 +113,7 @@ def test_a_header_line_without_an_end_is_not_kept_without_bound() -> None:
 
 
 def test_everything_is_closed_within_a_second_of_the_end() -> None:
-    """With hung, draining, crashed and slow instances, half a request, a queue, gateway and discovery requests."""
+    """Hung, draining, crashed and slow instances, half a request, a queue, and gateway and discovery requests."""
     region = Region(ServiceSpec("echo", 6), ServiceSpec("busy", 1, processor="sleep:3600", workers=1, keepalive_s=0))
     first, second, third, *_ = instances = list(region.service.instances.values())
     first.hang()
@@ -140,7 +140,7 @@ def test_everything_is_closed_within_a_second_of_the_end() -> None:
 
 
 def test_the_process_ends_in_every_state_at_once(tmp_path: Path) -> None:
-    """Hung, draining, crashed and trickling instances, unread data, half a request, gateway, discovery, and a queue."""
+    """Hung, draining, crashed and slow instances, unread bytes, half a request, gateway, discovery, and a queue."""
     services = ("--service", "echo=6", "--service", "busy=1", "--processor", "sleep:3600", "--keepalive", "0")
     with Served(tmp_path, *services, "--token", "", "--workers", "1") as served:
         for number, state in enumerate(("hung", "draining", "crashed")):

@@ -1,4 +1,4 @@
-"""The addresses of instances that have one of their own."""
+"""IP addresses of instances with `--spread-ips`, one for each instance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from simulator.fleet import spread_ips
 LOOPBACK = IPv4Network("127.0.0.0/8")
 
 
-def test_each_address_is_one_of_the_loopback_net_however_many_instances_there_have_been() -> None:
+def test_each_address_is_in_the_loopback_network() -> None:
     for number in range(0, 10_000, 125):
         assert all(IPv4Address(ip) in LOOPBACK for ip in spread_ips(300, number))
 

@@ -1,4 +1,4 @@
-"""Scenarios on real sockets: `check`, `serve --scenario`, `demo --scenario`."""
+"""Scenarios over real sockets: `check`, `serve --scenario` and `demo --scenario`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ is = 0
 """
 
 
-def test_the_gallery_is_good_and_has_the_stories_it_promises() -> None:
+def test_the_gallery_is_valid_and_complete() -> None:
     names = [path.stem for path in gallery()]
     promised = "rolling_upgrade zone_loss flapping_discovery overload grey_failure ip_reuse cold_start retry_storm"
     assert set(promised.split()) <= set(names)
@@ -55,7 +55,7 @@ def test_the_gallery_is_good_and_has_the_stories_it_promises() -> None:
     assert "expect  requests_per_call ≤ 1.3" in ended.stdout
 
 
-def test_a_demo_whose_expectations_are_met_is_0(tmp_path: Path) -> None:
+def test_a_demo_that_meets_its_expectations_has_exit_code_0(tmp_path: Path) -> None:
     path = tmp_path / "story.toml"
     path.write_text(STORY)
     ended = run("demo", "--scenario", str(path), "--json")
@@ -68,7 +68,7 @@ def test_a_demo_whose_expectations_are_met_is_0(tmp_path: Path) -> None:
     assert "0.5 s  crash echo-0" in ended.stdout
 
 
-def test_a_demo_whose_expectations_are_missed_is_1(tmp_path: Path) -> None:
+def test_a_demo_that_does_not_meet_its_expectations_has_exit_code_1(tmp_path: Path) -> None:
     path = tmp_path / "story.toml"
     path.write_text(STORY.replace("length_s = 2", "length_s = 1") + '[[expect]]\nwhat = "calls"\nmin = 1000\n')
     ended = run("demo", "--scenario", str(path), "--json")
@@ -77,7 +77,7 @@ def test_a_demo_whose_expectations_are_missed_is_1(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["check"], ["serve", "--scenario"], ["demo", "--scenario"]])
-def test_a_bad_one_is_65_everywhere(tmp_path: Path, command: list[str]) -> None:
+def test_an_invalid_scenario_is_exit_code_65(tmp_path: Path, command: list[str]) -> None:
     path = tmp_path / "story.toml"
     path.write_text(STORY.replace('type = "garbage"', 'type = "rubbish"'))
     ended = run(*command, str(path))
@@ -103,7 +103,7 @@ def test_a_served_scenario_runs_and_starts_again_after_a_reset(tmp_path: Path) -
 
 
 def test_the_banner_hides_the_token_of_a_scenario(tmp_path: Path) -> None:
-    """It shows $EAS_TOKEN; the token of the command line is for services without one."""
+    """The banner has $EAS_TOKEN instead. The token of the command line is for services without a token."""
     path = tmp_path / "story.toml"
     path.write_text(STORY.replace('"t"', '"s3cret"'))
     with Served(tmp_path, "--scenario", str(path)) as served:
@@ -116,7 +116,7 @@ def test_the_banner_hides_the_token_of_a_scenario(tmp_path: Path) -> None:
 
 
 def test_every_instance_has_its_own_address(tmp_path: Path) -> None:
-    """127.x.y.z:50000; kept through crash and restart; two simulators use different ones."""
+    """An address is 127.x.y.z:50000, also after a crash and a restart. Two simulators have different addresses."""
     options = ("--service", "echo=3", "--service", "other=1", "--token", "", "--spread-ips")
     with Served(tmp_path, *options) as served:
         folder = tmp_path / "second"

@@ -1,4 +1,4 @@
-"""Faults on streamed answers: bytes, framing, and end."""
+"""Faults on streamed responses: their bytes, framing, and end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BODY = b"one-two-three"
 
 
 def three(_: bytes) -> Iterator[Any]:
-    """Send the head, and three pieces with pauses of 100 ms."""
+    """Yield the head, and then three chunks with pauses of 100 ms."""
     yield b""
     for piece in (b"one-", b"two-", b"three"):
         yield Later(0.1, piece)
@@ -41,7 +41,7 @@ def ended(region: Region) -> str:
     return str(region.world.journal.rows[-1].stream)
 
 
-def test_stall_stream_goes_on_after_its_time() -> None:
+def test_stall_stream_continues_after_its_duration() -> None:
     region, wire = ask("stall_stream", after_bytes=6, duration=2000)
     region.wait(1.0)
     assert body(wire) == b"one-tw"
@@ -52,7 +52,7 @@ def test_stall_stream_goes_on_after_its_time() -> None:
     region.close()
 
 
-def test_stall_stream_for_ever_is_ended_by_the_client() -> None:
+def test_a_stall_without_a_duration_is_ended_by_the_client() -> None:
     region, wire = ask("stall_stream", after_bytes=4)
     region.wait(1000.0)
     assert (body(wire), wire.end) == (b"one-", "")
@@ -65,7 +65,7 @@ def test_stall_stream_for_ever_is_ended_by_the_client() -> None:
 
 @pytest.mark.parametrize(("reset", "end"), [(False, "ConnectionDone"), (True, "ConnectionLost")])
 @pytest.mark.parametrize("after_bytes", [0, 4, 6])
-def test_cut_stream_after_exactly_so_many_bytes(after_bytes: int, reset: bool, end: str) -> None:  # noqa: FBT001
+def test_cut_stream_sends_exactly_the_given_number_of_bytes(after_bytes: int, reset: bool, end: str) -> None:  # noqa: FBT001
     region, wire = ask("cut_stream", after_bytes=after_bytes, reset=reset)
     region.wait(1.0)
     assert wire.status == 200
@@ -75,14 +75,14 @@ def test_cut_stream_after_exactly_so_many_bytes(after_bytes: int, reset: bool, e
     region.close()
 
 
-def test_a_cut_behind_the_end_is_none() -> None:
+def test_cut_stream_beyond_the_end_has_no_effect() -> None:
     region, wire = ask("cut_stream", after_bytes=100)
     region.wait(1.0)
     assert (body(wire), wire.end, ended(region)) == (BODY, "", "complete")
     region.close()
 
 
-def test_garble_stream_changes_the_body_at_its_place() -> None:
+def test_garble_stream_changes_the_body_at_its_position() -> None:
     region, wire = ask("garble_stream", after_bytes=3, bytes=3)
     region.wait(1.0)
     assert [at for at in range(len(BODY)) if body(wire)[at] != BODY[at]] == [3, 4, 5]
@@ -90,14 +90,14 @@ def test_garble_stream_changes_the_body_at_its_place() -> None:
     region.close()
 
 
-def test_garble_stream_breaks_the_framing_at_its_place() -> None:
+def test_garble_stream_breaks_the_framing_at_its_position() -> None:
     region, wire = ask("garble_stream", after_bytes=4, where="framing")
     region.wait(1.0)
     assert wire.body.startswith(b"4\r\none-\r\nnot-a-size\r\n4\r\ntwo-")
     region.close()
 
 
-def test_slow_first_byte_holds_the_body_and_not_the_head() -> None:
+def test_slow_first_byte_delays_the_body_and_not_the_head() -> None:
     region, wire = ask("slow_first_byte", delay=2000)
     region.wait(2.0)
     assert (wire.status, wire.body) == (200, b"")
@@ -109,7 +109,7 @@ def test_slow_first_byte_holds_the_body_and_not_the_head() -> None:
     region.close()
 
 
-def test_latency_holds_the_head() -> None:
+def test_latency_delays_the_head() -> None:
     region, wire = ask("latency", latency=1000)
     region.wait(0.9)
     assert wire.received == b""
@@ -118,7 +118,7 @@ def test_latency_holds_the_head() -> None:
     region.close()
 
 
-def test_bandwidth_lets_head_and_body_trickle() -> None:
+def test_bandwidth_limits_head_and_body() -> None:
     region, wire = ask("bandwidth", rate=0.1)
     region.wait(1.0)
     assert 0 < len(wire.received) <= 110
@@ -127,7 +127,7 @@ def test_bandwidth_lets_head_and_body_trickle() -> None:
     region.close()
 
 
-def test_slicer_cuts_pieces_into_segments() -> None:
+def test_slicer_splits_chunks_into_segments() -> None:
     region, wire = ask("slicer", average_size=1, delay=100_000)
     region.wait(1.0)
     assert 5 <= len(wire.received) <= 15
@@ -143,7 +143,7 @@ def test_limit_data_counts_the_head() -> None:
     region.close()
 
 
-def test_reset_peer_in_the_body_is_behind_the_first_piece() -> None:
+def test_reset_peer_in_the_body_is_after_the_first_chunk() -> None:
     region, wire = ask("reset_peer", at="body", timeout=500)
     region.wait(0.3)
     assert (body(wire), wire.end) == (b"one-", "")
@@ -153,21 +153,21 @@ def test_reset_peer_in_the_body_is_behind_the_first_piece() -> None:
 
 
 @pytest.mark.parametrize(("keep", "left"), [(None, b"one-"), (6, b"one-tw")])
-def test_truncate_body_ends_in_order(keep: int | None, left: bytes) -> None:
+def test_truncate_body_ends_cleanly(keep: int | None, left: bytes) -> None:
     region, wire = ask("truncate_body", keep=keep)
     region.wait(1.0)
     assert (body(wire), chunks(wire)[-1], wire.end) == (left, b"", "")
     region.close()
 
 
-def test_garble_body_changes_so_many_bytes() -> None:
+def test_garble_body_changes_the_given_number_of_bytes() -> None:
     region, wire = ask("garble_body", bytes=2)
     region.wait(1.0)
     assert sum(a != b for a, b in zip(body(wire), BODY, strict=True)) == 2
     region.close()
 
 
-def test_slow_close_announces_the_close_and_is_late() -> None:
+def test_slow_close_has_connection_close_and_closes_late() -> None:
     region, wire = ask("slow_close", delay=2000)
     region.wait(2.0)
     assert (body(wire), wire.headers["connection"], wire.end) == (BODY, "close", "")
@@ -176,7 +176,7 @@ def test_slow_close_announces_the_close_and_is_late() -> None:
     region.close()
 
 
-def test_close_idle_closes_a_kept_connection() -> None:
+def test_close_idle_closes_an_idle_connection() -> None:
     region, wire = ask("close_idle", idle=1000)
     region.wait(1.0)
     assert (body(wire), wire.end) == (BODY, "")
@@ -186,7 +186,7 @@ def test_close_idle_closes_a_kept_connection() -> None:
 
 
 @pytest.mark.parametrize("how", MALFORMED)
-def test_a_malformed_stream(how: str) -> None:
+def test_a_malformed_stream_is_invalid_http(how: str) -> None:
     region, wire = ask("malformed_response", how=how)
     region.wait(2.0)
     assert wire.received
@@ -197,7 +197,7 @@ def test_a_malformed_stream(how: str) -> None:
     region.close()
 
 
-def test_several_add_up() -> None:
+def test_several_faults_are_combined() -> None:
     region = Region(ServiceSpec("echo", 1, processor=three))
     for type_, attributes in {"cut_stream": {"after_bytes": 8}, "slow_first_byte": {"delay": 500}}.items():
         region.world.faults.add(Fault(type_, Target("echo"), attributes))
@@ -210,7 +210,7 @@ def test_several_add_up() -> None:
 
 
 @pytest.mark.parametrize("type_", [name for name in ON_INSTANCES if name != "refuse"])
-def test_no_fault_leaves_anything(type_: str) -> None:
+def test_no_fault_leaves_a_timer_or_connection(type_: str) -> None:
     region, _ = ask(type_)
     region.wait(60.0)
     region.close()

@@ -1,4 +1,4 @@
-"""Streamed answers: pieces, framing, back-pressure, and every way to end."""
+"""Streamed responses: chunks, framing, flow control, and each way to end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def chunks(wire: Wire) -> list[bytes]:
-    """Return the chunks of a chunked body, with the empty last one."""
+    """Return the chunks of a chunked body, including the empty last chunk."""
     found, rest = [], wire.body
     while rest:
         size, _, rest = rest.partition(b"\r\n")
@@ -35,7 +35,7 @@ def chunks(wire: Wire) -> list[bytes]:
 
 
 def slow(_: bytes) -> Iterator[Any]:
-    """Yield three pieces with pauses of 100 ms."""
+    """Yield three chunks with pauses of 100 ms."""
     for piece in (b"one", "two", bytearray(b"three")):
         yield Later(0.1, piece)
 
@@ -48,10 +48,10 @@ def last_row(region: Region) -> Any:
     return region.world.journal.rows[-1]
 
 
-# -- pieces
+# Chunks
 
 
-def test_each_piece_is_a_chunk_when_it_is_there() -> None:
+def test_each_piece_is_sent_as_a_chunk_immediately() -> None:
     region = room_with(slow)
     wire = region.ask()
     region.wait(0.15)
@@ -62,7 +62,7 @@ def test_each_piece_is_a_chunk_when_it_is_there() -> None:
     region.wait(0.2)
     assert chunks(wire) == [b"one", b"two", b"three", b""]
     assert not wire.end
-    assert wire.send(request(b"again")) is wire  # the connection is kept
+    assert wire.send(request(b"again")) is wire  # the connection is reused
     region.wait(0.5)
     assert wire.received.count(b"HTTP/1.1 200") == 2
     region.close()
@@ -79,7 +79,7 @@ def test_the_row_has_the_first_byte_the_bytes_and_the_end() -> None:
     region.close()
 
 
-def test_a_whole_answer_has_its_first_byte_when_it_is_sent() -> None:
+def test_the_first_byte_of_a_complete_response_is_its_time_of_sending() -> None:
     region = Region(processing=0.2, instances=1)
     region.ask(b"x")
     region.wait(0.3)
@@ -149,7 +149,7 @@ def test_a_codec_encodes_each_piece() -> None:
 
 
 @pytest.mark.parametrize(("name", "wbits"), [("gzip", 31), ("zlib", 15)])
-def test_each_compressed_piece_can_be_read_when_it_is_there(name: str, wbits: int) -> None:
+def test_each_compressed_chunk_can_be_decompressed_immediately(name: str, wbits: int) -> None:
     region = room_with(Compressed(UserProcessor(slow), "", name))
     wire = region.ask()
     region.wait(0.15)
@@ -162,7 +162,7 @@ def test_each_compressed_piece_can_be_read_when_it_is_there(name: str, wbits: in
     region.close()
 
 
-# -- requests and responses
+# Requests and responses
 
 
 def describe(asked: ProcessorRequest) -> Response:
@@ -183,7 +183,7 @@ def test_every_method_reaches_a_processor_with_its_path(method: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
-def test_what_has_no_body_gets_none_and_the_source_is_closed(method: str, status: int) -> None:
+def test_a_response_without_a_body_sends_none_and_closes_the_source(method: str, status: int) -> None:
     closed: list[bool] = []
 
     def pieces(_: bytes) -> Iterator[bytes]:
@@ -253,7 +253,7 @@ def test_a_piece_of_another_kind_is_an_error() -> None:
     region.close()
 
 
-# -- pace
+# Flow control
 
 
 PIECES, PIECE_BYTES = 128, 2**14
@@ -286,7 +286,7 @@ def test_a_client_that_does_not_read_stops_the_source() -> None:
     region.close()
 
 
-def test_pieces_that_are_there_at_once_are_written_together() -> None:
+def test_pieces_without_pauses_are_written_together() -> None:
     region = room_with(lambda _: iter([b"x"] * 1000))
     wire = region.ask()
     region.wait(0.1)
@@ -294,7 +294,7 @@ def test_pieces_that_are_there_at_once_are_written_together() -> None:
     region.close()
 
 
-# -- ends
+# Ends
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -347,7 +347,7 @@ def test_a_client_that_leaves_before_the_first_piece_is_a_499() -> None:
     region.close()
 
 
-def test_an_answer_that_does_not_begin_in_time_is_a_408() -> None:
+def test_a_response_that_does_not_begin_in_time_is_a_408() -> None:
     region = room_with(lambda _: iter([Later(10.0, b"x")]), keepalive_s=1.0)
     wire = region.ask()
     region.wait(1.1)
@@ -356,7 +356,7 @@ def test_an_answer_that_does_not_begin_in_time_is_a_408() -> None:
     region.close()
 
 
-def test_an_answer_that_has_begun_has_no_limit() -> None:
+def test_a_response_that_has_begun_has_no_time_limit() -> None:
     region = room_with(slow, keepalive_s=0.15)
     wire = region.ask()
     region.wait(0.5)
@@ -375,7 +375,7 @@ def test_a_crash_resets_the_stream() -> None:
     region.close()
 
 
-def test_a_hung_instance_says_nothing_until_it_runs_again() -> None:
+def test_a_hung_instance_sends_nothing_until_it_runs_again() -> None:
     region = room_with(slow)
     wire = region.ask()
     region.wait(0.15)
@@ -398,7 +398,7 @@ def test_a_draining_instance_finishes_the_stream_and_closes() -> None:
     region.close()
 
 
-def test_a_stream_holds_its_worker_and_those_behind_wait() -> None:
+def test_a_worker_is_busy_during_a_stream_and_later_requests_wait() -> None:
     region = room_with(slow, workers=1, queue=1)
     first, second, third = region.ask(), region.ask(), region.ask()
     region.wait(0.05)
@@ -426,7 +426,7 @@ def test_running_streams_are_listed() -> None:
     region.close()
 
 
-def test_the_first_bytes_of_a_stream_are_kept_for_who_wants_them() -> None:
+def test_the_first_bytes_of_a_stream_are_captured() -> None:
     region = room_with(slow, capture_bytes=5)
     region.ask()
     region.wait(0.5)
@@ -437,7 +437,7 @@ def test_the_first_bytes_of_a_stream_are_kept_for_who_wants_them() -> None:
     region.close()
 
 
-# -- the gateway
+# Gateway
 
 
 def through(region: Region) -> Wire:
@@ -445,7 +445,7 @@ def through(region: Region) -> Wire:
     return region.connect(port).send(request(b"x", "echo"))
 
 
-def test_the_gateway_passes_pieces_on_as_they_come() -> None:
+def test_the_gateway_forwards_chunks_immediately() -> None:
     region = room_with(slow)
     wire = through(region)
     region.wait(0.15)
@@ -457,7 +457,7 @@ def test_the_gateway_passes_pieces_on_as_they_come() -> None:
     region.close()
 
 
-def test_behind_the_head_the_gateway_can_only_break_off() -> None:
+def test_after_the_head_the_gateway_can_only_close_the_connection() -> None:
     region = room_with(slow)
     wire = through(region)
     region.wait(0.15)
@@ -498,7 +498,7 @@ def test_the_gateway_reads_no_faster_than_its_client() -> None:
     region.close()
 
 
-def test_silence_in_the_middle_of_a_body_ends_after_the_gateways_time() -> None:
+def test_a_stalled_body_ends_after_the_gateways_timeout() -> None:
     region = room_with(slow)
     region.world.faults.add(Fault("stall_stream", Target("echo"), {"after_bytes": 3}))
     wire = through(region)

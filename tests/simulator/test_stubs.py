@@ -1,4 +1,4 @@
-"""Canned responses: matching, and invalid ones."""
+"""Fixed responses (stubs): matching of requests, and validation."""
 
 from __future__ import annotations
 
@@ -44,21 +44,23 @@ def answered(made: Stubs, asked: ReceivedRequest, path: str = "") -> tuple[int, 
         ({"json": 1}, request(body=b"1"), request(body=b"[" * 100_000)),
     ],
 )
-def test_a_pattern_matches_what_it_says(pattern: dict[str, Any], good: ReceivedRequest, bad: ReceivedRequest) -> None:
+def test_a_pattern_matches_only_its_requests(
+    pattern: dict[str, Any], good: ReceivedRequest, bad: ReceivedRequest
+) -> None:
     made = stubs({"request": pattern, "responses": [{"body": "yes"}]})
     assert answered(made, good) == (200, b"yes")
     assert answered(made, bad)[0] == 404
     assert made.unmatched_total == 1
 
 
-def test_the_path_is_the_part_below_the_services_own() -> None:
+def test_the_path_of_a_pattern_is_relative_to_the_service() -> None:
     made = stubs({"request": {"path": "/v1/models"}, "responses": [{"json": []}]})
     assert answered(made, request("GET"), "/v1/models") == (200, b"[]")
     assert answered(made, request("GET"), "/v1")[0] == 404
     assert list(made.unmatched) == ["GET /v1"]
 
 
-def test_responses_come_in_order_and_the_last_again() -> None:
+def test_responses_are_used_in_order_and_the_last_is_repeated() -> None:
     made = stubs({"responses": [{"status": 503}, {"status": 429}, {"body": "ok"}]})
     assert [answered(made, request())[0] for _ in range(4)] == [503, 429, 200, 200]
 
@@ -69,7 +71,7 @@ def test_a_stub_that_is_used_up_leaves_the_request_to_the_next() -> None:
     assert [stub.hits for stub in made] == [2, 1]
 
 
-def test_a_404_says_what_there_is_without_header_values() -> None:
+def test_a_404_lists_the_patterns_without_header_values() -> None:
     made = stubs({"request": {"method": "GET", "headers": {"authorization": "s3cret"}}})
     text = answered(made, request(), "/x")[1].decode()
     assert text == "no stub matches POST /x; there are: GET any path header authorization\n"

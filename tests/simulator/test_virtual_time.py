@@ -1,4 +1,4 @@
-"""Virtual time: order, cancelling, rescheduling, and errors."""
+"""The scheduler of virtual time: order, cancellation, rescheduling, and errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_delayed_calls_are_delayed_calls() -> None:
     assert (seen, scheduler.pending) == (["late"], [])
 
 
-def test_what_an_event_raises_is_kept() -> None:
+def test_exceptions_of_events_are_collected() -> None:
     scheduler, seen = Scheduler(), []
     scheduler.call_later(1, lambda: 1 / 0)
     scheduler.call_later(2, seen.append, 1)
@@ -57,7 +57,7 @@ def test_streams_are_independent_and_seeded() -> None:
     assert Scheduler(8).stream("b").random() != two.stream("c").random()
 
 
-def test_the_log_is_hashed_whole_and_kept_in_part() -> None:
+def test_all_log_lines_are_hashed_and_the_last_are_stored() -> None:
     one, two = Scheduler(), Scheduler()
     for number in range(1000):
         one.log(f"line {number}")

@@ -1,4 +1,4 @@
-"""Workers, their queue, and the token bucket, as values."""
+"""Workers, their queue, and the rate limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from simulator.workers import RateLimit, Workers
 
 
 class Job:
-    """Ends at once, or when the test ends it."""
+    """A job that ends immediately, or when the test ends it."""
 
     def __init__(self, workers: Workers, log: list[Job], *, ends_at_once: bool = False) -> None:
         self._workers = workers
@@ -52,7 +52,7 @@ def test_a_long_queue_of_quick_jobs_needs_no_deep_stack() -> None:
 
 
 def test_a_rate_limit_fills_up_again() -> None:
-    """Two a second: a burst of two, then one each half second; never more than a second's worth."""
+    """A limit of two a second allows a burst of two, then one each half second. Unused tokens of earlier are lost."""
     clock = Clock()
     limit = RateLimit(2, clock.seconds)
     assert [limit.admit() for _ in range(3)] == [0, 0, 1]
@@ -62,7 +62,7 @@ def test_a_rate_limit_fills_up_again() -> None:
     assert [limit.admit() for _ in range(3)] == [0, 0, 1]
 
 
-def test_a_slow_rate_says_how_long_to_wait() -> None:
+def test_a_slow_rate_limit_returns_the_time_to_wait() -> None:
     clock = Clock()
     limit = RateLimit(0.1, clock.seconds)
     assert [limit.admit() for _ in range(2)] == [0, 10]

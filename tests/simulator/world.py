@@ -1,4 +1,4 @@
-"""A simulator without a network: a clock, recorded ports, and requests passed to the admin API."""
+"""A simulator without a network: a clock, recorded ports, and requests that are passed to the admin API."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SERVICES = (ServiceSpec("echo", 2, token="s3cret"), ServiceSpec("group/rank", 1)
 
 @define(eq=False)
 class Listener:
-    """A client of the event stream."""
+    """A client of the event stream, in memory."""
 
     transport: StringTransport = field(factory=StringTransport)
     answer: Any = None
 
     def events(self) -> list[tuple[str, str, Any]]:
-        """Return the events since the last call: (event, id, data)."""
+        """Return the events since the previous call, as (event, id, data)."""
         text = self.transport.value().decode()
         self.transport.clear()
         blocks = [
@@ -44,13 +44,13 @@ class World:
         self.simulator.start()
 
     def ask(self, method: str, target: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        """Return status and value of an operation."""
+        """Call an operation, and return status and decoded body."""
         response = self.response(method, target, body, **headers)
         is_json = response.content_type.endswith("json")
         return response.status, json.loads(response.body) if is_json else response.body.decode()
 
     def response(self, method: str, target: str, body: Any = None, **headers: str) -> Response:
-        """Return the response of an operation."""
+        """Call an operation, and return its response."""
         given = {"host": "127.0.0.1:8780", "content-type": "application/json", **headers}
         data = b"" if body is None else json.dumps(body).encode()
         connection: Any = Listener()
@@ -63,13 +63,13 @@ class World:
         return found
 
     def discover(self, service: str) -> Any:
-        """Return a discovery reply."""
+        """Return the discovery reply for a service."""
         connection: Any = Listener()
         path = f"/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{service}"
         return self.simulator.control_plane.handle(ReceivedRequest("GET", path, {}, b"", connection, True))
 
     def listen(self, query: str = "", last: str = "") -> Listener:
-        """Open the event stream."""
+        """Open the event stream, and return its client."""
         listener: Any = Listener()
         headers = {"host": "localhost"} | ({"last-event-id": last} if last else {})
         request = ReceivedRequest("GET", f"/_eas/v1/events{query}", headers, b"", listener, True)
@@ -77,7 +77,7 @@ class World:
         return listener
 
     def row(self, instance: str = "echo-0", status: int = 200, **more: Any) -> None:
-        """Record a request to an instance."""
+        """Record a request to an instance in the journal."""
         values = {"service": "echo", "method": "POST", "path": "/api/predict/echo", "fault": ""}
         numbers = {"bytes_in": 2, "bytes_out": 3, "elapsed_s": 0.002}
         self.simulator.journal.write(

@@ -1,4 +1,4 @@
-"""The program for PySpark of docs/howto/score.md."""
+"""The PySpark program of docs/howto/score.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.patience import PATIENCE_S
 @pytest.mark.eas_service(processor="echo")
 def test_the_spark_program_scores_each_row(eas_service: RemoteService) -> None:
     where, token = (eas_service.endpoint, eas_service.name), eas_service.token
-    # A cluster starts, which takes longer than anything of ours, and warns.
+    # Starting a Spark cluster takes long, and causes warnings.
     ended = run("score/with_spark.py", *where, token=token, warnings="ignore", within_s=5 * PATIENCE_S)
     assert ended.returncode == 0, ended.stderr
     assert "1000 rows, 0 failed, total 499500000" in ended.stdout

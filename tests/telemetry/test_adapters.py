@@ -1,4 +1,4 @@
-"""Prometheus and OpenTelemetry with clients in memory: sums, closed clients, and errors."""
+"""Prometheus and OpenTelemetry with clients in memory: sums over clients, closed clients, and errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REFUSED = AttemptResult(Instance("10.0.0.1", 80), Outcome(AttemptStatus.CONNECT_
 
 
 class Scraped:
-    """A registry, and the content of its scrape."""
+    """A Prometheus registry and its samples."""
 
     def __init__(self, **options: Any) -> None:
         self.registry = CollectorRegistry()
@@ -42,7 +42,7 @@ class Scraped:
         return self.registry.get_sample_value(name, {"service": "svc", **labels})
 
     def labels(self, name: str) -> list[dict[str, str]]:
-        """Return the labels of every series of a histogram."""
+        """Return the labels of each series of a histogram."""
         found = [sample for metric in self.registry.collect() for sample in metric.samples]
         return [sample.labels for sample in found if sample.name == f"{name}_count"]
 
@@ -56,7 +56,7 @@ def fixed(n: int, service: str = "svc", reactor: Any = None) -> PredictClient:
 
 @contextmanager
 def failures() -> Iterator[list[Any]]:
-    """Return the logged failures."""
+    """Collect the logged failures."""
     found: list[Any] = []
 
     def hear(event: Any) -> None:
@@ -71,7 +71,7 @@ def failures() -> Iterator[list[Any]]:
 
 
 def kinds() -> dict[str, Any]:
-    """Return a client of every kind, not yet initialised, by its name."""
+    """Return a client of each kind by its name, before `init`."""
     arguments = {"endpoint_type": ENDPOINT_TYPE_DIRECT}
     twisted = PredictClient("127.0.0.1:1", "svc", reactor=PuppetReactor(), **arguments)
     return {
@@ -87,7 +87,7 @@ WRONG = [None, "svc", PredictClient, eas_tw.aio.PredictClient, eas_tw.blocking.P
 
 
 class TestPrometheus:
-    """A scrape."""
+    """Metrics for Prometheus."""
 
     @pytest.mark.parametrize("kind", kinds())
     def test_every_kind_of_client_is_watched_before_init(self, kind: str) -> None:
@@ -111,7 +111,7 @@ class TestPrometheus:
             scraped.metrics.watch(wrong)
         assert scraped.value("eas_client_instances") == 2
 
-    def test_clients_of_one_service_add_up(self) -> None:
+    def test_values_of_clients_of_one_service_are_added_up(self) -> None:
         scraped = Scraped()
         one, other = fixed(4), fixed(1)
         for client in (one, other):
@@ -132,7 +132,7 @@ class TestPrometheus:
         third.counters.failovers = 1
         assert scraped.value("eas_client_failovers_total") == 7
 
-    def test_ejected_instances_add_up(self) -> None:
+    def test_ejected_instances_of_all_clients_are_counted(self) -> None:
         scraped, harnesses = Scraped(), [Harness(3, attempts=1), Harness(3, attempts=1)]
         for harness in harnesses:
             scraped.metrics.watch(harness.client)
@@ -140,7 +140,7 @@ class TestPrometheus:
         harness.dial.fail()
         assert scraped.value("eas_client_ejected_instances") == 1
 
-    def test_stopping_keeps_what_others_of_the_service_need(self) -> None:
+    def test_series_remain_until_the_last_client_of_a_service_is_unwatched(self) -> None:
         scraped = Scraped()
         one, other = fixed(4), fixed(1)
         stops = [scraped.metrics.watch(client) for client in (one, other)]
@@ -154,7 +154,7 @@ class TestPrometheus:
 
     def test_a_client_that_raises_does_not_affect_the_others(self) -> None:
         class Moody(PredictClient):
-            """A client whose list can no longer be read."""
+            """A client whose list cannot be read any more."""
 
             is_broken = False
 
@@ -177,8 +177,8 @@ class TestPrometheus:
             assert scraped.value("eas_client_failovers_total") == 2
         assert len(logged) == 1
 
-    def test_services_whose_clients_are_closed_are_bounded(self) -> None:
-        """After a child with its own name for each of a thousand jobs, the series of the last 128 are left."""
+    def test_the_number_of_services_with_closed_clients_is_bounded(self) -> None:
+        """A program makes a child with a different name for each of 1,000 jobs. The series of the last 128 remain."""
         scraped, reactor = Scraped(), PuppetReactor()
         parent = fixed(1, reactor=reactor)
         scraped.metrics.watch(parent)
@@ -198,8 +198,8 @@ class TestPrometheus:
         assert [labels["service"] for labels in found] == [f"job{number}" for number in range(872, 1000)]
         assert len(scraped.metrics._services) <= 129
 
-    def test_what_ends_while_a_client_closes_is_counted(self) -> None:
-        """A scrape between `close` and the last answer loses the gauge, and nothing else."""
+    def test_calls_that_end_while_a_client_closes_are_counted(self) -> None:
+        """In a scrape between `close` and the last response, only the gauge is missing."""
         scraped, harness = Scraped(), Harness(1, drain_timeout_s=3.0)
         scraped.metrics.watch(harness.client)
         call = harness.call()
@@ -217,7 +217,7 @@ class TestPrometheus:
         scraped.metrics.watch(harness.client)()
         assert not scraped.metrics._watching
 
-    def test_a_client_that_closes_before_init_goes(self) -> None:
+    def test_a_client_that_is_closed_before_init_is_not_watched_any_more(self) -> None:
         scraped = Scraped()
         never = PredictClient("127.0.0.1:1", "svc", reactor=PuppetReactor())
         scraped.metrics.watch(never)
@@ -239,7 +239,7 @@ class TestPrometheus:
         assert len(scraped.labels(name)) == 2
 
     def test_the_buckets_fit_a_millisecond_to_half_a_minute(self) -> None:
-        """For small models and language models; the bounds of OpenTelemetry's conventions are among them."""
+        """The buckets suit small models and language models, and include the bounds of OpenTelemetry's conventions."""
         advised = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0}
         assert (min(DURATION_BUCKETS_S), max(DURATION_BUCKETS_S)) == (0.001, 30.0)
         assert advised < set(DURATION_BUCKETS_S)
@@ -247,14 +247,14 @@ class TestPrometheus:
 
 
 class Instrumented:
-    """An OpenTelemetry SDK, and what it collects."""
+    """An OpenTelemetry SDK in memory, and the values that it collects."""
 
     def __init__(self) -> None:
         self._reader = InMemoryMetricReader()
         self.telemetry = OpenTelemetry(TracerProvider(), MeterProvider([self._reader]))
 
     def points(self, name: str) -> dict[str, Any]:
-        """Return a metric's values by service."""
+        """Return the values of a metric by service."""
         data = self._reader.get_metrics_data()
         found = [
             point
@@ -267,11 +267,11 @@ class Instrumented:
         return {str(point.attributes["eas.service"]): getattr(point, "value", None) for point in found}
 
 
-def test_a_listener_that_comes_while_the_client_is_made_hears_it() -> None:
-    """An asyncio client is made on its loop's thread, while another thread watches it."""
+def test_a_listener_that_is_added_during_init_gets_each_event_once() -> None:
+    """An asyncio client is made in the thread of its loop, while another thread adds a listener."""
 
     class Slow(eas_tw.aio.PredictClient):
-        """A client that is created between the two steps of a thread that begins to listen."""
+        """A client that is made between the two steps in which another thread adds a listener."""
 
         def _current_client(self) -> PredictClient:
             found = super()._current_client()
@@ -292,7 +292,7 @@ def test_a_listener_that_comes_while_the_client_is_made_hears_it() -> None:
 
 
 class TestOpenTelemetry:
-    """Instrumentation."""
+    """Instrumentation with OpenTelemetry."""
 
     @pytest.mark.parametrize("kind", kinds())
     def test_every_kind_of_client_is_instrumented_before_init(self, kind: str) -> None:
@@ -316,7 +316,7 @@ class TestOpenTelemetry:
         instrumented.telemetry.instrument(fixed(2))
         assert instrumented.points("eas.client.instances") == {"svc": 2}
 
-    def test_clients_of_one_service_add_up_and_go_when_they_close(self) -> None:
+    def test_instances_of_clients_of_one_service_are_added_up_until_they_close(self) -> None:
         instrumented = Instrumented()
         one, other = fixed(4), fixed(1)
         for client in (one, other):
@@ -346,14 +346,14 @@ class TestOpenTelemetry:
             assert instrumented.points("eas.client.instances") == {"svc": 3}
         assert len(logged) == 1
 
-    def test_a_service_is_a_service_still(self) -> None:
+    def test_an_instrumented_service_is_still_a_twisted_service(self) -> None:
         service = kinds()["service"]
         traced = Instrumented().telemetry.instrument(service)
         assert isinstance(traced, TracedClient)
         assert traced.setServiceParent == service.setServiceParent
         assert traced.service_name == "svc"
 
-    def test_the_spans_of_another_telemetry_stay(self) -> None:
+    def test_a_client_can_be_instrumented_twice(self) -> None:
         harness, spans = Harness(1), []
         both = Instrumented().telemetry.instrument(Instrumented().telemetry.instrument(harness.client))
         call = Result(both.predict(b"x"))

@@ -1,4 +1,4 @@
-"""Every counter of a client is exported by every exporter, with the same value."""
+"""Each counter of a client is exported by each exporter, with the same value."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ OK = "200"
 
 
 class Sums:
-    """The exported values of each metric by label, and sums of those that match."""
+    """The exported values of each metric by label, and their sums."""
 
     def __init__(self) -> None:
         self.values: dict[str, Counter[tuple[str, ...]]] = {}
 
     def add(self, name: str, value: float, *labels: str) -> None:
-        """Add a sample."""
+        """Add a sample of a metric."""
         found: Any = self.values.setdefault(name, Counter())
         found[labels] += value
 
     def all(self, name: str) -> float:
-        """Return the sum of a metric's samples; KeyError if there is no such metric."""
+        """Return the sum of all samples of a metric. Raise `KeyError` if the metric does not exist."""
         return self.values[name].total()
 
     def having(self, name: str, label: str) -> float:
-        """Return the sum of the samples with this text among their labels' values."""
+        """Return the sum of the samples that have this label value."""
         return sum(value for labels, value in self.values[name].items() if label in labels)
 
     def lacking(self, name: str, label: str) -> float:
-        """Return the sum of the samples without it."""
+        """Return the sum of the samples that do not have this label value."""
         return self.all(name) - self.having(name, label)
 
 
 def prometheus(client: PredictClient) -> Callable[[], Sums]:
-    """Return the values of a scrape; an empty `error_type` means a response."""
+    """Return a function that reads the values of a scrape. An empty `error_type` means a response."""
     registry = CollectorRegistry()
     PrometheusMetrics(registry).watch(client)
 
@@ -69,7 +69,7 @@ def prometheus(client: PredictClient) -> Callable[[], Sums]:
 
 
 def opentelemetry(client: PredictClient) -> Callable[[], Sums]:
-    """Return the values of a reader; histograms by their count."""
+    """Return a function that reads the values of an OpenTelemetry reader; the value of a histogram is its count."""
     reader = InMemoryMetricReader()
     OpenTelemetry(TracerProvider(), MeterProvider([reader])).instrument(client)
 
@@ -88,7 +88,7 @@ def opentelemetry(client: PredictClient) -> Callable[[], Sums]:
 
 
 def scrapy(client: PredictClient) -> Callable[[], Sums]:
-    """Return the stats of a crawl."""
+    """Return a function that reads the stats of a crawl."""
 
     def read() -> Sums:
         sums = Sums()
@@ -128,7 +128,7 @@ OWN = (
     *QUEUES,
 )
 SHOWN: dict[str, tuple[Export, dict[str, Read]]] = {
-    # exporter -> how it is read, and what shows each counter
+    # exporter -> how to read it, and the values for each counter
     "prometheus": (
         prometheus,
         _of_histograms(
@@ -174,18 +174,18 @@ def total(counted: Any) -> int:
 
 
 @pytest.mark.parametrize("exporter", SHOWN)
-def test_every_counter_has_a_figure(exporter: str) -> None:
-    """A new counter fails here until each exporter shows it."""
+def test_every_counter_is_exported(exporter: str) -> None:
+    """A new counter fails this test until each exporter has it."""
     forgotten = [field.name for field in attrs.fields(Counters) if field.name not in SHOWN[exporter][1]]
     assert forgotten == []
 
 
 @pytest.mark.parametrize("exporter", SHOWN)
-def test_a_figure_agrees_with_its_counter(exporter: str) -> None:
+def test_an_exported_value_equals_its_counter(exporter: str) -> None:
     harness = Harness(2)
     begin, shown = SHOWN[exporter]
     read = begin(harness.client)
-    harness.reactor.advance(5.0)  # what `everything` tells began after 1 s
+    harness.reactor.advance(5.0)  # the attempts that `everything` records began at 1 s
     for _ in range(3):
         everything(harness.client._record)
     counted = {field.name: total(getattr(harness.client.counters, field.name)) for field in attrs.fields(Counters)}

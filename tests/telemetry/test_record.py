@@ -1,4 +1,4 @@
-"""Counters equal the sums of the events that listeners get."""
+"""Counters equal the sums of the events that listeners receive."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REFUSED = AttemptResult(A, Outcome(AttemptStatus.CONNECT_REFUSED), 0.5)
 
 
 class Recorded:
-    """A call or an attempt, as it is recorded."""
+    """A call or an attempt, as far as `Record` uses it."""
 
     def __init__(self, instance: Instance = A, retry_of: AttemptResult | None = None, beside: Any = ()) -> None:
         self.began = 1.0
@@ -42,7 +42,7 @@ class Recorded:
 
 
 def everything(record: Record) -> None:
-    """Call every method of a record."""
+    """Call each method of a record."""
     call = Recorded()
     record.list_changed(())
     record.poll_rejected("empty_list", "it is empty")
@@ -74,7 +74,7 @@ def no_clock() -> float:
     raise AssertionError("nobody listens, and the clock is asked")
 
 
-def test_while_nobody_listens_it_counts_and_nothing_else() -> None:
+def test_without_a_listener_only_counters_change_and_no_clock_is_read() -> None:
     record = Record(no_clock, no_clock)
     everything(record)
     assert record.counters == Counters(
@@ -113,7 +113,7 @@ def test_listening_changes_no_count() -> None:
     assert answered_when_heard == [1, 1]
 
 
-def test_an_event_of_an_attempt_says_if_it_was_a_retry_or_a_hedge() -> None:
+def test_the_event_of_an_attempt_shows_whether_it_was_a_retry_or_a_hedge() -> None:
     record, found = Record(lambda: 3.0, no_clock), []
     record.listen(lambda event: found.append(event) if isinstance(event, AttemptEnded) else None)
     everything(record)
@@ -125,7 +125,7 @@ def test_an_event_of_an_attempt_says_if_it_was_a_retry_or_a_hedge() -> None:
     assert [event.elapsed_s for event in found] == [0.5, 1.0, 2.0]
 
 
-def test_whoever_stops_listening_hears_no_more() -> None:
+def test_a_listener_gets_no_events_after_its_removal() -> None:
     record = Record(lambda: 3.0, no_clock)
     one: list[Any] = []
     other: list[Any] = []
@@ -137,7 +137,7 @@ def test_whoever_stops_listening_hears_no_more() -> None:
     assert (len(one), len(other)) == (1, 2)
 
 
-def test_every_listener_hears_events_in_the_order_in_which_they_happened() -> None:
+def test_all_listeners_get_events_in_the_order_of_their_occurrence() -> None:
     record = Record(lambda: 3.0, no_clock)
     orders: list[list[Any]] = [[] for _ in range(4)]
     more = {1: C, 2: D}
@@ -157,8 +157,8 @@ def test_every_listener_hears_events_in_the_order_in_which_they_happened() -> No
     assert orders == [[A, C, D, B]] * 4
 
 
-def test_addresses_that_left_the_list_long_ago_are_one() -> None:
-    """Sums are unchanged; instances in the list, and the last ones that left it, are counted separately."""
+def test_counts_of_instances_that_were_removed_long_ago_are_merged() -> None:
+    """Sums do not change. Counts of listed instances, and of those removed last, are still separate."""
     record = Record(no_clock, no_clock)
     for number in range(5000):
         now = Instance("10.1.0.1", number)
@@ -199,7 +199,7 @@ def test_the_telemetry_checker_adds_up_former_instances() -> None:
 
 
 def added_up(client: Any) -> EventTotals:
-    """Return counters that are computed from a client's events from now on."""
+    """Return counters that are computed from the later events of a client."""
     totals = EventTotals()
     ears: dict[type, Any] = {
         AttemptEnded: totals.attempt_ended, CallEnded: totals.call_ended, Ejected: totals.ejected,
@@ -216,7 +216,7 @@ def added_up(client: Any) -> EventTotals:
 
 
 def wire_of(harness: Harness) -> Wire:
-    """Return the wire of the only call, on a new connection or a kept one."""
+    """Return the connection of the only call: a new one, or a reused one."""
     return harness.accept() if harness.reactor.dials else harness.busy
 
 
@@ -230,14 +230,14 @@ class Picky:
         raise KeyError(content)
 
 
-def test_every_kind_of_ending_adds_up() -> None:
-    """Calls that are answered, unreadable, refused, retried, stale, hedged, cancelled, late and closed; an ejection."""
+def test_counters_equal_the_events_for_each_way_in_which_a_call_ends() -> None:
+    """Calls with a response, an invalid one, a refused connect, a retry, a hedge, a cancel, a timeout, and others."""
     harness = Harness(3, hedge_after_s=0.1, drain_timeout_s=0)
     totals = added_up(harness.client)
     counters = harness.client.counters
 
     harness.call()
-    harness.dial.fail()  # which ejects
+    harness.dial.fail()  # this ejects the instance
     says(harness.accept(), response())
 
     unreadable = Result(harness.client.predict(Picky()))
@@ -267,7 +267,7 @@ def test_every_kind_of_ending_adds_up() -> None:
     harness.reactor.advance(0.06)
     assert late.fired
     harness.call()
-    harness.assert_clean()  # which closes the client under it
+    harness.assert_clean()  # this closes the client during the call
 
     assert counters.failures["cancelled"] >= 2
     assert counters.retries == {"connect_refused": 1, "stale": 1}
@@ -278,7 +278,7 @@ def test_every_kind_of_ending_adds_up() -> None:
 
 
 def test_a_retry_that_is_not_sent_is_not_counted() -> None:
-    """The call is cancelled in the pause before its third attempt."""
+    """The call is cancelled during the pause before its third attempt."""
     harness = Harness(3, backoff_base_s=1.0, backoff_max_s=1.0)
     totals = added_up(harness.client)
     call = harness.call()
@@ -317,6 +317,6 @@ def test_counters_and_events_agree_under_many_faults() -> None:
     assert {ListChanged, PollRefused, Ejected, AttemptEnded, CallEnded} <= {type(event) for event in heard}
     unseen = [name for name, count in asdict(counters).items() if not count]
     of_queues = ["watches", "watches_lost", "frames", "frames_repeated", "commits", "commits_failed"]
-    assert set(unseen) == {"streams", "streams_broken", "balancer_fallbacks", *of_queues}  # none is asked for here
+    assert set(unseen) == {"streams", "streams_broken", "balancer_fallbacks", *of_queues}  # not used in this run
     assert totals.differences(counters) == []
     region.assert_clean()

@@ -1,4 +1,4 @@
-"""The public API, used as a program would; checked by mypy, never run."""
+"""The public API, used as in programs. mypy checks this file, and nothing runs it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 async def program(reactor: object) -> None:
-    """Every documented way to call."""
+    """Use the documented ways to make calls."""
     config = ClientConfig(timeout_s=1.5, retry_on=frozenset({500, 503}), attempts=2)
     async with PredictClient(
         "http://pai-eas-vpc.cn-shanghai.aliyuncs.com",
@@ -52,7 +52,7 @@ async def program(reactor: object) -> None:
 
 
 async def language_model(client: PredictClient) -> None:
-    """A transport for other HTTP clients, and a response that is passed on."""
+    """Use a transport for other HTTP clients, and forward a response."""
     transport = eas_tw.httpx2.AsyncTransport("e", "s", token="t", config=ClientConfig(auth="bearer"), idempotent=False)
     assert_type(transport.client, eas_tw.aio.PredictClient)
     blocking = eas_tw.httpx2.Transport("e", "s", keep_authorization=True, max_request_bytes=1000)
@@ -65,7 +65,7 @@ async def language_model(client: PredictClient) -> None:
 
 
 async def asynchronous_inference(queue: QueueClient) -> None:
-    """Puts, gets, and a watch, with Deferreds, coroutines and threads."""
+    """Use puts, gets and a watch, with Deferreds, coroutines and threads."""
     assert_type(queue.put({"prompt": "a cat"}, priority=1), "Deferred[PutResult]")
     assert_type(await queue.sink().get(request_id="r", timeout_s=60.0), list[Frame])
     async with queue.sink().watch(window=8) as watcher:
@@ -90,7 +90,7 @@ async def asynchronous_inference(queue: QueueClient) -> None:
 
 
 def old_ways(client: PredictClient) -> Deferred[None]:
-    """The official SDK's setters, and Deferreds without await."""
+    """Use the setters of the official SDK, and Deferreds without await."""
     client.set_endpoint("e")
     client.set_token("t")
     client.set_token(lambda: "t")
@@ -102,7 +102,7 @@ def old_ways(client: PredictClient) -> Deferred[None]:
 
 
 def errors(error: RequestFailed) -> tuple[AttemptResult, ...]:
-    """Errors carry their attempts."""
+    """Errors have their attempts."""
     return error.attempts
 
 

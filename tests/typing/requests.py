@@ -1,4 +1,4 @@
-"""Requests, responses and messages as an editor sees them; checked by mypy, never run."""
+"""Types of requests, responses and messages. mypy checks this file, and nothing runs it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from eas_tw.body.schema.torchrec_predict_pb2 import PBFeature
 
 
 def tensors() -> list[Request]:
-    """Shape and dtype may be left out, content may be anything; every one is a `Request`."""
+    """Shape and dtype are optional, and content may have any type. Each request class is a `Request`."""
     tf, torch, blade, onnx, caffe = TFRequest(), TorchRequest(), BladeRequest(), OnnxRequest(), CaffeRequest()
     tf.add_feed("x", [1, 3], TFRequest.DT_FLOAT, [1, 2, 3])
     tf.add_feed("x", content=np.zeros((1, 3)))
@@ -42,7 +42,7 @@ def tensors() -> list[Request]:
 
 
 def messages() -> PBRequest:
-    """The fields of messages are known."""
+    """The fields of messages have types."""
     message = PBRequest(item_ids=["a"], debug_level=1)
     message.user_features["age"].int_feature = 30
     message.item_ids.append("b")
@@ -55,7 +55,7 @@ def messages() -> PBRequest:
 
 
 def answers(easyrec: EasyRecResponse, torch: TorchResponse) -> list[float]:
-    """The fields of responses are known."""
+    """The fields of responses have types."""
     assert_type(easyrec, EasyRecResponse)
     assert_type(easyrec.message, PBResponse)
     assert_type(torch.get_tensor_shape(0), list[int])

@@ -1,4 +1,4 @@
-"""A service in virtual time, whose answers come when a test says, and a run on it."""
+"""A service on a `Clock` whose response times are set by a test, and helpers to run a load on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ QUICK_S = 1 / 64
 
 
 def stalled(begin_s: float, end_s: float) -> Callable[[float], float]:
-    """Return the answer times of a service that answers within 1/64 s, and nothing from `begin_s` to `end_s`."""
+    """Return a function from call time to response time, for a service that stalls.
+
+    The service responds after 1/64 s. Calls between `begin_s` and `end_s` get their responses at `end_s`.
+    """
 
     def answer_at(asked_s: float) -> float:
         return end_s if begin_s <= asked_s < end_s else asked_s + QUICK_S
@@ -27,11 +30,11 @@ def stalled(begin_s: float, end_s: float) -> Callable[[float], float]:
 
 
 class Service:
-    """Answers each call at the time that a function of the time of the call says.
+    """Responds to each call at the time that `answer_at` returns for the time of the call.
 
     Attributes:
         asked: The times of the calls.
-        errors: Errors of the next calls, in place of their answers; `None` for an answer.
+        errors: Results of the next calls, in order: an exception, or `None` for a response.
     """
 
     def __init__(self, clock: Clock, answer_at: Callable[[float], float] = lambda asked_s: asked_s + QUICK_S) -> None:
@@ -52,7 +55,7 @@ class Service:
 
 
 class Ended(list[EndedCall]):
-    """The ended calls of a loop."""
+    """Collects the ended calls of a loop."""
 
     def calls(self, clock: Clock, service: Service) -> CallsInFlight:
         return CallsInFlight(clock, service.send, self.append)
@@ -79,7 +82,7 @@ def plan(*loads: Load, **changes: Any) -> Plan:
 
 
 def run_until(clock: Clock, ends: Callable[[], bool], step_s: float = 1 / 128, most_s: float = 1000.0) -> None:
-    """Advance the clock in small steps until a condition is true."""
+    """Advance the clock in small steps until `ends` returns true. Fail after `most_s` seconds."""
     until_s = clock.seconds() + most_s
     while not ends():
         assert clock.seconds() < until_s, "it never ended"

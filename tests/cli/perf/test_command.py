@@ -1,4 +1,4 @@
-"""`eas-tw perf` as its users run it, against the simulator."""
+"""`eas-tw perf` as a subprocess, against the simulator."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CHAT = json.dumps(
 def variables(service: RemoteService) -> dict[str, str]:
     mine = {name: value for name, value in environment().items() if not name.startswith("EAS_")}
     given = {"EAS_ENDPOINT": service.endpoint, "EAS_TOKEN": service.token, "EAS_SERVICE": service.name}
-    # Patient, because no call may be late or hedged only because the machine of the tests is slow.
+    # The timeout is long, so that no call is late or hedged only because the machine is slow.
     return {**mine, "HOME": "/nonexistent", **given, "EAS_TIMEOUT_S": str(PATIENCE_S)}
 
 
@@ -61,7 +61,7 @@ def test_an_open_loop_sends_the_calls_of_its_schedule(eas_service: RemoteService
     assert len(told["instances"]) == 3
 
 
-def test_a_sweep_as_csv(eas_service: RemoteService) -> None:
+def test_a_sweep_is_written_as_csv(eas_service: RemoteService) -> None:
     text, _ = perf(eas_service, "--in-flight", "1,4", "--requests", "20", "--output", "csv")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [(row["load"], row["answered"]) for row in rows] == [("1 in flight", "20"), ("4 in flight", "20")]
@@ -108,7 +108,7 @@ def test_the_results_do_not_overwrite_what_is_read(eas_service: RemoteService, t
         ("hash", ""),
     ],
 )
-def test_a_key_without_effect_is_said(eas_service: RemoteService, balancer: str, says: str) -> None:
+def test_a_warning_is_printed_if_keys_have_no_effect(eas_service: RemoteService, balancer: str, says: str) -> None:
     _, said = perf(eas_service, "--requests", "3", "--key", "ada", "--balancer", balancer, "--no-progress")
     assert said == says
 
@@ -141,7 +141,7 @@ def test_errors_are_a_table_and_the_instance_that_failed_is_seen(eas_service: Re
         (["p50>0.001ms", "max<1000s"], 1, "eas-tw: p50>0.001ms: it is "),
     ],
 )
-def test_limits_decide_about_the_exit_code(eas_service: RemoteService, limits: list[str], code: int, says: str) -> None:
+def test_a_violated_limit_is_exit_code_1(eas_service: RemoteService, limits: list[str], code: int, says: str) -> None:
     flags = [part for limit in limits for part in ("--fail-if", limit)]
     _, said = perf(eas_service, "--requests", "20", *flags, code=code)
     assert says in said
@@ -185,12 +185,12 @@ def test_an_interrupt_prints_what_was_measured(eas_service: RemoteService, load:
     ) as process:
         until(lambda: len(eas_service.simulator.activations(service=eas_service.name)) >= 2)
         process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)  # as impatient users do
+        process.send_signal(signal.SIGINT)  # a second signal must not lose the results
         text, said = process.communicate(timeout=PATIENCE_S)
     told = json.loads(text)
     assert (process.returncode, said) == (130, "")
     assert told["is_interrupted"]
-    # The service answers twenty; some of these may be on their way when the signal comes.
+    # The service responds to 20 calls. The responses to some of them may still be under way at the signal.
     assert told["answered"] <= 20 <= told["answered"] + told["unfinished"]
     assert told["unfinished"] >= 1
     assert "in flight when the run was interrupted" in " ".join(told["warnings"])
@@ -211,7 +211,7 @@ def test_streams_have_first_bytes_events_and_tokens(eas_service: RemoteService) 
     assert told["stream"]["between_events"]["max_ms"] > 0
 
 
-def test_progress_on_a_terminal_is_a_line_that_goes_away(eas_service: RemoteService) -> None:
+def test_progress_on_a_terminal_is_a_line_that_is_erased(eas_service: RemoteService) -> None:
     """The terminal is standard error; standard output has only the results."""
     master, slave = pty.openpty()
     shown = bytearray()
@@ -220,7 +220,7 @@ def test_progress_on_a_terminal_is_a_line_that_goes_away(eas_service: RemoteServ
         while True:
             try:
                 shown.extend(os.read(master, 4096))
-            except OSError:  # Linux's answer when the other end is closed
+            except OSError:  # Linux raises EIO when the other end of a terminal is closed
                 return
 
     reader = threading.Thread(target=read)

@@ -1,4 +1,4 @@
-"""`eas-tw perf compare`."""
+"""`eas-tw perf compare`, which compares two results."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def moved(by: float) -> Distribution:
     ("by", "tolerance", "says"),
     [
         (0, 0.05, "no difference"),
-        (20, 0.05, "no difference"),  # the intervals of the median are ± 10, so they overlap
+        (20, 0.05, "no difference"),  # the interval of the median is ± 10 for each, so the two overlap
         (25, 0.05, "slower"),
-        (25, 0.2, "no difference"),  # 17 % is within the tolerance
+        (25, 0.2, "no difference"),  # the difference of 17 % is within the tolerance
         (-25, 0.05, "faster"),
     ],
 )
-def test_a_difference_is_larger_than_accident_and_than_the_tolerance(by: float, tolerance: float, says: str) -> None:
+def test_a_difference_exceeds_the_intervals_and_the_tolerance(by: float, tolerance: float, says: str) -> None:
     assert conclusion(Sample(HUNDRED), Sample(moved(by)), 50, tolerance) == says
 
 
@@ -42,7 +42,7 @@ def test_a_percentile_of_too_few_calls_has_no_conclusion() -> None:
 
 
 def test_a_service_that_fails_fast_is_not_faster() -> None:
-    """Half of the calls have no answer, so from the median on the percentiles are infinite."""
+    """Half of the calls have no response. They count as infinitely slow, so percentiles above the 50th are infinite."""
     failing = Sample(moved(-50), missing=100)
     assert failing.percentile(50) == 149
     assert failing.percentile(75) == float("inf")
@@ -109,7 +109,7 @@ def test_steps_are_compared_by_their_load(tmp_path: Path, capsys: pytest.Capture
     assert ["8", "in", "flight", "p50"] in [line.split()[:4] for line in capsys.readouterr().out.splitlines()]
 
 
-def test_different_settings_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_different_settings_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = write(tmp_path / "a.json")
     changed = {"service": "other", "is_interrupted": True}
     settings = {"requests": None, "duration_s": 60, "warm_up_s": 2.0, "stream": False}

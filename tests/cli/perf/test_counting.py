@@ -1,4 +1,4 @@
-"""What is counted of calls, attempts and time, in bounded memory."""
+"""Counting of calls, attempts and intervals in bounded memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def call(due_s: float, latency_s: float = 0.5, error: Exception | None = None) -
 
 
 class TestRecorder:
-    """Calls."""
+    """`Recorder` counts calls."""
 
     def test_calls_of_the_warm_up_are_not_counted(self) -> None:
         recorder = Recorder()
@@ -65,7 +65,7 @@ class TestRecorder:
 
 
 class TestOverTime:
-    """Intervals of a measurement."""
+    """`OverTime` counts calls by interval."""
 
     def test_a_call_belongs_to_the_interval_in_which_it_was_due(self) -> None:
         over_time = OverTime(100.0)
@@ -88,7 +88,7 @@ class TestOverTime:
 
 
 class TestInstanceTable:
-    """Attempts, from the events of a client."""
+    """`InstanceTable` counts attempts, from the events of a client."""
 
     def test_attempts_are_counted_by_instance(self) -> None:
         clock = Clock()
@@ -123,7 +123,7 @@ class TestInstanceTable:
 
 
 class TestGeneratorWatch:
-    """The load generator itself."""
+    """`GeneratorWatch` measures how late the load generator is, and its CPU time."""
 
     def test_a_busy_reactor_is_late(self) -> None:
         clock = Clock()
@@ -131,7 +131,7 @@ class TestGeneratorWatch:
         watch.start()
         clock.pump([0.02] * 10)
         assert watch.lag.max_s < 1e-9
-        clock.advance(0.5)  # one turn of the reactor that takes half a second
+        clock.advance(0.5)  # one reactor iteration that takes half a second
         assert watch.lag.max_s == pytest.approx(0.48)
         assert watch.cpu_share() == pytest.approx(1.0)
         watch.stop()
@@ -158,7 +158,7 @@ def times(*milliseconds: float) -> Distribution:
         (times(0.1), 0.95, None, times(10), "it used 95% of a core"),
         (times(4), 0.5, None, times(10), "its reactor was 4.0 ms late"),
         (times(4), 0.5, None, times(100), ""),  # 4 % of the median
-        (times(1.9), 0.5, None, times(0.5), ""),  # as late as timers of an idle machine are
+        (times(1.9), 0.5, None, times(0.5), ""),  # timers are that late on an idle machine
         (times(0.1), 0.5, times(20), times(10), "it sent calls 20.0 ms late"),
         (times(4), 0.1, None, times(10), "as it used only 10% of a core, other programs keep this machine busy"),
         (times(4), 0.6, None, times(10), "reduce the load"),

@@ -1,4 +1,4 @@
-"""Percentiles and their intervals."""
+"""Percentiles and their confidence intervals."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def test_percentiles_are_by_nearest_rank(share: float, value: float) -> None:
     assert HUNDRED.percentile(share) == value
 
 
-def test_nothing_has_no_percentiles() -> None:
+def test_an_empty_distribution_has_no_percentiles() -> None:
     empty = Distribution.of(())
     assert (empty.count, empty.percentile(50), empty.interval(50)) == (0, None, None)
 
 
 def test_calls_without_an_answer_are_slower_than_all_others() -> None:
-    """Of 110 calls, 10 of which are missing, the 90th percentile is the 99th value, and the 95th is unknown."""
+    """Of 110 calls, 10 have no response: the 90th percentile is the 99th value, and the 95th is unknown."""
     assert HUNDRED.percentile(90, missing=10) == 99
     assert HUNDRED.percentile(95, missing=10) is None
 
@@ -41,7 +41,7 @@ def test_a_rank_is_not_wrong_by_the_rounding_of_a_product() -> None:
 
 
 def test_an_interval_is_between_two_ranks() -> None:
-    """Of 100 values, 50 ± 1.96 · 5 are below the median, so the ranks are 40 and 61."""
+    """95 % of the time, 50 ± 1.96 · 5 of 100 values are below the median, so the ranks are 40 and 61."""
     assert HUNDRED.interval(50) == (40, 61)
 
 

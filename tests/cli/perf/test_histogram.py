@@ -1,4 +1,4 @@
-"""Histograms of bounded size."""
+"""HDR and compact histograms: their precision, size and encoded form."""
 
 from __future__ import annotations
 

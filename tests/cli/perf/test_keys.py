@@ -1,4 +1,4 @@
-"""`--key-from`."""
+"""`eas-tw perf --key-from`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from eas_tw.testing.service import RemoteService
 
 
-def test_without_it_no_call_has_a_key() -> None:
+def test_without_the_option_no_call_has_a_key() -> None:
     assert list(islice(keyed((b"a", b"b"), None), 3)) == [(b"a", {}), (b"b", {}), (b"a", {})]
 
 
@@ -63,7 +63,7 @@ def test_calls_with_one_key_go_to_one_instance(eas_service: RemoteService, tmp_p
     command = [*COMMAND, *flags, "--requests", "24"]
     ended = subprocess.run(command, env=variables(eas_service), capture_output=True, timeout=PATIENCE_S, check=False)  # noqa: S603
     assert (ended.returncode, ended.stderr) == (0, b"")
-    # One call at a time, so the rows are in the order of the bodies.
+    # Calls run one at a time, so the recorded requests are in the order of the bodies.
     instances = [row["instance"] for row in eas_service.simulator.requests(service=eas_service.name)]
     assert len(instances) == 24
     assert [len(set(instances[user::4])) for user in range(4)] == [1, 1, 1, 1]

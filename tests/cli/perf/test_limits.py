@@ -1,4 +1,4 @@
-"""`--fail-if`."""
+"""`eas-tw perf --fail-if`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eas_tw.cli.perf.recorder import Recorder
 
 
 def figures(answered: int = 98, failed: int = 2, **changes: Any) -> Figures:
-    """Return the results of calls that took 1, 2, 3 … ms, in 2 s."""
+    """Return the results of calls that took 1, 2, 3 … ms, in a measurement of 2 s."""
     recorder = Recorder()
     for number in range(1, answered + 1):
         recorder.record(EndedCall(0.0, 0.0, number / 1000))
@@ -55,7 +55,7 @@ def test_a_violated_limit_is_a_sentence_with_the_value(limit: str, says: str) ->
 
 
 def test_a_service_cannot_meet_a_limit_by_failing_fast() -> None:
-    """Of 100 calls 10 fail within 0.1 ms; p90 is that of the slowest answer, not of the 90 fastest calls."""
+    """10 of 100 calls fail within 0.1 ms. p90 is the time of the slowest response, not of the 90 fastest calls."""
     found = figures(answered=90, failed=10)
     assert found.time("", "p90") == pytest.approx(0.090, rel=1e-3)
     assert found.time("", "p91") == float("inf")
@@ -67,7 +67,7 @@ def test_calls_that_were_not_sent_count_as_not_answered() -> None:
     assert "10 calls were due and were not sent" in found.warnings[0]
 
 
-def test_without_an_answer_there_is_no_value() -> None:
+def test_a_percentile_without_any_response_has_no_value() -> None:
     assert violations([parse("mean>1ms")], figures(answered=0, failed=3)) == [
         "mean>1ms: there is no value, because no call was answered"
     ]

@@ -1,4 +1,4 @@
-"""Closed and open loops in virtual time, with schedules and latencies computed by hand."""
+"""Closed and open loops on a `Clock`; the expected schedules and latencies are computed by hand."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def complete(clock: Clock, done: Deferred[None], step_s: float = 1 / 128) -> Non
 
 
 class TestOpenLoop:
-    """Calls at the times of a schedule."""
+    """An open loop: calls are sent at the times of a schedule."""
 
     def test_a_stall_of_the_service_is_in_the_latencies_of_all_calls_that_were_due_in_it(self) -> None:
-        """Eight calls a second, from 0 to 1.875 s; from 0.5 to 1.25 s the service answers nothing.
+        """Eight calls are due each second, from 0 to 1.875 s. From 0.5 to 1.25 s the service stalls.
 
-        The calls of 0.5, 0.625, … 1.125 s are answered at 1.25 s, so they take 750, 625, 500, 375, 250 and 125 ms. The
-        other ten take 15.625 ms.
+        The calls of 0.5, 0.625, … 1.125 s get their responses at 1.25 s: they take 750, 625, 500, 375, 250 and 125 ms.
+        The other ten calls take 15.625 ms.
         """
         clock, ended = Clock(), Ended()
         service = Service(clock, stalled(0.5, 1.25))
@@ -56,7 +56,7 @@ class TestOpenLoop:
         assert percentiles(ended, 50, 75, 90, 95, 99) == [QUICK_MS, 250, 625, 750, 750]
 
     def test_a_stall_of_the_load_generator_itself_is_in_the_latencies_too(self) -> None:
-        """The reactor is busy until 1 s: the calls of 0.625, 0.75 and 0.875 s are sent then, but count from before."""
+        """The reactor is busy until 1 s. Three calls are sent then, with latencies that begin at their due times."""
         clock, ended = Clock(), Ended()
         loop = OpenLoop(clock, ended.calls(clock, Service(clock)), Load(1000, 8.0), phases(until_s=2.0), early_s=0.0)
         done = loop.run()
@@ -69,7 +69,7 @@ class TestOpenLoop:
         assert [call.latency_s for call in late] == [0.375 + QUICK_S, 0.25 + QUICK_S, 0.125 + QUICK_S]
 
     def test_calls_that_wait_for_others_count_from_their_time(self) -> None:
-        """One call in flight, half a second each, four calls a second: the n-th call ends at (n + 1) / 2 s."""
+        """With one call in flight, 0.5 s a call and four calls due each second, call n ends at (n + 1) / 2 s."""
         clock, ended = Clock(), Ended()
         service = Service(clock, lambda asked_s: asked_s + 0.5)
         loop = OpenLoop(clock, ended.calls(clock, service), Load(1, 4.0), phases(requests=4), early_s=0.0)
@@ -97,7 +97,7 @@ class TestOpenLoop:
         assert [call.delay_s for call in ended] == [0.0] * 3
 
     def test_ramp_and_warm_up_come_before_the_requests(self) -> None:
-        """Ramp of 1 s (4 calls), warm-up of 1 s (8 calls), then the 3 measured ones."""
+        """A ramp of 1 s (4 calls) and a warm-up of 1 s (8 calls) precede the 3 measured calls."""
         clock, ended = Clock(), Ended()
         service = Service(clock)
         times = phases(requests=3, full_s=1.0, measure_s=2.0)
@@ -111,7 +111,7 @@ class TestOpenLoop:
         calls = CallsInFlight(clock, lambda: succeed(None), ended.append)
         loop = OpenLoop(clock, calls, Load(1, 1000.0), phases(requests=5000), early_s=0.0)
         done = loop.run()
-        clock.advance(10.0)  # all of them are due in one turn
+        clock.advance(10.0)  # all calls are due in one iteration of the reactor
         assert result_of(done) is None
         assert len(ended) == 5000
 
@@ -136,12 +136,12 @@ class TestOpenLoop:
 
 
 class TestClosedLoop:
-    """A fixed number of callers."""
+    """A closed loop: a fixed number of callers, each with one call at a time."""
 
     def test_a_stall_of_the_service_is_in_one_latency_for_each_caller(self) -> None:
-        """The stall of `TestOpenLoop`, seen by one caller: 32 calls before it, one in it, 48 after it.
+        """The stall of `TestOpenLoop` with one caller: 32 calls before the stall, one during it, and 48 after it.
 
-        This is why a closed loop says nothing about percentiles that independent users would have.
+        So a closed loop underestimates the percentiles of independent users: the stall is in one latency only.
         """
         clock, ended = Clock(), Ended()
         service = Service(clock, stalled(0.5, 1.25))
@@ -150,7 +150,7 @@ class TestClosedLoop:
         assert percentiles(ended, 50, 95, 98) == [QUICK_MS] * 3
 
     @pytest.mark.parametrize(("callers", "requests"), [(1, 1), (3, 10), (8, 8), (16, 5)])
-    def test_there_are_as_many_calls_as_asked_for(self, callers: int, requests: int) -> None:
+    def test_the_number_of_calls_is_the_requested_one(self, callers: int, requests: int) -> None:
         clock, ended = Clock(), Ended()
         calls = ended.calls(clock, Service(clock))
         done = ClosedLoop(clock, calls, Load(callers), phases(requests=requests)).run()
@@ -181,7 +181,7 @@ class TestClosedLoop:
         complete(clock, done)
         assert clock.seconds() < 1.0
 
-    def test_a_call_that_fails_at_once_lets_timers_have_their_turn(self) -> None:
+    def test_timers_run_between_calls_that_fail_immediately(self) -> None:
         clock, ended = Clock(), Ended()
 
         loop = ClosedLoop(clock, CallsInFlight(clock, fail_at_once, ended.append), Load(1), phases(until_s=100.0))
@@ -204,7 +204,7 @@ class TestClosedLoop:
 
 
 class TestCallsInFlight:
-    """What is known of calls that have not ended."""
+    """`CallsInFlight` tracks the calls that have not ended."""
 
     def test_the_oldest_call_is_known_and_cancelled_calls_are_not_reported(self) -> None:
         clock, ended = Clock(), Ended()

@@ -1,4 +1,4 @@
-"""The results as JSON, text, CSV and an HTML page."""
+"""Results of `eas-tw perf` as JSON, text, CSV and an HTML page."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ EIGHT = Load(8)
 
 
 def step(load: Load = EIGHT, failures: int = 2, stream: StreamTimes | None = None) -> Figures:
-    """Return results of 100 calls that took 1 to 100 ms, one every 10 ms, the last ones failed, in 2 s."""
+    """Return results of 2 s: 100 calls of 1 to 100 ms, one due every 10 ms, of which the last `failures` failed."""
     recorder, instances = Recorder(), InstanceTable(lambda: 1.0, 0.0)
     errors = [ConnectionFailed("refused & <lost>"), StatusError("status 503", status=503)]
     for number in range(100):
@@ -63,7 +63,7 @@ def result(*steps: Figures, **changes: Any) -> dict[str, Any]:
 
 
 class TestDocument:
-    """JSON."""
+    """The JSON document."""
 
     def test_the_figures_of_a_single_step_are_at_the_top_too(self) -> None:
         made = result()
@@ -106,7 +106,7 @@ class TestDocument:
 
 
 class TestText:
-    """For people, and for spreadsheets."""
+    """Text for a terminal, and CSV."""
 
     def test_the_pretty_output(self) -> None:
         assert FORMATS["pretty"](result()).splitlines() == [
@@ -153,7 +153,7 @@ class TestText:
 
 
 class TestStreams:
-    """Results of streams."""
+    """Results of a measurement with streamed responses."""
 
     def test_they_have_the_first_byte_the_gaps_and_the_tokens(self) -> None:
         gaps = CompactHistogram()
@@ -172,7 +172,7 @@ class TestStreams:
 
 
 class Reader(HTMLParser):
-    """Collects the tags and texts of a page, and checks that tags are closed."""
+    """Collects the tags and texts of an HTML page, and asserts that each tag is closed."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -199,7 +199,7 @@ class Reader(HTMLParser):
 
 
 class TestPage:
-    """HTML."""
+    """The HTML page."""
 
     def test_it_is_one_file_that_loads_nothing(self) -> None:
         page = FORMATS["html"](result(step(Load(1)), step(Load(8))))
@@ -233,7 +233,7 @@ class TestPage:
 
 
 class TestCharts:
-    """Scales and lines."""
+    """Scales, lines and bars of the HTML page's charts."""
 
     def test_a_linear_scale_begins_at_zero_and_ends_at_a_round_value(self) -> None:
         scale = Scale.of([3.0, 41.0])

@@ -1,4 +1,4 @@
-"""The flags of `eas-tw perf`, checked before anything is sent."""
+"""Validation of the flags of `eas-tw perf`, before a call is sent."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_file_without_bodies_is_one_line(
 
 
 def test_a_file_that_could_not_be_written_is_found_before_the_run(tmp_path: Path) -> None:
-    """A check leaves nothing of its own in a file that is there."""
+    """The check that a file can be written does not change an existing file."""
     (tmp_path / "before.json").write_text("kept")
     assert main([*GIVEN, "--output-file", str(tmp_path / "before.json"), "--fail-if", "x"]) == 2
     assert (tmp_path / "before.json").read_text() == "kept"

@@ -1,4 +1,4 @@
-"""The schedule of an open loop."""
+"""Due times of calls in an open loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_the_spacing_does_not_drift_in_a_day() -> None:
 
 
 def test_a_ramp_has_half_the_calls_of_its_time_and_ends_at_the_full_rate() -> None:
-    """The rate after t of 4 s is 2 t per second, so t² calls are due."""
+    """In a ramp of 4 s to 8 calls per second, the rate at t seconds is 2 t, so t² calls are due by then."""
     schedule = Schedule(start_s=0.0, rate_per_s=8.0, ramp_s=4.0)
     assert [schedule.time_of(number) for number in (0, 1, 4, 9, 16)] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert [schedule.time_of(number) for number in (17, 18, 24)] == [4.125, 4.25, 5.0]

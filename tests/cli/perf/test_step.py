@@ -1,4 +1,4 @@
-"""A run from the ramp to the results, in virtual time."""
+"""A measurement on a `Clock`, from the ramp to the results."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.cli.perf.stalling import QUICK_S, Service, plan, run_until
 
 
 def listen(_: Any) -> Any:
-    """Listen to a client without events."""
+    """Stand in for `client.listen` of a client that sends no events."""
     return lambda: None
 
 
 class Lines:
-    """A display that keeps its lines."""
+    """A progress display that collects its lines."""
 
     every_s = 1.0
 
@@ -58,7 +58,7 @@ def run_of(clock: Clock, service: Service, made: Plan, display: Any = None) -> P
 
 
 def test_ramp_and_warm_up_are_not_in_the_results() -> None:
-    """Two seconds of ramp with half the rate, one of warm-up, four measured."""
+    """2 s of ramp (8 calls), 1 s of warm-up (8 calls), and 4 measured seconds (32 calls)."""
     clock = Clock()
     service = Service(clock)
     made = plan(Load(100, 8.0), duration_s=4.0, ramp_s=2.0, warm_up_s=1.0)
@@ -82,7 +82,7 @@ def test_a_run_of_requests_lasts_until_its_last_response() -> None:
 
 @pytest.mark.parametrize("load", [Load(4), Load(100, 64.0)])
 def test_an_interrupted_run_has_results_of_what_was_measured(load: Load) -> None:
-    """The service hangs from the first second on; the run is interrupted at 3 s."""
+    """The service stalls from the first second on. The run is interrupted at 3 s."""
     clock = Clock()
     service = Service(clock, lambda asked_s: asked_s + QUICK_S if asked_s < 1.0 else 1e6)
     (found,) = results(clock, run_of(clock, service, plan(load, duration_s=60.0)), interrupt_at_s=3.0)
@@ -130,7 +130,7 @@ def test_progress_of_requests_shows_how_many_are_left() -> None:
     assert display.lines == ["1 in flight: 1 s, 63 of 100 calls, 63/s, 1 in flight, 0 failed, p50 15.6 ms, p99 15.6 ms"]
 
 
-def test_plain_progress_is_rare_and_does_not_mind_a_closed_stream(tmp_path: Any) -> None:
+def test_plain_progress_is_shown_every_10_s_and_write_errors_are_ignored(tmp_path: Any) -> None:
     clock = Clock()
     with (tmp_path / "progress").open("w") as file:
         display = PlainDisplay(file)
@@ -148,7 +148,7 @@ def test_plain_progress_is_rare_and_does_not_mind_a_closed_stream(tmp_path: Any)
 
 
 class Full:
-    """A stream that cannot be written to."""
+    """A file object on a full disk."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

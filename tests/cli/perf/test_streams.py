@@ -1,4 +1,4 @@
-"""The times of streamed responses."""
+"""Times of first bytes, events and tokens in streamed responses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Body:
-    """The interface of a stream that `times_of` reads: headers, and pieces that arrive at given times."""
+    """A stream with the interface that `times_of` reads: headers, and chunks that arrive at given times."""
 
     def __init__(self, clock: Clock, content_type: str, pieces: dict[float, bytes]) -> None:
         self.headers = {"content-type": content_type}
@@ -42,7 +42,7 @@ def read(content_type: str, pieces: dict[float, bytes]) -> StreamTimes:
 
 
 def test_events_are_timed_when_their_last_byte_arrives() -> None:
-    """The first event is complete at 1 s, two more at 1.5 s, and the last at 2 s."""
+    """The first event is complete at 1 s, two more events at 1.5 s, and the last at 2 s."""
     times = read(
         "text/event-stream; charset=utf-8",
         {0.5: b"data: ", 1.0: b"a\n\n", 1.5: b"data: b\n\ndata: c\n\n", 2.0: b"data: [DONE]\n\n"},

@@ -1,4 +1,4 @@
-"""The fixtures without a framework: blocking calls, the standard library."""
+"""Use the fixtures without a framework: blocking calls with the standard library."""
 
 from http.client import HTTPConnection
 
@@ -15,7 +15,7 @@ def predict(service, body, number=0):
         connection.close()
 
 
-def test_a_service_of_ones_own(eas_service):
+def test_a_service_counts_requests_and_can_crash_and_restart(eas_service):
     assert predict(eas_service, b"hello") == (200, b"hello")
     assert eas_service.count(0, status=200) == 1
     assert eas_service.requests()[0]["bytes_in"] == 5
@@ -28,7 +28,7 @@ def test_a_service_of_ones_own(eas_service):
 
 
 @pytest.mark.eas_service(instances=2, weights=[1, 3], processor="mnist", token="")
-def test_a_service_as_the_marker_says(eas_service):
+def test_a_service_has_the_settings_of_the_marker(eas_service):
     assert [instance["weight"] for instance in eas_service.instances] == [1, 3]
     assert predict(eas_service, b"not a tensor")[0] == 400
 
@@ -43,16 +43,16 @@ def test_faults_end_with_their_service(eas_service, eas_simulator_session):
 
 
 def test_a_clean_simulator_first(eas_simulator):
-    """The two tests leave each other nothing, in either order."""
+    """This test and the next one leave no state for each other, in either order."""
     _a_clean_simulator(eas_simulator)
 
 
 def test_a_clean_simulator_again(eas_simulator):
-    """The two tests leave each other nothing, in either order."""
+    """This test and the previous one leave no state for each other, in either order."""
     _a_clean_simulator(eas_simulator)
 
 
-def test_nothing_is_left_for_those_who_do_not_reset(eas_simulator_session):
+def test_the_session_fixture_has_no_state_of_other_tests(eas_simulator_session):
     assert eas_simulator_session.faults() == []
     assert {instance["state"] for instance in eas_simulator_session.instances()} == {"running"}
 

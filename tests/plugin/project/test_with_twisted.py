@@ -1,4 +1,4 @@
-"""The fixtures with pytest-twisted: our client on its reactor, the simulator in another process."""
+"""Use the fixtures with pytest-twisted: our client on its reactor, the simulator in another process."""
 
 import pytest_twisted
 from twisted.internet import reactor

@@ -1,7 +1,8 @@
-"""Requests and responses that the official clients exchanged with a stand-in server, as they were recorded.
+"""Recorded requests of the official clients, and the responses of the server that they were recorded with.
 
-A line `[n] < METHOD TARGET` begins a request on connection `n`; its header lines and body follow. Host, User-Agent and
-Accept-Encoding are left out. `[n] > STATUS {headers} body` is the response, and `ws` lines are WebSocket frames.
+A line `[n] < METHOD TARGET` begins a request on connection `n`, followed by its header lines and its body. Host,
+User-Agent and Accept-Encoding are omitted. `[n] > STATUS {headers} body` is the response. `ws` lines are WebSocket
+frames.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _MESSAGE = re.compile(r"\[\d+\] > ws opcode 2 (.*)$")
 
 @define
 class Recorded:
-    """One request with its response, and the frames that a watch received."""
+    """A request with its response, and the frames that a watch received."""
 
     connection: str
     method: str
@@ -35,7 +36,7 @@ class Recorded:
 
 
 def requests_of(sdk: str) -> list[Recorded]:
-    """Return the requests that an SDK (`python`, `go` or `java`) sent."""
+    """Return the recorded requests of an SDK (`python`, `go` or `java`)."""
     found: list[Recorded] = []
     for line in (_HERE / f"{sdk}.txt").read_text().splitlines():
         if match := _REQUEST.match(line):
@@ -53,6 +54,6 @@ def requests_of(sdk: str) -> list[Recorded]:
 
 
 def messages_of(sdk: str) -> list[bytes]:
-    """Return the binary WebSocket messages that a stand-in sent to an SDK."""
+    """Return the binary WebSocket messages that the server sent to an SDK."""
     lines = (_HERE / f"{sdk}.txt").read_text().splitlines()
     return [ast.literal_eval(match[1]) for line in lines if (match := _MESSAGE.match(line))]

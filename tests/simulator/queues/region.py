@@ -1,4 +1,4 @@
-"""A simulated region with one queue service, and raw connections to it in virtual time."""
+"""A simulated region with one queue service, and raw connections to it on a `Clock`."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 TOKEN = "t0ken"
 PATH = "/api/predict/qservice"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-"""The example of RFC 6455 §1.3."""
+"""The example key of RFC 6455 §1.3."""
 PROTOBUF = "application/vnd.google.protobuf"
 IDENTITY = {"X-EAS-QueueService-Redis-Uid": "u1", "X-EAS-QueueService-Redis-Gid": "g1"}
 
 
 class QueueRegion(Region):
-    """A region whose service `qservice` is a queue service.
+    """A region with a queue service named `qservice`.
 
     Args:
         instances: Number of instances.
         has_workers: Whether instances take frames from the input queue.
-        options: Fields of the service.
+        options: Further fields of the service.
     """
 
     def __init__(self, instances: int = 2, *, has_workers: bool = False, **options: Any) -> None:
@@ -40,7 +40,7 @@ class QueueRegion(Region):
         assert self.service.queues is not None
         self.queues = self.service.queues
         numbers = count(1)
-        for queue in self.queues.queues:  # the ids of the recorded answers
+        for queue in self.queues.queues:  # the ids of the recorded responses
             queue.store._make_request_id = lambda: f"req-{next(numbers)}"
 
     @property
@@ -67,7 +67,7 @@ class QueueRegion(Region):
         port: int = 0,
         wait_s: float = 0.05,
     ) -> Wire:
-        """Send one request on a new connection, with the token and the identity unless `headers` says otherwise."""
+        """Send a request on a new connection, by default with the token and the identity headers."""
         given = {"Authorization": TOKEN, **IDENTITY} | (headers or {})
         lines = [f"{method} {PATH}{below}{'?' if query else ''}{query} HTTP/1.1", "Host: x"]
         lines += [f"{name}: {value}" for name, value in given.items() if value]
@@ -78,14 +78,14 @@ class QueueRegion(Region):
         return wire
 
     def put(self, *bodies: bytes, below: str = "", **tags: str) -> list[int]:
-        """Put frames and return their indexes."""
+        """Put frames, and return their indexes."""
         query = "&".join(f"{name}={quote(value)}" for name, value in tags.items())
         wires = [self.send("POST", query, body, below=below) for body in bodies]
         assert [wire.status for wire in wires] == [200] * len(bodies)
         return [int(wire.body) for wire in wires]
 
     def queue_fault(self, type_: str, *, times: int | None = None, skip: int = 0, **attributes: Any) -> None:
-        """Add a fault on all instances."""
+        """Add a fault to all instances."""
         self.world.faults.add(Fault(type_, Target("qservice"), attributes, "f", times=times, skip=skip))
 
     def watch(self, query: str = "_index_=0&_window_=5", **options: Any) -> Socket:
@@ -101,14 +101,14 @@ class QueueRegion(Region):
         return Socket(self, self.send("GET", f"_watch_=true&{query}", headers=headers, **options))
 
     def commit(self, *indexes: int, user: str = "u1", group: str = "g1", below: str = "", more: str = "") -> None:
-        """Commit frames."""
+        """Commit frames, and assert that the response has status 200."""
         headers = {"X-EAS-QueueService-Redis-Uid": user, "X-EAS-QueueService-Redis-Gid": group}
         query = f"_indexes_={'%2C'.join(map(str, indexes))}{more}"
         assert self.send("PUT", query, below=below, headers=headers).status == 200
 
 
 class Socket:
-    """The client's side of a WebSocket after its opening handshake."""
+    """Client side of a WebSocket connection after the handshake."""
 
     def __init__(self, region: QueueRegion, wire: Wire) -> None:
         self._region = region
@@ -119,7 +119,7 @@ class Socket:
 
     @property
     def events(self) -> list[Any]:
-        """All that came so far, as events of wsproto."""
+        """Return all received events, as wsproto parses them."""
         start = len(self.wire.received.partition(b"\r\n\r\n")[0]) + 4
         data = self.wire.body[self._seen :] if len(self.wire.received) >= start else b""
         self._seen += len(data)
@@ -130,7 +130,7 @@ class Socket:
 
     @property
     def messages(self) -> list[bytes]:
-        """The complete messages that came; wsproto gives a part of one as soon as it is there."""
+        """Return the complete messages that were received. wsproto reports parts of a message when they arrive."""
         messages, part = [], b""
         for event in self.events:
             if isinstance(event, BytesMessage):
@@ -142,7 +142,7 @@ class Socket:
 
     @property
     def frames(self) -> list[Any]:
-        """The frames that came, in order."""
+        """Return the received frames, in order."""
         frames = []
         for data in self.messages:
             frame = message("eas_tw.queue.DataFrameProto")()
@@ -167,6 +167,6 @@ class Socket:
         self._region.wait(0.05)
 
     def lose(self) -> None:
-        """End the TCP connection without a Close, as the Java and the Python SDK do."""
+        """Close the TCP connection without a Close frame, as the Java and Python SDKs do."""
         self.wire.transport.abortConnection()  # type: ignore[union-attr]
         self._region.wait(0.05)

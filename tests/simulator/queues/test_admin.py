@@ -1,4 +1,4 @@
-"""Queue services in the admin API, the metrics, the command line, scenarios and the banner."""
+"""Queue services in the admin API, metrics, command line, scenarios and start banner."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def put(world: World, *bodies: bytes, service: str = "q") -> Any:
     return queues
 
 
-def test_a_queue_service_is_added_looked_at_and_emptied(world: World) -> None:
+def test_a_queue_service_can_be_added_read_and_emptied(world: World) -> None:
     status, made = world.ask("POST", "/v1/services", {**QUEUE, "input_length": 5, "max_payload_bytes": 100})
     assert (status, made["is_queue_service"]) == (201, True)
     queue = put(world, b"one", b"two", b"three").input
@@ -78,7 +78,7 @@ def test_a_queue_service_is_added_looked_at_and_emptied(world: World) -> None:
     assert world.ask("GET", "/v1/services/q/queues")[1]["queues"][0]["length"] == 0
 
 
-def test_the_answer_is_what_the_document_says(world: World) -> None:
+def test_the_response_matches_the_openapi_document(world: World) -> None:
     world.ask("POST", "/v1/services", QUEUE)
     queue = put(world, b"one").input
     queue.store.join("g", "u", WatchSettings(), queue.now)
@@ -99,7 +99,7 @@ def test_names_that_clients_chose_are_masked(world: World) -> None:
     assert "hidden!" not in json.dumps(world.ask("GET", "/v1/services/q/queues"))
 
 
-def test_each_second_the_page_is_told_length_pending_and_consumers(world: World) -> None:
+def test_the_page_receives_length_pending_and_consumers_each_second(world: World) -> None:
     world.ask("POST", "/v1/services", QUEUE)
     queue = put(world, b"one", b"two").input
     consumer = queue.store.join("g", "u", WatchSettings(), queue.now)

@@ -1,4 +1,4 @@
-"""Faults on queue requests, in virtual time: those of every instance, and those that only a queue has."""
+"""Faults on queue requests, on a `Clock`: those for all services, and those only for queues."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_drop_watch_ends_the_connection_after_a_frame_without_a_close(
     reset: bool,  # noqa: FBT001
     end: str,
 ) -> None:
-    """The second frame is the last; frames without a commit come to the next watch."""
+    """The connection ends after the second frame. Uncommitted frames are sent on the next watch."""
     region.queue_fault("drop_watch", skip=1, times=1, reset=reset)
     watch = region.watch()
     region.put(b"one", b"two", b"three")
@@ -109,7 +109,7 @@ def test_faults_of_every_instance_act_on_queue_requests(region: QueueRegion) -> 
 
 
 def test_a_put_whose_response_is_cut_has_entered_the_queue(region: QueueRegion) -> None:
-    """The client cannot know this, so it must not repeat a put by itself."""
+    """The client cannot know whether the put was stored, so it must not repeat it automatically."""
     region.queue_fault("limit_data", times=1, bytes=0)
     assert region.send("POST", body=b"one").received == b""
     assert list(region.input.frames) == [1]

@@ -1,7 +1,7 @@
-"""The requests of the three official clients, as recorded, and the answers that they were recorded with.
+"""Recorded requests of the three official clients get the recorded responses.
 
-Host, User-Agent and Accept-Encoding are left out, as in the record. A stand-in answered then, so each case begins with
-an empty queue and puts what the record had put before.
+The record omits Host, User-Agent and Accept-Encoding. Each case starts with an empty queue, and first puts the frames
+that were in the queue when it was recorded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PROTO_ATTRIBUTES = (
     b"\n \n\x16stream.approxMaxLength\x12\x06230399\n\x16\n\x11stream.firstEntry\x12\x010"
     b"\n\x15\n\x10stream.lastEntry\x12\x010"
 )
-"""As recorded, but for the name: the stand-in was called `q`."""
+"""The recorded attributes in protobuf, except that the service's name was `q` in the record."""
 PYTHON = {"X-EAS-QueueService-Redis-Uid": "u1", "X-EAS-QueueService-Redis-Gid": "g1"}
 GO = {"X-Eas-Queueservice-Redis-Gid": "g1", "X-Eas-Queueservice-Redis-Uid": "u1"}
 ACCEPT = {"Accept": PROTOBUF}
@@ -49,7 +49,7 @@ PYTHON_PUTS = (("", b'[{"a":1}]'), ("k=v+w", b"\x00\x01"), ("", b"x0"), ("", b"x
 GO_PUTS = (("k=v+w", b"one"), ("", b"two"), ("", b"three"))
 
 CASES: dict[str, tuple[tuple[tuple[str, bytes], ...], str, str, dict[str, str], bytes, bytes]] = {
-    # what was put before; method; target below the queue; headers; body; body of the answer
+    # frames in the queue, method, target below the queue, headers, body, body of the response
     "python-attributes": ((), "GET", "?_attrs_=true", PYTHON, b"", JSON_ATTRIBUTES),
     "python-put": ((), "POST", "", PYTHON, b'[{"a":1}]', b"1"),
     "python-put-tags": (PYTHON_PUTS[:1], "POST", "?k=v+w", PYTHON, b"\x00\x01", b"2"),
@@ -107,7 +107,7 @@ CASES: dict[str, tuple[tuple[tuple[str, bytes], ...], str, str, dict[str, str], 
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_recorded_request_has_the_recorded_answer(name: str) -> None:
+def test_a_recorded_request_gets_the_recorded_response(name: str) -> None:
     before, method, target, headers, body, answer = CASES[name]
     region = QueueRegion()
     for query, data in before:
@@ -116,7 +116,7 @@ def test_the_recorded_request_has_the_recorded_answer(name: str) -> None:
     lines += [f"{header}: {value}" for header, value in headers.items()]
     lines += [f"Content-Length: {len(body)}"] if method in ("POST", "PUT") else []
     wire = region.connect().send("\r\n".join([*lines, "", ""]).encode() + body)
-    region.wait(3.1)  # a get waits for as many frames as it asks for
+    region.wait(3.1)  # a get waits up to 3 s for the requested number of frames
     assert (wire.status, wire.body) == (200, answer)
     if method == "POST" and "_eos_" not in target:
         assert wire.headers["x-eas-queueservice-request-id"] == f"req-{answer.decode()}"
@@ -154,7 +154,7 @@ def test_the_recorded_watch_has_the_recorded_frames(name: str) -> None:
     region.wait(0.1)
     watch.send(Ping(payload=ping))
     assert watch.wire.status == 101
-    # The lists of the record have each frame with a tag and a length before it.
+    # In the recorded lists of frames, each frame is preceded by a tag and a length.
     assert watch.messages == [ONE[2:], TWO[2:], b"\x08\x03\x12\x12\n\trequestId\x12\x05req-3\x1a\x05three"]
     assert watch.pongs == [ping]
     watch.send(CloseConnection(code=1000))

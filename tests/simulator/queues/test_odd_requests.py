@@ -1,4 +1,4 @@
-"""Requests that no client sends: each has an answer, and leaves the queue in order."""
+"""Requests that no official client sends get a response, and do not damage the queue."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VALUES = st.one_of(
 
 
 def masked(head: bytes, payload: bytes) -> bytes:
-    """Return a masked frame with this first byte; a mask of zeros leaves the payload as it is (RFC 6455 §5.3)."""
+    """Return a masked frame with the given first byte. A mask of zeros does not change the payload (RFC 6455 §5.3)."""
     return (head[:1] or b"\x89") + bytes([0x80 | len(payload)]) + bytes(4) + payload
 
 
@@ -45,7 +45,7 @@ def test_every_request_has_an_answer(method: str, fields: dict[str, str], body: 
     region.put(b"one", b"two")
     query = urlencode(fields, errors="replace")
     wire = region.send(method, query, body if method in ("POST", "PUT") else b"", below=quote(below, safe="/%"))
-    region.wait(4000.0)  # longer than any get waits
+    region.wait(4000.0)  # longer than the longest wait of a get
     assert wire.status in {101, 200, 204, 400, 404, 405, 410, 413, 426}
     region.close()
 
@@ -55,7 +55,7 @@ def test_every_request_has_an_answer(method: str, fields: dict[str, str], body: 
     data=st.binary(max_size=400),
     index=st.integers(1, 2**63 - 1),
 )
-def test_a_frame_decodes_as_what_it_was(tags: dict[str, str], data: bytes, index: int) -> None:
+def test_an_encoded_frame_decodes_to_the_same_values(tags: dict[str, str], data: bytes, index: int) -> None:
     frame = Frame(index, tags, data)
     found: Any = decoded(frame_bytes(frame), "DataFrameProto")
     assert (found.index, dict(found.tags), found.data, found.message) == (index, tags, data, "")
@@ -64,7 +64,7 @@ def test_a_frame_decodes_as_what_it_was(tags: dict[str, str], data: bytes, index
 
 
 @given(st.lists(st.one_of(st.binary(max_size=30), st.builds(masked, st.binary(max_size=2), st.binary(max_size=20)))))
-def test_whatever_comes_after_the_handshake_the_websocket_goes_on_or_closes(pieces: list[bytes]) -> None:
+def test_after_any_bytes_the_websocket_works_or_is_closed(pieces: list[bytes]) -> None:
     socket = WebSocket()
     for piece in pieces:
         socket.receive(piece)

@@ -1,4 +1,4 @@
-"""The operations of a queue service over HTTP, in virtual time."""
+"""Operations of a queue service over HTTP, on a `Clock`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def region() -> Iterator[QueueRegion]:
 
 
 def decoded(body: bytes, name: str = "DataFrameListProto") -> Any:
-    """Decode with the compiled messages, which the simulator does not use."""
+    """Decode with the messages that protoc compiled. The simulator does not use them."""
     found = message(f"eas_tw.queue.{name}")()
     found.ParseFromString(body)
     return found
@@ -38,7 +38,7 @@ def indexes(wire: Wire) -> list[int]:
     return [frame.index for frame in decoded(wire.body).index]
 
 
-def test_put_answers_the_index_and_the_request_id(region: QueueRegion) -> None:
+def test_a_put_returns_the_index_and_the_request_id(region: QueueRegion) -> None:
     wires = [region.send("POST", body=body) for body in (b"one", b"two")]
     assert [wire.body for wire in wires] == [b"1", b"2"]
     assert [wire.headers["x-eas-queueservice-request-id"] for wire in wires] == ["req-1", "req-2"]
@@ -85,7 +85,9 @@ def test_a_get_by_request_id_waits_for_it(region: QueueRegion) -> None:
     assert indexes(wire) == [2]
 
 
-def test_a_get_waits_for_as_many_frames_as_it_asks_for_and_then_answers_what_there_is(region: QueueRegion) -> None:
+def test_a_get_waits_for_the_requested_number_of_frames_and_then_returns_the_available_ones(
+    region: QueueRegion,
+) -> None:
     region.put(b"one")
     began_s = region.scheduler.seconds()
     wire = region.send("GET", "_length_=2&_timeout_=1.5s", headers=ACCEPT)
@@ -151,7 +153,7 @@ def test_commit_and_negative_commit_are_of_the_group_in_the_headers(region: Queu
 
 
 @pytest.mark.parametrize("code", ["shutdown", "A" * 21, "Two Words", "Shutdown!"])
-def test_a_code_that_is_no_code_is_rejected(region: QueueRegion, code: str) -> None:
+def test_an_invalid_code_is_rejected(region: QueueRegion, code: str) -> None:
     wire = region.send("PUT", "_indexes_=1&_negative_=true", f"_code_={code}".encode())
     assert wire.status == 400
     assert b"_code_: expected words such as Shutdown" in wire.body
@@ -173,7 +175,7 @@ def test_nothing_is_put_after_the_end_of_the_stream(region: QueueRegion) -> None
     assert json.loads(region.send("GET", "_attrs_=true").body)["meta.state"] == "Ended"
 
 
-def test_a_payload_beyond_the_greatest_is_413_and_a_full_queue_429() -> None:
+def test_a_payload_above_the_maximum_is_413_and_a_full_queue_429() -> None:
     region = QueueRegion(max_payload_bytes=3, input_length=2)
     assert region.send("POST", body=b"four").status == 413
     region.put(b"one", b"two")

@@ -11,7 +11,7 @@ from simulator.queues.queue import QueueService
 
 
 class Listener:
-    """Counts the changes; the first one raises."""
+    """A listener that counts changes, and raises at the first one."""
 
     def __init__(self) -> None:
         self.changes = 0
@@ -25,7 +25,7 @@ class Listener:
         raise AssertionError("nothing was cleared")
 
 
-def test_a_listener_that_raises_does_not_silence_the_queue() -> None:
+def test_a_listener_that_raises_is_still_notified_of_later_changes() -> None:
     queue = QueueService("q", Clock(), Random(1)).input
     listener = Listener()
     queue.listen(listener)

@@ -1,4 +1,4 @@
-"""The store of a queue: which frame goes to which consumer, and when it leaves."""
+"""The store of a queue: to which consumer a frame is delivered, and when it is removed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Watch:
         self.store.leave(self.group, self.consumer, now)
 
 
-# -- put, find, search, count
+# Put, find, search, count
 
 
 def test_indexes_count_up_and_a_frame_has_the_request_id_that_its_tags_name_or_a_new_one() -> None:
@@ -83,7 +83,7 @@ def test_the_newest_frame_is_the_newest_that_is_not_pending_in_the_group() -> No
 def test_a_search_counts_the_frames_that_are_delivered_before() -> None:
     store = make_store(3)
     store.put(b"", {}, 1)
-    assert store.search(2) == Position(is_pending=False, wait_count=2)  # the urgent one and the first
+    assert store.search(2) == Position(is_pending=False, wait_count=2)  # behind the urgent frame and the first one
     watch = Watch(store)
     assert watch.take() == 4
     assert store.search(4) == Position(is_pending=True, wait_count=0)
@@ -97,7 +97,7 @@ def test_count_is_of_one_priority_or_of_all() -> None:
     assert [store.count(priority, {}) for priority in (None, 0, 1, 2)] == [3, 2, 1, 0]
 
 
-# -- delivery
+# Delivery
 
 
 def test_frames_of_a_higher_priority_are_delivered_first_and_each_priority_in_order() -> None:
@@ -107,7 +107,7 @@ def test_frames_of_a_higher_priority_are_delivered_first_and_each_priority_in_or
     assert Watch(store, window=9).take_all() == [2, 4, 1, 3]
 
 
-def test_no_more_than_the_window_is_out_until_commits_come() -> None:
+def test_no_more_frames_than_the_window_are_pending() -> None:
     store = make_store(5)
     watch = Watch(store, window=2)
     assert watch.take_all() == [1, 2]
@@ -140,7 +140,7 @@ def test_a_consumer_takes_frames_from_its_index_on_and_with_its_tags() -> None:
     assert newest.take_all() == [3, 4]
 
 
-# -- commits, rejects and lost consumers
+# Commits, rejects and lost consumers
 
 
 def test_the_frames_of_a_consumer_that_has_gone_are_delivered_again_in_their_place() -> None:
@@ -152,7 +152,7 @@ def test_the_frames_of_a_consumer_that_has_gone_are_delivered_again_in_their_pla
     assert Watch(store, "b", window=9).take_all() == [2, 3]
 
 
-def test_a_commit_counts_also_when_its_consumer_has_gone() -> None:
+def test_a_commit_is_valid_after_its_consumer_has_disconnected() -> None:
     store = make_store(1)
     first = Watch(store, "a")
     assert first.take() == 1
@@ -171,13 +171,13 @@ def test_a_commit_may_be_repeated_and_may_name_frames_that_are_not_in_the_queue(
 
 
 def test_a_watch_of_the_same_user_takes_the_place_of_the_earlier_one() -> None:
-    """A client that comes back before the loss of its connection is noticed gets its frames again."""
+    """A client that reconnects before its lost connection is noticed gets its frames again."""
     store = make_store(2)
     first = Watch(store, window=2)
     assert first.take_all() == [1, 2]
     second = Watch(store, window=2)
     assert (first.take(), second.take_all()) == (None, [1, 2])
-    first.leave()  # noticed late
+    first.leave()  # the loss of the first connection is noticed late
     assert second.consumer.is_running
     assert store.pending == 2
 
@@ -228,7 +228,7 @@ def test_the_status_of_a_consumer_says_whether_it_has_gone_and_whether_frames_ar
     assert watch.consumer.status(1.0 + LEAVING_S) == "Complete"
 
 
-# -- removal, the bound, and the end
+# Removal, the maximum length, and the end of the stream
 
 
 def test_a_deleted_frame_is_gone_for_all_groups_also_while_it_is_pending() -> None:
@@ -254,7 +254,7 @@ def test_a_full_queue_drops_the_oldest_frame_that_every_group_has_committed() ->
     first.take_all()
     second.take_all()
     store.commit("g", [1, 2], 0.0)
-    with pytest.raises(QueueFullError):  # the other group has yet to commit
+    with pytest.raises(QueueFullError):  # the other group has not committed it yet
         store.put(b"", {})
     store.commit("another", [2], 0.0)
     assert store.has_room
@@ -281,7 +281,7 @@ def test_a_forced_end_of_the_stream_is_at_once() -> None:
     assert store.has_ended_for("g")
 
 
-def test_consumers_that_have_gone_are_forgotten_beyond_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_remembered_disconnected_consumers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simulator.queues.group.MAX_CONSUMERS", 3)
     store = make_store()
     running = Watch(store, "running")

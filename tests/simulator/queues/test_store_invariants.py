@@ -1,4 +1,4 @@
-"""Invariants of the store, under any sequence of operations."""
+"""Invariants of the store after any sequence of operations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ USERS = st.sampled_from(["u", "v", "w"])
 
 
 class Queue(RuleBasedStateMachine):
-    """Operations in any order, and what the groups have received so far."""
+    """Operations in any order, with a record of the frames that each group has received."""
 
     watches: Bundle[tuple[str, Consumer]] = Bundle("watches")
 
@@ -89,7 +89,7 @@ class Queue(RuleBasedStateMachine):
             assert sorted(states) == sorted(self.store.frames), "a frame is lost, or in two states"
 
     def teardown(self) -> None:
-        """Each group has received every frame, once a last consumer has taken what is left, unless it was removed."""
+        """Let a last consumer take the remaining frames: each group has received each frame that was not deleted."""
         for name in list(self.store.groups):
             last = self.store.join(name, "last", WatchSettings(0, 1, auto_commit=True), 0.0)
             for user in ("u", "v", "w"):

@@ -1,4 +1,4 @@
-"""The watch of a queue over WebSocket and over plain HTTP, in virtual time."""
+"""The watch of a queue over WebSocket and over plain HTTP, on a `Clock`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def region() -> Iterator[QueueRegion]:
 
 
 def records(wire: Wire) -> list[bytes]:
-    """Return the length-prefixed records of a chunked body."""
+    """Return the records of a chunked body, which have a length prefix."""
     body, chunks = b"", wire.body
     while chunks:
         size, _, rest = chunks.partition(b"\r\n")
@@ -44,7 +44,7 @@ def records(wire: Wire) -> list[bytes]:
 
 
 def test_the_handshake_is_that_of_rfc_6455(region: QueueRegion, through: bool) -> None:  # noqa: FBT001
-    """Key and answer are the example of §1.3."""
+    """Key and accept value are the example of §1.3."""
     watch = region.watch(port=region.gateway_port if through else 0)
     assert watch.wire.status == 101
     headers = watch.wire.headers
@@ -53,7 +53,7 @@ def test_the_handshake_is_that_of_rfc_6455(region: QueueRegion, through: bool) -
     assert headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
-def test_frames_come_as_they_are_put_each_as_a_binary_message(region: QueueRegion, through: bool) -> None:  # noqa: FBT001
+def test_each_frame_is_sent_as_a_binary_message_when_it_is_put(region: QueueRegion, through: bool) -> None:  # noqa: FBT001
     region.put(b"one", k="v w")
     watch = region.watch(port=region.gateway_port if through else 0)
     assert watch.messages == [b"\x08\x01\x12\x12\n\trequestId\x12\x05req-1\x12\x08\n\x01k\x12\x03v w\x1a\x03one"]
@@ -62,14 +62,14 @@ def test_frames_come_as_they_are_put_each_as_a_binary_message(region: QueueRegio
 
 
 def test_frames_that_wait_are_sent_together(region: QueueRegion) -> None:
-    """A piece for each would make the simulator slower than the clients that are measured with it."""
+    """With a segment for each frame, the simulator would be slower than the clients that benchmarks measure with it."""
     region.put(*[b"x" * 100] * 5)
     watch = region.watch("_window_=9")
     assert watch.indexes == [1, 2, 3, 4, 5]
     assert watch.wire.segments == 1, "the head and all frames"
 
 
-def test_the_window_bounds_what_is_out_and_a_commit_opens_it(region: QueueRegion, through: bool) -> None:  # noqa: FBT001
+def test_the_window_bounds_pending_frames_and_a_commit_makes_room(region: QueueRegion, through: bool) -> None:  # noqa: FBT001
     region.put(*[b"x"] * 5)
     watch = region.watch("_index_=0&_window_=2", port=region.gateway_port if through else 0)
     assert watch.indexes == [1, 2]
@@ -177,7 +177,7 @@ def test_a_watch_of_the_same_user_ends_the_earlier_one(region: QueueRegion) -> N
 
 
 def test_the_gateway_ends_a_watch_on_which_nothing_comes_for_a_minute(region: QueueRegion) -> None:
-    """A client that pings keeps its watch."""
+    """A watch whose client sends pings is not ended."""
     silent, pinging = region.watch(port=region.gateway_port), region.watch(port=region.gateway_port, headers=ANOTHER)
     for _ in range(4):
         region.wait(20.0)

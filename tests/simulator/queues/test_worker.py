@@ -1,4 +1,4 @@
-"""The workers of a queue service: from the input queue to the sink, in virtual time."""
+"""The workers of a queue service take frames from the input queue and put results into the sink, on a `Clock`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def results(region: QueueRegion) -> list[tuple[dict[str, str], bytes]]:
 
 
 def by_work(region: QueueRegion) -> list[SimulatedInstance]:
-    """Return the instances, the busy ones first."""
+    """Return the instances, those with most busy workers first."""
     return sorted(region.service.instances.values(), key=lambda instance: -instance.workers.busy)
 
 
@@ -112,7 +112,7 @@ def test_an_empty_result_is_not_written_and_its_frame_is_done() -> None:
     region.close()
 
 
-def test_what_a_crashed_instance_has_begun_is_computed_once_by_another() -> None:
+def test_frames_of_a_crashed_instance_are_computed_once_by_another() -> None:
     region = QueueRegion(2, has_workers=True, processing=1.0, workers=1)
     region.put(b"one", b"two")
     region.instance.crash()
@@ -174,7 +174,7 @@ def test_a_full_sink_stops_the_input_until_it_has_room() -> None:
 
 
 def test_a_result_waits_for_room_and_its_frame_stays_uncommitted() -> None:
-    """Two frames are computed at a time; one result finds no room."""
+    """Two frames are computed at a time. There is no room for one of the results."""
     region = QueueRegion(1, has_workers=True, workers=2, processing=1.0, sink_length=1)
     region.put(b"one", b"two", b"three")
     region.wait(3.0)
