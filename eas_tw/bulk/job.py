@@ -1,4 +1,4 @@
-"""`Job`, which decides what to send and deliver next; `engine` (Twisted, asyncio) and `threads` execute its decisions."""
+"""`Job`, which decides what to send and deliver next; `engine` (for Twisted, asyncio) and `threads` do the work."""
 
 from __future__ import annotations
 

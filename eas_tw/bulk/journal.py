@@ -42,8 +42,8 @@ class Progress:
 class Journal:
     """A journal in a SQLite file.
 
-    The output and the error rows are flushed to the disk before the journal records their lengths. So they may be longer
-    than the recorded lengths, but not shorter; a job that is resumed truncates them.
+    The output and the error rows are flushed to the disk before the journal records their lengths. So the files may be
+    longer than recorded, but not shorter; a job that is resumed truncates them.
 
     The journal is locked while it is open. The operating system removes the lock when the process ends.
 

@@ -52,7 +52,7 @@ def _max_errors(_: Any, __: Attribute[Any], value: Any) -> None:
 class JobOptions:
     """The settings of a job.
 
-    Functions may be given by name, `package.module:function`, so that they can be pickled, and used on the command line.
+    Functions may be given by name, `package.module:function`, so that they can be pickled or given in a shell.
 
     Attributes:
         encode: A function of a row that returns its request. `None` for the default: text, bytes and requests are sent

@@ -37,7 +37,7 @@ def remaining_rows(reader: RowReader, progress: Progress, limit: int | None) -> 
     for last in islice(rows, progress.rows):  # noqa: B007  its last value is used below
         pass
     if progress.rows and (last is None or last.position != progress.rows - 1):
-        raise ConfigError(f"{progress.rows} rows are done, but the input has fewer: it is another one")
+        raise ConfigError(f"{progress.rows} rows are done, but the input has fewer: it is not the input of this job")
     if last is not None and last.digest != progress.digest:
         raise ConfigError(f"the first {progress.rows} rows of the input have changed since they were scored")
     return rows if limit is None else islice(rows, max(0, limit - progress.rows))
