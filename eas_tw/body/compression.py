@@ -55,10 +55,11 @@ def decompress(codec: str, data: bytes, limit: int) -> bytes:
     Args:
         codec: One of `COMPRESSIONS`.
         data: The compressed bytes; the result for an empty body is empty.
-        limit: The greatest size of the result in bytes.
+        limit: The maximum size of the result in bytes.
 
     Raises:
-        BodyError: The data is not in that format, is truncated, or is larger than the limit; or as for `compress`.
+        BodyError: The data is not in that format or is truncated, or the result is larger than the limit; or as for
+            `compress`.
     """
     return finish(decompressing(codec, data, limit))
 
@@ -86,10 +87,10 @@ def decode(content_encoding: str, data: bytes, limit: int) -> bytes:
         content_encoding: The header's value, such as `gzip`; with an empty value or `identity` the data is returned
             unchanged.
         data: The compressed bytes; the result for an empty body is empty, whatever the codings.
-        limit: The greatest size of the result in bytes.
+        limit: The maximum size of the result in bytes.
 
     Raises:
-        BodyError: A coding is unknown, or there are more than five; or as for `decompress`.
+        BodyError: A coding is unknown, or there are more than five codings; or as for `decompress`.
     """
     return finish(decoding(content_encoding, data, limit))
 

@@ -28,7 +28,7 @@ _MOST_OF_A_BLOCK = 255
 _MOST_OF_SNAPPY = 22
 """Maximum output for each byte of input: an LZ4 length byte adds 255; a snappy copy of 64 bytes takes 3."""
 _MARK = bytes.fromhex("9f1c6ae5d0437bb8b4e92a5d61f3870c")
-"""Written at the end of the memory before decompression; if it was overwritten, the memory is full."""
+"""Bytes that are written at the end of the memory before decompression; if they are overwritten, the memory is full."""
 
 
 class CramjamCodec(NamedTuple):
@@ -126,7 +126,7 @@ def reading(codec: CramjamCodec, data: bytes, limit: int) -> Steps[bytes]:
                 raise too_large(limit) if is_full and size == limit else UnreadableError(str(error)) from error
         else:
             parts = pieces(memoryview(memory)[:count])
-            del memory  # before the join allocates as much again
+            del memory  # freed now, because `join` allocates the same amount again
             return b"".join(parts)
         yield
         size = min(_GROWTH * size, most)

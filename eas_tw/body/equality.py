@@ -1,4 +1,4 @@
-"""Equality of requests and responses by class and body, so that a copied or unpickled one is equal to the original."""
+"""Equality of requests and responses by class and body, so that copied or unpickled objects equal the originals."""
 
 from __future__ import annotations
 

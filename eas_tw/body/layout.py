@@ -104,7 +104,7 @@ TORCH = Layout(
     _FIELDS,
     uncarried={**UNCARRIED, **{number: dtype.name for number, dtype in DTYPES.items() if dtype.field not in _FIELDS}},
 )
-#: `Array` of Blade, with different numbers.
+#: `Array` of Blade, which has other numbers for dtypes and fields.
 BLADE = Layout(
     {
         number: DType(number, name, code)
@@ -121,7 +121,7 @@ BLADE = Layout(
 )
 #: `ArrayProto` of Caffe, which has 32-bit floats only.
 CAFFE = Layout({1: DTYPES[1]}, {"float_val": 2}, shape_field=1, dtype_field=None)
-#: `TensorProto` of ONNX, with different numbers; the elements are raw memory, so there are no fields for them.
+#: `TensorProto` of ONNX, which has other numbers for dtypes. The elements are raw memory, so `fields` is empty.
 ONNX = Layout(
     {
         number: DType(number, f"DT_{name}", code)

@@ -77,7 +77,7 @@ def pack_strings(values: Sequence[Any], field: int, where: str) -> bytes:
 
     Args:
         values: Elements of type bytes, or str, which is sent as UTF-8.
-        field: The field's number, because each element has its own tag.
+        field: The field's number, which is in the tag of each element.
         where: Name of the tensor for messages.
 
     Raises:

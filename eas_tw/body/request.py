@@ -42,7 +42,7 @@ def as_request(data: object) -> Request:
     if callable(getattr(data, "to_string", None)) and callable(getattr(data, "parse_response", None)):
         return cast("Request", data)
     try:
-        memoryview(data).release()  # type: ignore[arg-type]  # the type is what is being checked
+        memoryview(data).release()  # type: ignore[arg-type]  # this statement checks the type
     except (TypeError, ValueError, BufferError) as error:
         raise BodyError(
             f"a request is str, bytes, a buffer, or an object with to_string() and parse_response(bytes); "

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from eas_tw.errors import BodyError
 
 MAX_EVENT_BYTES = 1 << 20
-"""The default maximum of one event, so that a server that never ends a line cannot fill the memory."""
+"""The default maximum size of an event, so that a server that never ends a line cannot fill the memory."""
 
 
 _RETRY_DIGITS = 18
@@ -46,7 +46,7 @@ class LineSplitter:
     """Splits the pieces of a body into lines of text, without their line ends; LF, CR and CRLF end a line.
 
     Args:
-        max_line_bytes: The maximum of an unfinished line; it is compared with the number of characters.
+        max_line_bytes: The maximum length of an unfinished line, in characters of the decoded text.
     """
 
     def __init__(self, max_line_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -97,7 +97,8 @@ class ServerSentEventParser:
     """Parses the pieces of a stream to events.
 
     Args:
-        max_event_bytes: The maximum of the data of an event, and of an unfinished line.
+        max_event_bytes: The maximum size of the data of an event, and of an unfinished line. Both are counted in
+            characters of the decoded text, except in a piece that is a whole event.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:

@@ -105,7 +105,7 @@ class TorchRecRequest(RecRequest):
         """Add an entry to the request's `meta_data`; a number is converted to text.
 
         Raises:
-            BodyError: The name is not text, or the value cannot be converted to text, or UTF-8 cannot encode one.
+            BodyError: Name or value cannot be converted to text, or is text that UTF-8 cannot encode.
         """
         name = text(k, "the name of a field of meta data")
         self._message.meta_data[name] = spelled(value, f"meta data {k!r}")

@@ -33,10 +33,10 @@ def score(rows: Iterable[Any], sink: Callable[[Any], Any], *, client: Any, **opt
         3. The `ScoringReport`, with the blocking client.
 
     Raises:
-        TooManyErrors: More rows failed than `max_errors` allows. The Deferred or the coroutine fails with this and the
-            next error.
+        TooManyErrors: More rows failed than `max_errors` allows.
         EasError: The error of a row, if `on_error` is `raise`, or of `init`.
-        ConfigError: An option is wrong, or `client` is not a client.
+        ConfigError: An option is wrong, or `client` is not a client. Except for a wrong `client`, errors of the Twisted
+            and asyncio clients are those of the Deferred or the coroutine.
     """
     if isinstance(client, PredictClient):
         return score_with_twisted(rows, sink, client=client, **options)

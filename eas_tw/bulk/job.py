@@ -43,7 +43,7 @@ class Job:
         rows: The rows, an iterable. They are read one request at a time, so that memory is bounded by `options.window`.
             An iterator may return `NOT_READY` for a row that has not arrived.
         options: The settings.
-        began_at: The current time in seconds, from the clock that the argument `now` of the methods comes from.
+        began_at: The current time in seconds, from the same clock as the argument `now` of the methods.
         bucket: The token bucket, if several jobs share one; `None` to use `options.rate_per_s` for this job alone.
         first_position: The position of the first row, ≥ 0.
 
@@ -120,7 +120,7 @@ class Job:
                 return Pause(delay_s)
             try:
                 request = self._codec.request(batch)
-            except Exception as error:  # noqa: BLE001  a row that the user's function rejects is an error row
+            except Exception as error:  # noqa: BLE001  the program's `encode` may raise any exception
                 self._failed(batch, error, now)
                 continue
             self.in_flight += 1
@@ -135,7 +135,7 @@ class Job:
             return
         try:
             outputs = self._codec.outputs(batch, response)
-        except Exception as error:  # noqa: BLE001  as for `encode`
+        except Exception as error:  # noqa: BLE001  the program's `decode` may raise any exception, too
             self._failed(batch, error, now)
             return
         self._succeeded += len(outputs)

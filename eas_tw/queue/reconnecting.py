@@ -81,13 +81,13 @@ class Reconnecting:
         self._queue.prepare().addBoth(lambda _: self._connect())
 
     def pause_if_full(self) -> None:
-        """Stop reading from the connection if too many frames are unread."""
+        """Stop reading from the connection if too many frames or bytes are unread."""
         if self._watching.is_full and not self._is_paused and self._connection is not None:
             self._is_paused = True
             self._connection.pause()
 
     def resume_if_read(self) -> None:
-        """Continue reading from the connection if it was paused and no longer too many frames are unread."""
+        """Continue reading from a paused connection if enough frames have been read."""
         if self._is_paused and not self._watching.is_full and self._connection is not None:
             self._is_paused = False
             self._connection.resume()

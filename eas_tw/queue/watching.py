@@ -1,4 +1,4 @@
-"""The state of a watch: which frames the reader gets, and from which frame and when the next connection watches.
+"""The state of a watch: the frames for the reader, and the start index and the backoff of the next connection.
 
 This module does no I/O, and its rng is an argument. It guarantees:
 

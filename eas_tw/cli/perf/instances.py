@@ -23,7 +23,7 @@ class InstanceRow:
     Attributes:
         attempts: The number of attempts that ended, without attempts that the client cancelled because another attempt
             of the same call had been answered.
-        errors: The number of these attempts that were not answered with a success.
+        errors: The number of these attempts that did not get a successful response.
         retries: The number of attempts that were retries of an attempt that had failed.
         hedges: The number of attempts that were hedges.
         ejections: The number of times that the instance was ejected.

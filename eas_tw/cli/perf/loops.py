@@ -2,7 +2,7 @@
 
 A closed loop has a fixed number of callers, each of which waits for its response before it calls again. When the
 service stalls, the callers stall as well, so only a few calls have a high latency. An open loop starts calls at the
-times of a schedule, independent of the service's responses, as independent users would.
+times of a schedule and does not wait for responses, like independent users.
 """
 
 from __future__ import annotations
