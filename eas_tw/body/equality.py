@@ -26,7 +26,7 @@ class EqualByBody(ABC):
     """
 
     __slots__ = ()
-    __hash__ = None  # type: ignore[assignment]  # as Python's own mutable types
+    __hash__ = None  # type: ignore[assignment]  # as in Python's built-in mutable types
 
     @abstractmethod
     def to_string(self) -> bytes:

@@ -96,7 +96,7 @@ class Engine:
         try:
             while self._step():
                 pass
-        except BaseException as error:  # noqa: BLE001  of the rows' iterator, `encode` or `deliver`; also a SystemExit
+        except BaseException as error:  # noqa: BLE001  the rows' iterator, `encode` or `deliver` may raise it
             self._job.stop(error)
         finally:
             self._is_turning = False

@@ -80,7 +80,7 @@ class Batch:
 
 
 def text_of(error: BaseException) -> str:
-    """Return the text of an error, also if its class is the program's and `str` of it raises an exception."""
+    """Return the text of an error, or a substitute if the `__str__` of its class raises an exception."""
     try:
         return str(error)
     except Exception as raised:  # noqa: BLE001  a `__str__` may raise any exception

@@ -100,7 +100,7 @@ class TokenCount:
 
     def add(self, text: str) -> None:
         """Count the tokens of an event, from its data."""
-        if "choices" not in text:  # such events have no tokens, so parsing them can be saved
+        if "choices" not in text:  # such events have no tokens, so they are not parsed
             return
         try:
             data = json.loads(text)
