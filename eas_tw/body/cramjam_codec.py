@@ -72,7 +72,7 @@ def codec(name: str) -> CramjamCodec:
         if size > limit:
             raise too_large(limit)
         if size > _MOST_OF_SNAPPY * len(data):
-            raise UnreadableError(f"its header states {size} bytes, more than {len(data)} bytes can expand to")
+            raise UnreadableError(f"its header states {size} bytes, more than its {len(data)} bytes can expand to")
         return size, size
 
     broken = cramjam.DecompressionError
