@@ -2,8 +2,8 @@
 
     scored = eas_tw.dask.score(frame, scoring, meta={"score": "f8", "error": "object"})
 
-It is `map_partitions` over `eas_tw.bulk.score_partition`. Dask runs the partitions of a worker again that has died, so
-their rows are sent again, and each is in the result once.
+`score` calls `map_partitions` with `eas_tw.bulk.score_partition`. When a worker process ends, Dask runs its partitions
+again on another one. Their rows are sent again, but each row is in the result once.
 """
 
 from __future__ import annotations
@@ -31,16 +31,20 @@ if TYPE_CHECKING:
 __all__ = ["ERROR", "ScoringPlugin", "release", "score"]
 
 ERROR = "error"
-"""The column of a data frame that has the error of a row that could not be scored."""
+"""The column of a data frame that contains the error of a row that could not be scored."""
 _log = logging.getLogger("eas_tw.dask")
 
 
 class ScoringPlugin(distributed.WorkerPlugin):
-    """The client of a worker process, which is opened and closed with the worker (Dask).
+    """A Dask plugin with the client of a worker process, which is made by the first task and closed with the worker.
 
     Args:
         scoring: The service, and the limits of the whole job.
         workers: The number of workers, by which the limits are divided, ≥ 1.
+
+    Attributes:
+        scoring: The settings for one partition, set by `setup`.
+        bucket: The token bucket of the worker process; `None` without `rate_per_s`. Set by `setup`.
     """
 
     scoring: Scoring
@@ -52,24 +56,24 @@ class ScoringPlugin(distributed.WorkerPlugin):
         self._workers = workers
 
     def setup(self, worker: Any) -> None:
-        """Divide the limits (Dask)."""
+        """Compute this worker's share of the limits; called by Dask."""
         share = self._job.shared_by(self._workers)
         self.bucket = None if share.rate_per_s is None else TokenBucket(share.rate_per_s)
         # The partitions that run at the same time share the worker's part of the requests in flight.
         self.scoring = share.but(in_flight=max(1, share.in_flight // worker.state.nthreads))
-        # The client is made by the first task: this method runs in the worker's event loop, which must not wait.
+        # The client is made by the first task, because this method runs in the worker's event loop and must not block.
         self._lock = Lock()
         self._client: PredictClient | None = None
 
-    def teardown(self, worker: Any) -> None:  # noqa: ARG002  the interface's
-        """Close the client of a worker (Dask)."""
+    def teardown(self, worker: Any) -> None:  # noqa: ARG002  required by the interface
+        """Close the worker's client; called by Dask."""
         with self._lock:
             if self._client is not None:
                 self._client.destroy()
 
     @property
     def client(self) -> PredictClient:
-        """The client of the worker process."""
+        """The client of the worker process, which is made on first use."""
         with self._lock:
             if self._client is None:
                 self._client = self._job.make_client()
@@ -81,18 +85,19 @@ class ScoringPlugin(distributed.WorkerPlugin):
 
 
 def score(collection: Any, scoring: Scoring, *, meta: Any = None, client: Any = None) -> Any:
-    """Score the rows of a Dask bag or data frame; like other operations of Dask, it is lazy.
+    """Score the rows of a Dask bag or data frame. Like other operations of Dask, this is lazy.
 
-    The rows of a data frame are dictionaries, and `scoring.decode` returns a dictionary with the columns of `meta`. The
-    result has the index of the data frame. A row that fails has its error in the column `error`, and no other values.
-    In a bag it is an `ErrorRow`.
+    The rows of a data frame are dictionaries, and `scoring.decode` must return a dictionary with the columns of `meta`.
+    The result has the index of the data frame. For a row that fails, the column `error` contains the error, and the
+    other columns are empty. In a bag, the output of such a row is an `ErrorRow`.
 
-    `rate_per_s` and `in_flight` are limits of the job: each of the workers that the cluster has now gets an equal part.
-    A worker that joins later gets as much as these, so the job may then be above its limits.
+    `rate_per_s` and `in_flight` are limits of the whole job, and are divided equally among the current workers of the
+    cluster. A worker that joins later gets the same share, so the job may then exceed its limits.
 
     Args:
         collection: A `dask.bag.Bag` or a `dask.dataframe.DataFrame`.
-        scoring: The service, and the settings of the job. `ordered` has no effect; `max_errors` is for each partition.
+        scoring: The service, and the settings of the job. `ordered` has no effect; `max_errors` applies to each
+            partition.
         meta: The columns and types of the result, as for `DataFrame.map_partitions`; `None` for a bag.
         client: The `distributed.Client`; `None` for the current one.
 
@@ -100,7 +105,7 @@ def score(collection: Any, scoring: Scoring, *, meta: Any = None, client: Any = 
         A collection of the same kind, with the outputs.
 
     Raises:
-        ConfigError: An argument is of another type, there is no client or no worker, `meta` is missing, or it has no
+        ConfigError: An argument has a wrong type; there is no client or no worker; or `meta` is missing, or has no
             column `error` although `scoring.on_error` is `keep`.
     """
     if not isinstance(scoring, Scoring):
@@ -117,7 +122,7 @@ def score(collection: Any, scoring: Scoring, *, meta: Any = None, client: Any = 
 
 
 def release(scoring: Scoring, *, client: Any = None) -> None:
-    """Close the clients of the workers, which are otherwise closed with the workers.
+    """Close the clients of the workers; without this call, they are closed when the workers end.
 
     Args:
         scoring: The value that was passed to `score`.
@@ -168,12 +173,12 @@ def _plugin(name: str) -> ScoringPlugin:
 
 
 def _score_bag(rows: Iterable[Any], name: str) -> list[Any]:
-    # A list, so that a partition is there as a whole or not at all.
+    # A list instead of a generator, so that an error fails the whole partition in this task.
     return list(_plugin(name).outputs(rows))
 
 
 def _score_frame(frame: Any, name: str, columns: list[str]) -> Any:
-    import pandas as pd  # noqa: PLC0415  there is one, or there would be no frame
+    import pandas as pd  # noqa: PLC0415  an optional dependency, which is installed if there are data frames
 
     outputs = [
         {ERROR: f"{output.error_type}: {output.message}"} if isinstance(output, ErrorRow) else output

@@ -1,1 +1,1 @@
-"""Bodies of calls: requests, responses, their tensors, and the signature of a request."""
+"""Bodies of requests and responses, their tensors, and the signature of a request."""

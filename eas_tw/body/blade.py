@@ -1,4 +1,4 @@
-"""Bodies of Blade: named input tensors with a batch size, named output tensors (`blade.proto`)."""
+"""Blade requests and responses: named input tensors with a batch size, and named output tensors (`blade.proto`)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class BladeRequest(EqualByBody):
     A request may be sent, changed and sent again: each `to_string` makes a new body.
 
     Args:
-        signature_name: The model's signature; `None` sends none. (The official class requires one.)
+        signature_name: The model's signature; `None` to send none. The official class requires one.
     """
 
     DT_FLOAT = 1

@@ -1,4 +1,4 @@
-"""Bodies of Caffe: named tensors of 32-bit floats (`caffe_predict.proto`)."""
+"""Caffe requests and responses: named tensors of 32-bit floats (`caffe_predict.proto`)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class CaffeRequest(EqualByBody):
         self._fetches[name] = delimited(_OUTPUT_FILTER, utf8(name, "the name of a fetch"))
 
     def to_string(self) -> bytes:
-        """Return the body, made with one copy of every tensor: all names, then all tensors."""
+        """Return the body: all names, then all tensors, each of which is copied once."""
         names, tensors = zip(*self._feeds.values(), strict=True) if self._feeds else ((), ())
         return joined(*names, tensors=tensors, after=self._fetches.values())
 

@@ -1,7 +1,8 @@
-"""Varints encoded and decoded by protobuf, in a message with one repeated field whose tag and length are removed.
+"""Encoding and decoding of varints by protobuf.
 
-This is used where protobuf is faster than numpy: for few elements, for elements that are Python objects, and for arrays
-in protobuf 7. Protobuf's pure Python implementation is never faster.
+The varints are the payload of a message with one repeated field, whose tag and length are removed or added here. This
+is used where protobuf is faster than numpy: for few elements, for elements that are Python objects, and for arrays
+in protobuf 7. Protobuf's pure Python implementation is faster only for very few elements.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 #: A message with the repeated fields `int_val`, `int64_val` and `bool_val`, which can carry any varints.
 _CARRIER = "eas_tw.tf.ArrayProto"
-#: The number of elements from which on numpy is faster than a compiled protobuf, and than one in pure Python.
+#: From this number of elements on, numpy is faster: than compiled protobuf, and than protobuf in pure Python.
 _WORTH_NUMPY, _WORTH_NUMPY_OVER_PYTHON = 512, 32
 
 
@@ -39,10 +40,10 @@ def pack(values: memoryview, dtype: DType) -> bytes:
 
 
 def unpack(payload: bytes, dtype: DType) -> Any:
-    """Decode the payload of a packed field to protobuf's own sequence.
+    """Decode the payload of a packed field to a sequence of protobuf's own type.
 
     Raises:
-        BodyError: The payload is no packed field of this type.
+        BodyError: The payload is not a packed field of this type.
     """
     message = schema.message(_CARRIER)
     number = message.DESCRIPTOR.fields_by_name[dtype.field].number
@@ -54,13 +55,13 @@ def unpack(payload: bytes, dtype: DType) -> Any:
 
 @cache
 def worth_numpy() -> int:
-    """Return the number of elements from which on numpy is faster."""
+    """Return the number of elements from which numpy is faster than the installed protobuf."""
     return _WORTH_NUMPY if is_compiled() else _WORTH_NUMPY_OVER_PYTHON
 
 
 @cache
 def is_compiled() -> bool:
-    """Return whether the installed protobuf is a compiled one."""
+    """Return whether the installed protobuf is a compiled implementation."""
     from google.protobuf.internal import api_implementation  # noqa: PLC0415 - loaded with the first body that needs it
 
     return api_implementation.Type() != "python"
@@ -68,5 +69,5 @@ def is_compiled() -> bool:
 
 @cache
 def gives_arrays() -> bool:
-    """Return whether protobuf's sequences convert to arrays without an object for each element, as since version 7."""
+    """Return whether protobuf's sequences have `__array__`, as since protobuf 7, so that no element is an object."""
     return hasattr(type(schema.message(_CARRIER)().int_val), "__array__")

@@ -17,11 +17,11 @@ def whole(value: Any, what: str, low: int = -_INT32, high: int = _INT32 - 1) -> 
     Args:
         value: An int, or an object with `__index__`, such as numpy's integers.
         what: The name of the argument, for the message.
-        low: The least allowed value; with `high`, an int32 by default.
-        high: The greatest allowed value.
+        low: The least allowed value; by default the least int32.
+        high: The greatest allowed value; by default the greatest int32.
 
     Raises:
-        BodyError: The value is no integer, or out of range.
+        BodyError: The value is not an integer, or is out of range.
     """
     try:
         number = operator.index(value)

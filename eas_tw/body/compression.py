@@ -1,9 +1,9 @@
 """Compression of bodies: the codecs of a service's `rpc.decompressor`, and of a response's Content-Encoding.
 
-The work is done in steps (see `steps`). Decompression has a limit on its output, because a few kilobytes can stand for
-gigabytes. Data that cannot be decompressed is an error, and is never passed on compressed. A bare block of LZ4 has no
-begin, end or checksum, so other data may look like one; the other formats can be recognised. gzip and zlib are in the
-standard library; the others need cramjam, the extra `compression`.
+The work is done in steps (see `steps`). Decompression has a limit on its output, because a few kilobytes can expand to
+gigabytes. Data that cannot be decompressed raises an error; it is never passed on compressed. An LZ4 block (without a
+frame) has no header, end mark or checksum, so other data may be mistaken for one; the other formats are recognised.
+gzip and zlib are in the standard library. The other codecs need cramjam, the extra `compression`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _ZLIB_FORMATS = {"gzip": zlib_codec.GZIP, "zlib": zlib_codec.ZLIB}
 #: Codecs by content coding (RFC 9110 §8.4.1, and unregistered ones in use). HTTP calls zlib's format deflate.
 _CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate", **{codec: codec for codec in COMPRESSIONS}}
 _MOST_CODINGS = 5
-"""The most codings of one body, the same as in curl.
+"""The maximum number of codings of one body, the same as in curl.
 
-Each may produce output up to the limit, and there is data that decompresses to itself.
+Each coding may produce output up to the limit, and some data decompresses to itself, so the work needs a bound.
 """
 
 
@@ -54,11 +54,12 @@ def decompress(codec: str, data: bytes, limit: int) -> bytes:
 
     Args:
         codec: One of `COMPRESSIONS`.
-        data: The compressed bytes; an empty body stays empty.
-        limit: The greatest size of the result in bytes.
+        data: The compressed bytes; the result for an empty body is empty.
+        limit: The maximum size of the result in bytes.
 
     Raises:
-        BodyError: The data is not in that format, is truncated, or is larger than the limit; or as for `compress`.
+        BodyError: The data is not in that format or is truncated, or the result is larger than the limit; or as for
+            `compress`.
     """
     return finish(decompressing(codec, data, limit))
 
@@ -85,11 +86,11 @@ def decode(content_encoding: str, data: bytes, limit: int) -> bytes:
     Args:
         content_encoding: The header's value, such as `gzip`; with an empty value or `identity` the data is returned
             unchanged.
-        data: The compressed bytes; an empty body stays empty, whatever the codings.
-        limit: The greatest size of the result in bytes.
+        data: The compressed bytes; the result for an empty body is empty, whatever the codings.
+        limit: The maximum size of the result in bytes.
 
     Raises:
-        BodyError: A coding is unknown, or there are more than five; or as for `decompress`.
+        BodyError: A coding is unknown, or there are more than five codings; or as for `decompress`.
     """
     return finish(decoding(content_encoding, data, limit))
 

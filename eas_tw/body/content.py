@@ -56,15 +56,15 @@ class Flat:
 
 
 def vectorised() -> ModuleType | None:
-    """Return `ndarrays` if the program has loaded numpy, else `None`: importing numpy takes 0.1 s."""
+    """Return the module `ndarrays` if the program has imported numpy, else `None`; importing numpy takes 0.1 s."""
     return numeric() if sys.modules.get("numpy") is not None else None
 
 
 def numeric() -> ModuleType:
-    """Return `ndarrays`, importing numpy.
+    """Return the module `ndarrays`, importing numpy if that has not been done.
 
     Raises:
-        BodyError: numpy is not installed.
+        BodyError: numpy is not installed, or is blocked in `sys.modules`.
     """
     try:
         from eas_tw.body import ndarrays  # noqa: PLC0415 - numpy is optional and slow to import
@@ -76,10 +76,10 @@ def numeric() -> ModuleType:
 
 
 def refuse_masked(content: Any, where: str) -> None:
-    """Check that content has no masked elements, whose memory still holds the values from before the masking.
+    """Check that content has no masked elements: their memory still contains the values from before the masking.
 
     Args:
-        content: Any object; checked only if the program has loaded numpy's masked arrays.
+        content: Any object; it is checked only if the program has imported `numpy.ma`.
         where: Name of the tensor, for the message.
 
     Raises:
@@ -103,7 +103,7 @@ def memory_of(content: Any) -> bytes:
         content: Any buffer.
 
     Raises:
-        TypeError: The content is no buffer, or a buffer of Python objects, whose memory consists of addresses.
+        TypeError: The content is not a buffer, or is a buffer of Python objects, whose memory consists of addresses.
         ValueError: The memory cannot be read.
     """
     view = memoryview(content)
@@ -118,10 +118,11 @@ def seen_as(memory: memoryview, code: str) -> memoryview:
 
 
 def code_told(content: Any, where: str) -> str:
-    """Return the element type that content itself states, as in `DType.code`.
+    """Return the element type of content, as a `DType.code`.
 
     Returns:
-        The code; an empty string where the content states none: Python's ints and floats, and plain bytes.
+        1. The code, if the content has an element type: an array, a typed buffer, bools or text.
+        2. An empty string, if it has none: Python's ints and floats, and plain bytes.
 
     Raises:
         BodyError: The content is an array of a type that no body can carry.
@@ -146,16 +147,16 @@ def flatten(content: Any, dtype: DType, shape: tuple[int, ...] | None, where: st
     """Convert content to a flat sequence.
 
     Bytes without an element type (`bytes`, `bytearray`, a memoryview of format `B`) are the tensor's raw little-endian
-    memory if their size fits `shape`, and otherwise one element from 0 to 255 each.
+    memory if their size fits `shape`. Otherwise each byte is one element from 0 to 255.
 
     Args:
         content: See the module's docstring.
         dtype: The type to which the elements will be packed.
-        shape: The shape that the caller gave; `None` for the content's own.
+        shape: The shape from the caller; `None` for the content's own.
         where: Name of the tensor for messages, such as `feed 'images'`.
 
     Raises:
-        BodyError: The rows have different lengths, or the content has no order or is no tensor at all.
+        BodyError: The rows have different lengths, or the content has no order, such as a set, or is not a tensor.
     """
     if isinstance(content, list | tuple):
         return _flatten_rows(content, where)
@@ -171,7 +172,7 @@ def flatten(content: Any, dtype: DType, shape: tuple[int, ...] | None, where: st
 
 
 def _flatten_rows(content: list[Any] | tuple[Any, ...], where: str) -> Flat:
-    """Remove one level of nesting at a time; the loop over the elements is a comprehension, which is fast enough."""
+    """Flatten nested lists, one level at a time. The loop over elements is a comprehension, which is fast enough."""
     level: list[Any] | tuple[Any, ...] = content
     shape = [len(level)]
     while level:
@@ -239,7 +240,7 @@ def _from_native(view: memoryview, where: str) -> Flat:
 
 
 def _little_endian(view: memoryview, code: str) -> memoryview:
-    """View raw little-endian memory as elements in this machine's byte order; big-endian machines copy it."""
+    """View raw little-endian memory as elements in this machine's byte order; on a big-endian machine it is copied."""
     if sys.byteorder == "little" and view.c_contiguous and view.nbytes:
         return seen_as(view, code)
     values = array(code, view.tobytes())

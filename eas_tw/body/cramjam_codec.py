@@ -1,8 +1,8 @@
-"""lz4, snappy and zstd in steps, through cramjam, the extra `compression`.
+"""Compression and decompression with lz4, snappy and zstd in steps, by cramjam, the extra `compression`.
 
-cramjam decompresses a whole body in one call, into memory of a given size, and releases the interpreter's lock
-meanwhile. The size is guessed, small at first, and grows only after the memory was filled: a truncated or damaged body
-costs what it produced, and not its maximum. The memory is mapped, so it costs nothing until it is written.
+cramjam decompresses a whole body in one call, into memory of a given size, and releases the GIL meanwhile. The first
+size is a small guess. It grows only after the memory has been filled, so a truncated or damaged body needs memory only
+for what it produced. Large memory is mapped, so the system allocates its pages only when they are written.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
 _ZSTD_LEVEL = 3  # zstd's own default
 _GROWTH = 4
-"""Factor by which the memory grows; all attempts together cost a third more than the last one."""
+"""Factor by which the memory grows. All attempts together take a third more time than the last one alone."""
 _MOST_AT_ONCE = 1 << 16
-"""Larger input is not read in the first step: frames without output take time, too (9 bytes each in zstd)."""
+"""Maximum input of the first step, in bytes. Frames without output take time as well (zstd: 9 bytes each)."""
 _MOST_OF_A_BLOCK = 255
 _MOST_OF_SNAPPY = 22
-"""Most bytes of output for each byte of input: an LZ4 length byte adds 255; a snappy copy of 64 bytes takes 3."""
+"""Maximum output for each byte of input: an LZ4 length byte adds 255; a snappy copy of 64 bytes takes 3."""
 _MARK = bytes.fromhex("9f1c6ae5d0437bb8b4e92a5d61f3870c")
-"""Bytes that data is unlikely to have at the end of the memory, by which a full memory is recognised."""
+"""Bytes that are written at the end of the memory before decompression; if they are overwritten, the memory is full."""
 
 
 class CramjamCodec(NamedTuple):
-    """One format.
+    """The functions of one compression format.
 
     Attributes:
         compress: Compresses bytes to a buffer.
-        read: Decompresses into memory, and returns the number of bytes; raises `error`.
-        size_for: Returns the first size of the memory in bytes, and the most that the input can stand for; may raise
-            `UnreadableError`. Its arguments are the body and the limit.
-        fills: Whether memory that is too small is filled to its end before `read` raises.
+        read: Decompresses bytes into memory, and returns the number of bytes written; raises `error`.
+        size_for: Takes the body and the limit. Returns the first size of the memory in bytes, and the maximum to which
+            the body can expand; may raise `UnreadableError`.
+        fills: Whether `read` fills memory that is too small to its end before it raises.
         error: The exception that `read` raises.
     """
 
@@ -72,7 +72,7 @@ def codec(name: str) -> CramjamCodec:
         if size > limit:
             raise too_large(limit)
         if size > _MOST_OF_SNAPPY * len(data):
-            raise UnreadableError(f"it is said to be of {size} bytes, more than its {len(data)} can stand for")
+            raise UnreadableError(f"its header states {size} bytes, more than its {len(data)} bytes can expand to")
         return size, size
 
     broken = cramjam.DecompressionError
@@ -126,7 +126,7 @@ def reading(codec: CramjamCodec, data: bytes, limit: int) -> Steps[bytes]:
                 raise too_large(limit) if is_full and size == limit else UnreadableError(str(error)) from error
         else:
             parts = pieces(memoryview(memory)[:count])
-            del memory  # before the join allocates as much again
+            del memory  # freed now, because `join` allocates the same amount again
             return b"".join(parts)
         yield
         size = min(_GROWTH * size, most)
@@ -140,7 +140,7 @@ def writing(codec: CramjamCodec, data: bytes) -> Steps[bytes]:
 
 
 def _memory(size: int) -> bytearray | mmap.mmap:
-    """Allocate memory of a size; the system zeroes large memory page by page, when it is written."""
+    """Allocate memory of a size in bytes; large memory is mapped, so the system zeroes a page only when it is used."""
     if size <= STEP_BYTES:
         return bytearray(size)
     try:

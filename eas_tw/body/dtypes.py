@@ -1,7 +1,7 @@
-"""The element types of tensors: EAS's numbers for them, their ranges, and the fields that carry them.
+"""The element types of tensors: their numbers in EAS, their ranges, and the fields with their elements.
 
-All types are in the table `DTYPES`. The numbers are those of `ArrayDataType` (see `tf_predict.proto`). `layout` says
-which body has which types; the bodies with other numbers have their tables there.
+All types are in the table `DTYPES`, with the numbers of `ArrayDataType` (see `tf_predict.proto`). `layout` lists the
+types of each body, and has the tables of the bodies that use other numbers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class DType:
 
     @property
     def field(self) -> str:
-        """The field of an array message with the elements; all integers of 32 bits or fewer are in `int_val`."""
+        """Name of the message field with the elements; all integers of 32 bits or fewer are in `int_val`."""
         return _FIELDS.get(self.code, "int_val")
 
     @property
@@ -94,7 +94,7 @@ DTYPES: Mapping[int, DType] = {
     )
 }
 
-#: Types that EAS has a number for, and `ArrayProto` no field.
+#: Types that have a number in `ArrayDataType`, but no field in `ArrayProto`.
 UNCARRIED: Mapping[int, str] = {
     0: "DT_INVALID",
     8: "DT_COMPLEX64",

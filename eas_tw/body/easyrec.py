@@ -1,4 +1,4 @@
-"""Bodies of EasyRec: features of a user and ids of items, and their scores (`easyrec_predict.proto`)."""
+"""EasyRec requests and responses: features of a user, ids of items, and their scores (`easyrec_predict.proto`)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _TF_OUTPUTS = 10
 
 
 class EasyRecRequest(RecRequest):
-    """A user and the items to score.
+    """A request to score a list of items for one user.
 
     A request may be sent, changed and sent again: each `to_string` makes a new body.
 
     Args:
         signature_name: Accepted for compatibility with the official SDK; not part of the body.
-        fg_mode: Accepted for compatibility with the official SDK; the service's configuration says where features are
-            generated.
+        fg_mode: Accepted for compatibility with the official SDK; not part of the body. The service's configuration
+            determines where features are generated.
     """
 
     _package = "eas_tw.easyrec"
@@ -44,20 +44,21 @@ class EasyRecRequest(RecRequest):
         self.signature_name = signature_name
 
     def add_feed(self, data: PBRequest | Buffer, debug_level: int = 0) -> None:
-        """Start from a whole message, which replaces everything added before.
+        """Replace everything added before by a whole message.
 
         Args:
             data: A `PBRequest` (`eas_tw.body.schema.easyrec_predict_pb2`, or the official SDK's), which is copied, or
                 its bytes.
-            debug_level: Level of diagnostics to request; it overrides the message's, as in the official SDK.
+            debug_level: Level of diagnostics to request, 0 for none; it overrides the message's, as in the official
+                SDK.
 
         Raises:
-            BodyError: The data is no such message.
+            BodyError: The data is not such a message, or the level is not a 32-bit integer.
         """
         self._feed(data, debug_level)
 
     def add_user_fea_flt(self, k: str, v: float) -> None:
-        """Add a user feature that is a 32-bit float; a feature of the same name is replaced.
+        """Add a user feature of type 32-bit float; a feature of the same name is replaced.
 
         Raises:
             BodyError: The name or the value is invalid.
@@ -71,7 +72,7 @@ class EasyRecRequest(RecRequest):
         self._user_feature(k).float_feature = scalar(value, _FLOAT, where)
 
     def add_user_fea_int(self, k: str, v: int | str) -> None:
-        """Add a user feature that is an int32, or its decimal text; a feature of the same name is replaced.
+        """Add a user feature of type int32; decimal text is converted. A feature of the same name is replaced.
 
         Raises:
             BodyError: The name or the value is invalid.
@@ -81,7 +82,7 @@ class EasyRecRequest(RecRequest):
         self._user_feature(k).int_feature = value
 
     def add_user_fea_str(self, k: str, v: Any) -> None:
-        """Add a user feature that is text; a feature of the same name is replaced. A number is converted to text.
+        """Add a user feature of type text; a number is converted. A feature of the same name is replaced.
 
         Raises:
             BodyError: The name or the value is invalid.
@@ -90,7 +91,7 @@ class EasyRecRequest(RecRequest):
         self._user_feature(k).string_feature = value
 
     def keep_one_item_ids(self) -> None:
-        """Remove all item ids but the first.
+        """Remove all item ids except the first.
 
         Raises:
             BodyError: There are no item ids.

@@ -1,4 +1,4 @@
-"""Equality of requests and responses, by their bodies; a pickled or copied one is equal to the original."""
+"""Equality of requests and responses by class and body, so that copied or unpickled objects equal the originals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Self
 
 
 class EqualByContent:
-    """Base of responses, which are equal if class and bytes are."""
+    """Base of responses; two are equal if they have the same class and the same bytes."""
 
     __slots__ = ()
     content: bytes
@@ -20,13 +20,13 @@ class EqualByContent:
 
 
 class EqualByBody(ABC):
-    """Base of requests, which are equal if their classes are and they would send the same bytes now.
+    """Base of requests; two are equal if they have the same class and currently the same body.
 
-    They are mutable, so they have no hash. A shallow copy can be changed without changing the original.
+    Requests are mutable, so they have no hash. A shallow copy can be changed without changing the original.
     """
 
     __slots__ = ()
-    __hash__ = None  # type: ignore[assignment]  # as Python's own mutable types
+    __hash__ = None  # type: ignore[assignment]  # as in Python's built-in mutable types
 
     @abstractmethod
     def to_string(self) -> bytes:
@@ -43,7 +43,7 @@ class EqualByBody(ABC):
 
 
 class EqualByFixedBody(EqualByBody):
-    """Base of requests whose body cannot change; they have a hash."""
+    """Base of immutable requests, which have a hash."""
 
     __slots__ = ()
 
@@ -55,7 +55,7 @@ class EqualByFixedBody(EqualByBody):
 
 
 def _own(value: Any) -> Any:
-    """Copy a part of a request, so that a change of the copy does not change the original."""
+    """Copy an attribute of a request, so that a change of the copy does not change the original."""
     if isinstance(value, dict):
         return dict(value)
     if hasattr(value, "CopyFrom"):  # a protobuf message

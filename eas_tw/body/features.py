@@ -1,4 +1,4 @@
-"""Features of recommendation requests: a `PBFeature` from a value and the name of its type.
+"""Features of recommendation requests: fills a `PBFeature` from a value and the name of its type.
 
 The type names are those of the official SDK, and follow a grammar: a scalar (`STRING FLOAT DOUBLE INT BIGINT INT64`),
 `LIST<…>` or `ARRAY<…>` of one, lists of lists, and `MAP<key,value>` of two. The schema's field names follow the same
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eas_tw.body.schema.torchrec_predict_pb2 import PBFeature
 
 _FLOAT, _DOUBLE, _INT, _LONG, _STRING = (DTYPES[number] for number in (1, 2, 3, 9, 7))
-#: The official SDK's scalar names, with the part of the schema's field names, and the type with its range.
+#: By the official SDK's name of a scalar: its name in the schema's field names, and the type, which has the range.
 _SCALARS: Mapping[str, tuple[str, DType]] = {
     "STRING": ("string", _STRING),
     "FLOAT": ("float", _FLOAT),
@@ -82,10 +82,10 @@ def scalar(value: Any, element: DType, where: str) -> Any:
 
 
 def spelled(value: Any, where: str) -> str:
-    """Convert a value for a text field; a number, or any other object, by `str`.
+    """Convert a value to text for a text field; numbers and other objects are converted by `str`.
 
     Raises:
-        BodyError: The value has no text that can be sent.
+        BodyError: `str` raised an exception, or the text cannot be sent as UTF-8.
     """
     if isinstance(value, str | bytes):
         return text(value, where)
@@ -98,10 +98,10 @@ def spelled(value: Any, where: str) -> str:
 
 
 def text(value: Any, where: str) -> str:
-    """Check text for a text field; bytes must be UTF-8.
+    """Return the value of a text field: text after a check, or UTF-8 bytes, which are decoded.
 
     Raises:
-        BodyError: The value is neither, or cannot be sent as UTF-8.
+        BodyError: The value is neither text nor bytes, or cannot be sent as UTF-8.
     """
     try:
         found: str = value.decode() if isinstance(value, bytes) else value
@@ -112,7 +112,7 @@ def text(value: Any, where: str) -> str:
 
 
 def _extend(message: Any, value: Any, element: DType, where: str) -> None:
-    """Fill a message whose `features` are a list."""
+    """Append a list of values to the field `features` of a message."""
     message.SetInParent()  # so that an empty list is sent as a list
     if isinstance(value, str | bytes):
         raise BodyError(f"{where}: a list is needed, got {shown(value)}")
@@ -154,7 +154,7 @@ def _fill_map(
 
 
 def _key(name: Any, element: DType, where: str) -> Any:
-    """Convert a key of a map; the keys of a JSON mapping are text, and the official SDK accepts numbers as text."""
+    """Convert a key of a map; decimal text is accepted for a number, because the keys of a JSON object are text."""
     if element.code != TEXT and isinstance(name, str):
         name = integer(name, where)
     return scalar(name, element, where)
@@ -164,7 +164,7 @@ def integer(value: Any, where: str) -> Any:
     """Convert decimal text to an integer; other values are returned unchanged.
 
     Raises:
-        BodyError: The text is no integer.
+        BodyError: The text is not an integer.
     """
     try:
         return int(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""MD5 and SHA-1 for signatures, by the faster implementation for the size of the input.
+"""MD5 and SHA-1 for signatures, by the implementation that is faster for the size of the input.
 
 OpenSSL is faster for long inputs, but setting up and copying its context costs more than hashing a short input.
 Measured on CPython 3.11: copying a SHA-1 takes 0.75 µs with OpenSSL and 0.11 µs with the interpreter's own
@@ -21,7 +21,7 @@ _SHORT_BYTES = 512
 
 
 def _built_in(name: str) -> Callable[[bytes], Any]:
-    """Return the interpreter's own implementation; OpenSSL's in an interpreter without one, such as PyPy."""
+    """Return the interpreter's own implementation, or OpenSSL's if there is none, as in PyPy."""
     try:
         implementation: Callable[[bytes], Any] = getattr(import_module(f"_{name}"), name)
     except ImportError:

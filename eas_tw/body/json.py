@@ -1,4 +1,4 @@
-"""Bodies of JSON; arrays become nested lists."""
+"""JSON requests and responses; arrays become nested lists."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class JsonRequest(EqualByFixedBody):
         """Parse the response to this request.
 
         Raises:
-            BodyError: The bytes are no JSON.
+            BodyError: The bytes are not JSON.
         """
         return JsonResponse(content)
 
@@ -60,7 +60,7 @@ class JsonResponse(EqualByContent):
         data: The parsed value: dictionaries, lists, text, numbers, bools, `None`.
 
     Raises:
-        BodyError: The body is no JSON.
+        BodyError: The body is not JSON.
     """
 
     __slots__ = ("content", "data")

@@ -1,7 +1,7 @@
-"""The fields of each body's tensor message for dtype, shape and elements, and the dtypes that it can carry.
+"""Layouts of the tensor messages of all bodies: field numbers of dtype, shape and elements, and the allowed dtypes.
 
-The bodies share one idea of a tensor; the tables below have all differences between them (from the `.proto` files in
-`eas_tw/body/schema`).
+All tensor messages have the same structure. The tables below contain all differences between them, from the `.proto`
+files in `eas_tw/body/schema`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Layout:
     """The layout of one tensor message.
 
     Attributes:
-        dtypes: The element types it can carry, by this body's numbers for them.
+        dtypes: The allowed element types, by their numbers in this body.
         fields: The number of the field with the elements, by `DType.field`.
         shape_field: The number of the shape field, a message whose field 1 has the dimensions.
         dtype_field: The number of the dtype field; `None` where the field of the elements determines the dtype.
-        uncarried: Dtypes that this body has a number for, and no field.
+        uncarried: Dtypes that have a number in this body, but no field.
     """
 
     dtypes: Mapping[int, DType]
@@ -57,7 +57,7 @@ class Layout:
         return self.fields[dtype.field]
 
     def dtype_of(self, number: object, where: str) -> DType:
-        """Return the element type of a number.
+        """Return the element type with a number.
 
         Args:
             number: A number such as `TFRequest.DT_FLOAT`.
@@ -74,14 +74,14 @@ class Layout:
         raise BodyError(f"{where}: {shown(number)} is no dtype; use one of the DT_ constants: {self._names()}")
 
     def dtype_told(self, code: str, where: str) -> DType:
-        """Return the element type of content that states its own type.
+        """Return the element type for content that has a type code.
 
         Args:
-            code: Type code of `array` and numpy; an empty string where the content states none.
+            code: Type code of `array` and numpy; an empty string if the content has none.
             where: Name of the tensor for messages.
 
         Raises:
-            BodyError: The content states no type, or this body has no dtype for it.
+            BodyError: The content has no type code, or this body has no dtype for it.
         """
         for dtype in self.dtypes.values():
             if dtype.code == code:
@@ -104,7 +104,7 @@ TORCH = Layout(
     _FIELDS,
     uncarried={**UNCARRIED, **{number: dtype.name for number, dtype in DTYPES.items() if dtype.field not in _FIELDS}},
 )
-#: `Array` of Blade, with different numbers.
+#: `Array` of Blade, which has other numbers for dtypes and fields.
 BLADE = Layout(
     {
         number: DType(number, name, code)
@@ -121,7 +121,7 @@ BLADE = Layout(
 )
 #: `ArrayProto` of Caffe, which has 32-bit floats only.
 CAFFE = Layout({1: DTYPES[1]}, {"float_val": 2}, shape_field=1, dtype_field=None)
-#: `TensorProto` of ONNX, with different numbers; the elements are raw memory, so there are no fields for them.
+#: `TensorProto` of ONNX, which has other numbers for dtypes. The elements are raw memory, so `fields` is empty.
 ONNX = Layout(
     {
         number: DType(number, f"DT_{name}", code)

@@ -1,4 +1,4 @@
-"""The part of packing that uses numpy: arrays of any layout to payloads, payloads to arrays.
+"""The numpy part of `packing`: encodes arrays of any memory layout to payloads, and decodes payloads to arrays.
 
 Only `content.numeric` and `content.vectorised` import this module, because it imports numpy.
 """
@@ -52,12 +52,12 @@ def of_objects(values: list[Any]) -> NDArray[Any]:
 
 
 def of_buffer(values: memoryview, dtype: DType) -> NDArray[Any]:
-    """Return a buffer as an array without a copy; its elements must be in the storage type of the dtype."""
+    """Return a buffer as an array without a copy; its elements must have the storage type of the dtype."""
     return np.frombuffer(values, dtype.storage)
 
 
 def has_nan(values: memoryview) -> bool:
-    """Return whether a typed buffer of floats contains NaN: a sum of squares is NaN only if an element is."""
+    """Return whether a typed buffer of floats contains NaN: the sum of the squares is NaN only if an element is NaN."""
     if not values.nbytes:
         return False
     flat = np.frombuffer(values, values.format)

@@ -1,4 +1,4 @@
-"""Bodies of ONNX: lists of tensors whose elements are raw memory (`onnx_processor_data.proto`)."""
+"""ONNX requests and responses: lists of tensors whose elements are raw memory (`onnx_processor_data.proto`)."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class OnnxRequest(EqualByBody):
         return f"OnnxRequest(tensors={list(self._tensors)})"
 
     def add_tensor(self, tensor: Any) -> None:
-        """Add an input that is a tensor message; an input of the same name is replaced.
+        """Add an input from a tensor message; an input of the same name is replaced.
 
         Args:
             tensor: A `TensorProto` of this package (from `eas_tw.OnnxDataHelper.from_array`), of the official SDK, or
                 of the `onnx` package with its elements in `raw_data`. It is copied.
 
         Raises:
-            BodyError: The object is no tensor message, or its type, dimensions and memory do not fit each other.
+            BodyError: The object is not a tensor message, or its type, dimensions and memory do not fit each other.
         """
         dtype, dims, memory = parts(tensor)
         self._add(tensor.name, assemble(tensor.name, dims, dtype, memory))
@@ -70,8 +70,8 @@ class OnnxRequest(EqualByBody):
             name: The input's name.
             shape: As for `TFRequest.add_feed`.
             dtype: One of this class's `DT_…` constants, which have ONNX's numbers; `None` as for `TFRequest`.
-            content: As for `TFRequest.add_feed`; content of any type that has the wire's memory layout is not copied
-                before `to_string`.
+            content: As for `TFRequest.add_feed`; content of any dtype that already has the wire's memory layout is not
+                copied before `to_string`.
 
         Raises:
             BodyError: Name, shape, dtype and content do not fit each other; the message says where, and what is
@@ -90,7 +90,7 @@ class OnnxRequest(EqualByBody):
         """Parse the response to this request.
 
         Raises:
-            BodyError: The bytes are no ONNX response.
+            BodyError: The bytes are not an ONNX response.
         """
         return OnnxResponse(content)
 
@@ -105,7 +105,7 @@ class OnnxResponse(TensorResponse):
         content: The body of the response, as bytes.
 
     Raises:
-        BodyError: The body is no ONNX response: it is truncated, or it is HTML, JSON or another kind of body.
+        BodyError: The body is not an ONNX response: it is truncated, or it is HTML, JSON or another kind of body.
     """
 
     __slots__ = ()
@@ -132,7 +132,7 @@ class OnnxResponse(TensorResponse):
         return self._output(index).name  # type: ignore[no-any-return]
 
     def get_tensor(self, index: str | int) -> TensorProto:
-        """Return an output as a message, which `eas_tw.OnnxDataHelper.to_array` converts; `as_numpy` returns an array.
+        """Return an output as a message; `eas_tw.OnnxDataHelper.to_array` or `as_numpy` returns an array.
 
         Raises:
             BodyError: There is no such output.

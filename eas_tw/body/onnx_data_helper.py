@@ -1,4 +1,4 @@
-"""ONNX tensors as messages, from arrays and to arrays: `eas_tw.OnnxDataHelper`, as in the official SDK.
+"""Conversion between arrays and ONNX tensor messages: `eas_tw.OnnxDataHelper`, as in the official SDK.
 
 A tensor message is read by its attributes (`name`, `dims`, `data_type`, `raw_data`), so messages of the official SDK
 and of the `onnx` package (`numpy_helper.from_array`) are accepted as well.
@@ -34,7 +34,7 @@ def from_array(arr: Any, name: str) -> TensorProto:
         name: The tensor's name; may be empty.
 
     Raises:
-        BodyError: The object is no array, or has a type without a number in ONNX bodies, such as bool.
+        BodyError: The object is not an array, or has a type without a number in ONNX bodies, such as bool.
     """
     encoded = encode(name, None, None, arr)
     message: TensorProto = schema.message("eas_tw.onnx.TensorProto").FromString(encoded.head + encoded.payload)
@@ -42,7 +42,7 @@ def from_array(arr: Any, name: str) -> TensorProto:
 
 
 def to_array(tensor: Any) -> Any:
-    """Make an array from a tensor message: a read-only view of its memory.
+    """Return a tensor message as an array, which is a read-only view of its memory.
 
     Raises:
         BodyError: The type is unknown, the dimensions and the memory do not fit each other, or numpy is not installed.
@@ -55,7 +55,7 @@ def parts(tensor: Any) -> tuple[DType, list[int], memoryview]:
     """Return type, dimensions and memory of a tensor message, after checking that they fit each other.
 
     Raises:
-        BodyError: The object is no tensor message, or its parts do not fit each other.
+        BodyError: The object is not a tensor message, or its parts do not fit each other.
     """
     try:
         name, dims, number, memory = tensor.name, list(tensor.dims), tensor.data_type, memoryview(tensor.raw_data)
@@ -70,7 +70,7 @@ def parts(tensor: Any) -> tuple[DType, list[int], memoryview]:
 
 
 def check_size(dtype: DType, dims: list[int], memory: memoryview, where: str) -> None:
-    """Check that a tensor's memory has the size of its dimensions.
+    """Check that a tensor's memory has the size that its dimensions and type require.
 
     Raises:
         BodyError: The size is different.

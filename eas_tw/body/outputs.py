@@ -1,4 +1,4 @@
-"""The base of all tensor responses: outputs are located when the response is made, and decoded on demand."""
+"""The base class of all tensor responses: outputs are located when the response is made, and decoded on demand."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TensorResponse(EqualByContent, ABC):
         content: The body of the response, as bytes.
 
     Raises:
-        BodyError: The body is not a response of this kind: it is truncated, or HTML, JSON or another kind of body.
+        BodyError: The body is not a response of this kind: it is truncated, or it is HTML, JSON or another kind.
     """
 
     __slots__ = ("_by_index", "_by_name", "content")
@@ -88,7 +88,7 @@ class TensorResponse(EqualByContent, ABC):
     def as_numpy(self, output: str | int) -> Any:
         """Return an output as an array of its shape and type.
 
-        Floats are not copied: the array is a read-only view of `content`. Strings are objects (bytes).
+        Floats are not copied: the array is a read-only view of `content`. Strings are `bytes` in an array of objects.
 
         Args:
             output: The output's name, or its index where the service sends a list.
@@ -110,7 +110,7 @@ class TensorResponse(EqualByContent, ABC):
 
 
 def wrong_kind(kind: str, content: bytes, error: BodyError) -> BodyError:
-    """Return the error for a response of another kind; it shows the beginning, which usually identifies the kind."""
+    """Return the error for a body of another kind; it shows the first 40 bytes, which usually identify the kind."""
     return BodyError(f"the response is no {kind} body ({len(content)} bytes, {shown(content[:40])}): {error}")
 
 
@@ -118,7 +118,7 @@ def read_message(full_name: str, data: Buffer) -> Any:
     """Parse a message of a response with protobuf.
 
     Raises:
-        BodyError: The bytes are no such message.
+        BodyError: The bytes are not such a message.
     """
     try:
         return schema.parse(full_name, data)
@@ -150,7 +150,7 @@ def read_entry(layout: Layout, data: bytes, at: int, end: int) -> tuple[str, Res
 
 
 def read_map(layout: Layout, data: bytes, map_field: int) -> dict[str, ResponseTensor]:
-    """Read the tensors of a map; of two with the same name the last counts, as in protobuf."""
+    """Read the tensors of a map; if a name occurs twice, the last tensor is used, as in protobuf."""
     return dict(
         read_entry(layout, data, start, stop)
         for field, wire, start, stop in scan(data, 0, len(data))

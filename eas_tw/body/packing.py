@@ -1,8 +1,8 @@
 """Encoding of elements to the payload of a packed field or to raw memory, and decoding to Python numbers.
 
 Floats are not converted when a buffer already has the wire's layout; the buffer itself is returned. Integers and bools
-are varints. They are encoded by numpy if the program has loaded it, else by protobuf, and never in a Python loop over
-elements. This module knows neither the field of a payload nor its tag.
+are varints. They are encoded by numpy if the program has imported it, else by protobuf, and never in a Python loop over
+elements. The caller adds tag and length of the field, except for strings.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from eas_tw.body.content import Flat
 
-#: The least number that rounds to infinity in 16 bits (IEEE 754: halfway past the largest number).
+#: The least number that rounds to infinity in 16 bits (IEEE 754: 65504, the largest number, and half a step).
 _HALF_LIMIT = 65520.0
 
 
@@ -34,8 +34,8 @@ def pack(flat: Flat, dtype: DType, where: str) -> bytes | memoryview:
 
     Args:
         flat: The elements; not strings.
-        dtype: The type to encode, which also has the allowed range. A float too large for DT_FLOAT becomes inf, as in
-            protobuf.
+        dtype: The type to encode, which determines the allowed range. A float too large for DT_FLOAT becomes inf, as
+            in protobuf.
         where: Name of the tensor for messages, such as `feed 'images'`.
 
     Returns:
@@ -53,7 +53,7 @@ def pack(flat: Flat, dtype: DType, where: str) -> bytes | memoryview:
 
 
 def raw(flat: Flat, dtype: DType, where: str) -> bytes | memoryview:
-    """Return the elements as little-endian memory, whatever their type; arguments and errors are those of `pack`.
+    """Return the elements of any type as little-endian memory; arguments and errors are those of `pack`.
 
     Returns:
         The memory. For elements that already have that layout it is a view of the caller's memory.
@@ -66,22 +66,22 @@ def raw(flat: Flat, dtype: DType, where: str) -> bytes | memoryview:
 
 
 def from_raw(payload: memoryview, dtype: DType) -> list[Any]:
-    """Decode little-endian memory, whose size is a multiple of the element's, to Python numbers."""
+    """Decode little-endian memory to Python numbers; its size must be a multiple of the element size."""
     if dtype.code == HALF:
         return [half for (half,) in struct.iter_unpack("<e", payload)]
     return _from_wire_order(payload, dtype.code)
 
 
 def pack_strings(values: Sequence[Any], field: int, where: str) -> bytes:
-    """Encode strings as a repeated bytes field; the field's number is needed, since each element has its own tag.
+    """Encode strings as a repeated bytes field.
 
     Args:
         values: Elements of type bytes, or str, which is sent as UTF-8.
-        field: The field's number.
+        field: The field's number, which is in the tag of each element.
         where: Name of the tensor for messages.
 
     Raises:
-        BodyError: An element is neither, or is text that UTF-8 cannot encode.
+        BodyError: An element is neither bytes nor str, or is text that UTF-8 cannot encode.
     """
     tag = head(field, 0)[:-1]
     parts: list[bytes | bytearray] = []
@@ -107,21 +107,21 @@ def unpack(payload: memoryview, dtype: DType) -> list[Any]:
         Python floats, ints or bools.
 
     Raises:
-        BodyError: The payload is no such field.
+        BodyError: The payload is not a packed field of this type.
     """
     if dtype.code in FLOATS:
         return _from_wire_order(payload, dtype.code)
     raw = payload.tobytes()
     if raw.isascii():  # every varint is one byte
         return list(map(bool, raw)) if dtype.code == BOOL else list(raw)
-    numpy_half = None if carrier.is_compiled() else vectorised()
-    if numpy_half and len(raw) >= carrier.worth_numpy():
-        return numpy_half.unpack(payload, dtype).tolist()  # type: ignore[no-any-return]
+    ndarrays = None if carrier.is_compiled() else vectorised()
+    if ndarrays and len(raw) >= carrier.worth_numpy():
+        return ndarrays.unpack(payload, dtype).tolist()  # type: ignore[no-any-return]
     return list(carrier.unpack(raw, dtype))
 
 
 def typed(values: Any, dtype: DType, where: str) -> memoryview:
-    """Convert the elements to a buffer of the dtype; `array` checks the range of each type."""
+    """Convert the elements to a buffer of the dtype; the constructor of `array` checks their range."""
     if isinstance(values, memoryview) and values.format == dtype.code:
         return values
     try:
@@ -129,8 +129,8 @@ def typed(values: Any, dtype: DType, where: str) -> memoryview:
     except Exception:  # noqa: BLE001  an element's `__float__` or `__index__` may raise any exception
         refuse_masked(values, where)
     else:
-        # A masked element of numpy becomes NaN. Searching all elements for a masked one would take as long as packing
-        # them, so they are searched only if there is a NaN.
+        # A masked element of numpy becomes NaN. Checking all elements for a mask would take as long as packing them,
+        # so they are checked only if there is a NaN.
         if dtype.code in FLOATS and isinstance(values, list | tuple) and "numpy.ma" in sys.modules and _has_nan(packed):
             refuse_masked(values, where)
         return packed
@@ -142,15 +142,15 @@ def typed(values: Any, dtype: DType, where: str) -> memoryview:
 
 
 def _numbers(values: Any, dtype: DType, where: str) -> Any:
-    """Convert a numpy array of Python objects in the same way as a list of them; return any other array unchanged."""
+    """Convert a numpy array of Python objects to numbers, as a list of them is; return any other array unchanged."""
     if values.dtype.kind != "O":
         return values
     return numeric().of_buffer(typed(values.reshape(-1).tolist(), dtype, where), dtype)
 
 
 def _has_nan(packed: memoryview) -> bool:
-    numpy_half = vectorised()
-    return numpy_half is not None and numpy_half.has_nan(packed)
+    ndarrays = vectorised()
+    return ndarrays is not None and ndarrays.has_nan(packed)
 
 
 def _first_wrong(values: Any, dtype: DType, where: str) -> BodyError:
@@ -165,7 +165,7 @@ def _first_wrong(values: Any, dtype: DType, where: str) -> BodyError:
 
 
 def _halves(values: Sequence[Any], dtype: DType, where: str) -> bytes:
-    """Encode 16-bit floats, for which `array` has no type; too large a number becomes inf, as in other types."""
+    """Encode 16-bit floats, for which `array` has no type; a number that is too large becomes inf, as in DT_FLOAT."""
     doubles = typed(values, DType(dtype.number, dtype.name, "d"), where).tolist()
     try:
         return struct.pack(f"<{len(doubles)}e", *doubles)
@@ -204,7 +204,7 @@ def _pack_varints(values: memoryview, dtype: DType, where: str) -> bytes:
             raise BodyError(f"{where}: element {index} is {raw[index]}; {dtype.name} takes {dtype.range_text}")
         if raw.isascii():  # every varint is one byte, which is the element itself
             return raw
-    numpy_half = vectorised()
-    if numpy_half and len(values) >= carrier.worth_numpy():
-        return numpy_half.pack_buffer(values)  # type: ignore[no-any-return]
+    ndarrays = vectorised()
+    if ndarrays and len(values) >= carrier.worth_numpy():
+        return ndarrays.pack_buffer(values)  # type: ignore[no-any-return]
     return carrier.pack(values, dtype)

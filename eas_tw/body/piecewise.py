@@ -1,7 +1,7 @@
 """Decompression of a body while it arrives: gzip, zlib, raw deflate, zstd.
 
-Each piece is decompressed in parts of bounded size, so that a few bytes that stand for gigabytes are expanded only as
-fast as they are read.
+Each piece is decompressed in parts of bounded size, so that a few bytes that expand to gigabytes are expanded only as
+fast as the parts are consumed.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PART_BYTES = 1 << 16
-"""The greatest size of a part of gzip or deflate."""
+"""Maximum size in bytes of a part of gzip or deflate output."""
 _MAX_WINDOW_BYTES = 8 << 20
-"""The window that every decoder should support (RFC 8878 §3.1.1.1.2), and HTTP's bound on it (RFC 9659)."""
+"""zstd: the window that every decoder should support (RFC 8878 §3.1.1.1.2), and HTTP's maximum (RFC 9659)."""
 
 
 class Decompressor(Protocol):
@@ -27,11 +27,11 @@ class Decompressor(Protocol):
         """Decompress a piece, in parts."""
 
     def finish(self) -> Iterator[bytes]:
-        """Return the rest at the end of the body; raises `BodyError` if the body is truncated."""
+        """Return the remaining output at the end of the body; raises `BodyError` if the body is truncated."""
 
 
 def body_decompressor(coding: str) -> Decompressor | None:
-    """The decompressor of a Content-Encoding; `None` for a body that is not compressed.
+    """Return the decompressor of a Content-Encoding; `None` for a body that is not compressed.
 
     Raises:
         BodyError: The coding is not supported in streams, or it needs the extra `compression`.
@@ -49,7 +49,11 @@ def body_decompressor(coding: str) -> Decompressor | None:
 
 
 class _Inflating:
-    """Decompresses zlib's formats; gzip may have any number of members (RFC 1952 §2.2)."""
+    """Decompresses gzip, zlib and raw deflate; a gzip body may have several members (RFC 1952 §2.2).
+
+    Args:
+        window_bits: As for `zlib.decompressobj`; `None` to detect zlib or raw deflate from the first two bytes.
+    """
 
     def __init__(self, window_bits: int | None) -> None:
         self._bits = window_bits
@@ -98,10 +102,10 @@ def _is_zlib(data: bytes) -> bool:
 
 
 class _Zstd:
-    """Decompresses zstd with `zstandard`, because cramjam, which has the other codecs, reads whole frames only."""
+    """Decompresses zstd with `zstandard`, because cramjam (see `cramjam_codec`) reads only whole frames."""
 
     _MOST_AT_ONCE = 256
-    """Bytes of input at a time: a block of 4 bytes may stand for 128 KiB, so these yield at most 8 MiB."""
+    """Maximum input in bytes at a time: a block of 4 bytes may expand to 128 KiB, so a part has at most 8 MiB."""
 
     def __init__(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The base of both recommendation bodies: a `PBRequest` filled step by step, a `PBResponse` with tensors."""
+"""Base classes of the EasyRec and TorchRec bodies: a `PBRequest` filled step by step, a `PBResponse` with tensors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class RecRequest(EqualByBody):
         self._message.debug_level = level
 
     def set_faiss_neigh_num(self, neigh_num: int) -> None:
-        """Set the number of neighbours that the vector recall finds; 0 for the service's own number.
+        """Set the number of neighbours that the vector recall returns; 0 for the service's default.
 
         Raises:
             BodyError: The value is not a 32-bit integer.
@@ -62,7 +62,7 @@ class RecRequest(EqualByBody):
         """Add an item to score; a number is converted to text.
 
         Raises:
-            BodyError: The id is text that UTF-8 cannot encode.
+            BodyError: The id cannot be converted to text, or is text that UTF-8 cannot encode.
         """
         self._message.item_ids.append(spelled(item_id, "an item id"))
 
@@ -72,9 +72,9 @@ class RecRequest(EqualByBody):
 
 
 class RecResponse(TensorResponse):
-    """A response that is a message, with tensors in one of its fields.
+    """A response that is a protobuf message with tensors in one of its fields.
 
-    It has the attributes of the message: `response.item_ids` is `response.message.item_ids`.
+    The fields of the message are attributes of the response: `response.item_ids` is `response.message.item_ids`.
 
     Args:
         content: The body of the response.
@@ -94,8 +94,8 @@ class RecResponse(TensorResponse):
         self._by_name = read_map(self._layout, data, self._map_field)
 
     def __getattr__(self, name: str) -> Any:
-        # `message` is missing after a failed parse; and the message's `__deepcopy__` would copy the message instead of
-        # this object.
+        # `message` is not set before a successful parse, so looking it up here would recurse. With the `__deepcopy__`
+        # of the message, `copy.deepcopy` would copy the message instead of this object.
         if name == "message" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.message, name)

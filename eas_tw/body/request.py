@@ -11,17 +11,18 @@ from eas_tw.errors import BodyError
 
 
 class Request(Protocol):
-    """The two methods of the official SDK's request classes, which are therefore accepted here.
+    """An object that makes the body of a call and parses its response.
 
-    A request may also have a string attribute `content_type`: the Content-Type with which it is sent, unless the
-    program sets another (see `docs/requests`).
+    The official SDK's request classes have the same two methods, so they are accepted as well. A request may also have
+    an attribute `content_type` (str): the Content-Type with which it is sent, unless the program sets another (see
+    `docs/requests`).
     """
 
     def to_string(self) -> bytes:
-        """Return the body to send; called once for each predict, before anything is sent."""
+        """Return the body to send; called once per predict, before anything is sent."""
 
     def parse_response(self, content: bytes, /) -> Any:
-        """Parse the body of a 2xx response to the result of the call."""
+        """Return the result of the call, from the body of a 2xx response."""
 
 
 def as_request(data: object) -> Request:
@@ -41,7 +42,7 @@ def as_request(data: object) -> Request:
     if callable(getattr(data, "to_string", None)) and callable(getattr(data, "parse_response", None)):
         return cast("Request", data)
     try:
-        memoryview(data).release()  # type: ignore[arg-type]  # the type is what is being checked
+        memoryview(data).release()  # type: ignore[arg-type]  # this statement checks the type
     except (TypeError, ValueError, BufferError) as error:
         raise BodyError(
             f"a request is str, bytes, a buffer, or an object with to_string() and parse_response(bytes); "

@@ -1,7 +1,7 @@
 """Parsing of server-sent events, by the WHATWG HTML standard (§9.2.5 and §9.2.6).
 
-The stream is UTF-8 with an optional byte order mark. Lines end with CR, LF or CRLF. A piece of the stream may end
-anywhere, also inside a character and between CR and LF.
+The stream is UTF-8 with an optional byte order mark. Lines end with CR, LF or CRLF. A piece of the stream may end at
+any byte, even inside a character or between CR and LF.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import NamedTuple
 from eas_tw.errors import BodyError
 
 MAX_EVENT_BYTES = 1 << 20
-"""The default bound on one event, so that a server that never ends a line cannot fill the memory."""
+"""The default maximum size of an event, so that a server that never ends a line cannot fill the memory."""
 
 
 _RETRY_DIGITS = 18
-"""The most digits of a reconnection time; a longer number would be of no use, and slow to parse."""
+"""Digits of a reconnection time that are parsed. Further digits are ignored: parsing a very long integer is slow."""
 
 
 class ServerSentEvent(NamedTuple):
@@ -37,16 +37,16 @@ class ServerSentEvent(NamedTuple):
 
 
 _EVENT_LINES = 2
-"""The lines of an event with one field: the field, and an empty line."""
+"""Number of lines of an event with one field: the field, and an empty line."""
 _new_event = partial(tuple.__new__, ServerSentEvent)
-"""Makes an event of a tuple with all fields, in half of the time of the class's own `__new__`."""
+"""Makes an event from a tuple of all fields, in half the time of `ServerSentEvent.__new__`."""
 
 
 class LineSplitter:
-    """Splits the pieces of a body into lines of text, without their ends; LF, CR and CRLF end a line.
+    """Splits the pieces of a body into lines of text, without their line ends; LF, CR and CRLF end a line.
 
     Args:
-        max_line_bytes: Bound on one line.
+        max_line_bytes: The maximum length of an unfinished line, in characters of the decoded text.
     """
 
     def __init__(self, max_line_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -57,7 +57,11 @@ class LineSplitter:
         self._after_cr = False
 
     def feed(self, piece: bytes) -> list[str]:
-        """Return the lines that a piece completes."""
+        """Return the lines that a piece completes.
+
+        Raises:
+            BodyError: The unfinished line is longer than the maximum.
+        """
         text = self._decoder.decode(piece)
         if not text:
             return []
@@ -79,7 +83,7 @@ class LineSplitter:
 
     @property
     def is_at_start_of_line(self) -> bool:
-        """Whether nothing of a line, or of a character, or after a CR is pending."""
+        """Whether the input so far ends with a whole line; after a CR this is unknown, because LF may follow."""
         return not (self._rest or self._after_cr or self._decoder.getstate()[0])
 
     def finish(self) -> list[str]:
@@ -90,10 +94,11 @@ class LineSplitter:
 
 
 class ServerSentEventParser:
-    """Turns the pieces of a stream into events.
+    """Parses the pieces of a stream to events.
 
     Args:
-        max_event_bytes: Bound on one event: on its data, and on an unfinished line.
+        max_event_bytes: The maximum size of the data of an event, and of an unfinished line. Both are counted in
+            characters of the decoded text, except in a piece that is a whole event.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -111,13 +116,13 @@ class ServerSentEventParser:
         """Parse a piece of the stream.
 
         Returns:
-            The events that it completes. An event that is incomplete at the end of the stream is dropped.
+            The events that the piece completes. An event that is incomplete at the end of the stream is dropped.
 
         Raises:
-            BodyError: An event is larger than the bound.
+            BodyError: An event is larger than the maximum.
         """
         if self._is_between_events and piece.startswith(b"data: ") and piece.endswith(b"\n\n"):
-            # Nearly every piece of a usual service is one event of one line, which needs neither lines nor fields.
+            # Fast path: most pieces are one event with one data line, which need not be split into lines and fields.
             lines = piece.splitlines()
             if len(lines) == _EVENT_LINES and len(piece) <= self._max:
                 self._is_first = False
@@ -160,7 +165,7 @@ class ServerSentEventParser:
         # A line with an empty name is a comment; other fields are ignored.
 
     def _dispatch(self) -> ServerSentEvent | None:
-        """Return the event that an empty line ends; `None` for an event without data."""
+        """Return the event at its final empty line; `None` for an event without data, which is dropped."""
         data, kind = self._data, self._type
         self._data, self._data_size, self._type = [], 0, ""
         if not data:

@@ -1,7 +1,7 @@
-"""Signature of a request: the signed form of Authorization, and the Date header that it covers.
+"""Signature of a request: the signed form of Authorization, and the Date header that is part of the signed text.
 
-The rules are on the page docs/reference/wire.md. These are pure functions: this module does not know the source of the
-token, the other headers, or the time.
+The rules are on the page docs/reference/wire.md. The caller provides the token, the path and the time; this module does
+not read the clock or the configuration.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _BLOCK = 64
 
 
 class Signer:
-    """Signs requests of one method to one path with one content type.
+    """Signs requests that have the same method, path and content type.
 
-    All requests of one second share the parts that do not depend on the body.
+    The parts that do not depend on the body are computed once per second.
 
     Args:
-        token: The service's token, encoded; the key of the HMAC.
-        path: The path from `/api/predict/` on, with the query, as in the request line; group services keep their slash:
-            `/api/predict/group/svc/v2?uid=7`.
+        token: The service's token as bytes, which is the key of the HMAC.
+        path: The path from `/api/predict/` on, with the query, as in the request line. The slash in the name of a group
+            service is not escaped: `/api/predict/group/svc/v2?uid=7`.
         content_type: The value of the Content-Type header that is sent.
         method: The HTTP method.
     """
@@ -71,7 +71,10 @@ class Signer:
 
 @lru_cache(maxsize=64)
 def _keyed(token: bytes) -> tuple[Any, Any]:
-    """Return HMAC's two hashes (RFC 2104 §2) after the key; `hmac.digest` would compute them again for each text."""
+    """Return the inner and outer hash of an HMAC after the key block (RFC 2104 §2).
+
+    They are cached for each token, because `hmac.digest` would compute them again for each text.
+    """
     key = sha1(token).digest() if len(token) > _BLOCK else token
     padded = key.ljust(_BLOCK, b"\0")
     inner = sha1(bytes(byte ^ 0x36 for byte in padded))
@@ -79,7 +82,7 @@ def _keyed(token: bytes) -> tuple[Any, Any]:
 
 
 def http_date(epoch_s: float) -> str:
-    """Format a time as RFC 9110 §5.6.7 requires, in GMT, with English names whatever the locale.
+    """Format a time as RFC 9110 §5.6.7 requires, in GMT, with English names in every locale.
 
     Args:
         epoch_s: Seconds since 1970-01-01 UTC; the fraction is dropped.

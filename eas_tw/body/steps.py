@@ -1,7 +1,7 @@
-"""Long work on a body as a generator of steps, which may be spread over turns of the reactor or run in a thread.
+"""Long work on a body as a generator of steps, which may be spread over reactor iterations or run in a thread.
 
-The generator yields between steps and returns its result. The first step is short enough for a turn of the reactor, so
-that a small body needs only one; later steps are larger. `net.offload` decides where the steps run.
+The generator yields between steps and returns its result. The first step is short enough to run in the reactor thread,
+and a small body needs only this step. Later steps are larger. `net.offload` decides where the steps run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Steps = Generator[None, None, T]
 FIRST_BYTES = 1 << 18
 """Output of the first step in bytes: 256 KiB take less than a millisecond to decompress with any codec."""
 STEP_BYTES = 1 << 20
-"""Output of a later step in bytes: about 3 ms of zlib, so that a cancelled call soon stops using a CPU."""
+"""Output of a later step in bytes: zlib takes about 3 ms, so a cancelled call soon stops using a CPU."""
 
 
 class UnreadableError(Exception):
@@ -38,10 +38,10 @@ def finish(steps: Steps[T]) -> T:
 
 
 def pieces(memory: memoryview) -> list[bytes]:
-    """Copy memory in parts for `bytes.join`, without holding the interpreter's lock for long.
+    """Copy memory in parts for `bytes.join`, without holding the GIL for long.
 
-    `bytes(memory)` holds the lock during the whole copy, 0.4 s for 256 MiB, and stops every other thread. `join`
-    releases it, but only if the parts are bytes.
+    `bytes(memory)` holds the GIL during the whole copy, 0.4 s for 256 MiB, and stops every other thread. `join`
+    releases the GIL, but only if the parts are bytes.
     """
     return [bytes(memory[at : at + STEP_BYTES]) for at in range(0, len(memory), STEP_BYTES)]
 
@@ -50,8 +50,8 @@ def begin(steps: Steps[T]) -> tuple[T | None, bool]:
     """Run the first step, which is short.
 
     Returns:
-        1. The result and `True`, if that was the last step, too.
-        2. `None` and `False`, if there are more.
+        1. The result and `True`, if there was only one step.
+        2. `None` and `False`, if there are more steps.
     """
     try:
         next(steps)

@@ -1,4 +1,4 @@
-"""One tensor of a body: encoded as a head and a payload, and decoded without a copy of the payload.
+"""Encoding and decoding of one tensor of a body, without a copy of its elements where possible.
 
 The message has dtype, shape, and one field with the elements; `layout` has the field numbers of each body. The
 enclosing messages (maps of inputs, lists of outputs) are in each body's module.
@@ -46,7 +46,7 @@ class Encoded:
         return Encoded, (self.head, bytes(self.payload))
 
     def within(self, field: int, before: bytes = b"") -> Encoded:
-        """Return this message as a field of an enclosing one; `before` are the fields in front of it there."""
+        """Return this message as a field of an enclosing message, in which `before` are the preceding fields."""
         size = len(before) + len(self.head) + len(self.payload)
         return Encoded(head(field, size) + before + self.head, self.payload)
 
@@ -56,7 +56,7 @@ class Encoded:
 
 
 def joined(*parts: bytes, tensors: Iterable[Encoded], after: Iterable[bytes] = ()) -> bytes:
-    """Return a whole body, with one copy of every tensor."""
+    """Join parts, tensors and the fields `after` them to a whole body; every tensor is copied once."""
     chunks: list[bytes | memoryview] = [*parts]
     for tensor in tensors:
         chunks += (tensor.head, tensor.payload)
@@ -89,7 +89,11 @@ def encode(layout: Layout, shape: Sequence[int] | None, number: int | None, cont
 
 
 def dtype_for(layout: Layout, number: int | None, content: Any, where: str) -> DType:
-    """Return the dtype with the given number; without a number, the one that the content states."""
+    """Return the dtype with a number; if the number is `None`, the dtype of the content.
+
+    Raises:
+        BodyError: There is no such dtype, or the content has no element type, or one that this body cannot carry.
+    """
     return layout.dtype_told(code_told(content, where), where) if number is None else layout.dtype_of(number, where)
 
 
@@ -121,7 +125,7 @@ def _dims(shape: Sequence[int], where: str) -> tuple[int, ...]:
 
 
 class ResponseTensor:
-    """A tensor of a response: its payload is located and its size checked; it is decoded on demand.
+    """A tensor of a response, which is located and checked for truncation first, and decoded on demand.
 
     Args:
         layout: The layout of the message.
@@ -136,7 +140,7 @@ class ResponseTensor:
         self._chunks: dict[int, list[memoryview]] = {}
 
     def merge(self, data: bytes, at: int, end: int) -> None:
-        """Read one message; a second one is merged with the first, as protobuf merges messages.
+        """Read one message; a second message is merged with the first, as in protobuf.
 
         Args:
             data: The whole body.
@@ -144,7 +148,7 @@ class ResponseTensor:
             end: The index where it ends.
 
         Raises:
-            BodyError: The bytes are no such message.
+            BodyError: The bytes are not such a message.
         """
         view = memoryview(data)
         layout = self._layout
@@ -178,10 +182,11 @@ class ResponseTensor:
 
         Args:
             where: Name of the tensor for messages, such as `output 'scores'`.
-            number: The dtype to read, for a layout without a dtype field; `None` for the only one in the message.
+            number: The dtype to read, for a layout without a dtype field; `None` if the message has elements of one
+                dtype only.
 
         Raises:
-            BodyError: The dtype is unknown, or the payload is broken.
+            BodyError: The dtype is unknown or ambiguous, or the payload is invalid.
         """
         dtype = self._dtype(where, number)
         chunks = self._chunks.get(self._layout.field_of(dtype), [])
@@ -190,21 +195,21 @@ class ResponseTensor:
         return unpack(_joined(chunks), dtype)
 
     def as_numpy(self, where: str) -> Any:
-        """Return the elements as a shaped array; floats are a read-only view of the response, strings are objects.
+        """Return the elements as an array; floats are a read-only view of the response, strings are objects.
 
         Args:
             where: Name of the tensor for messages.
 
         Raises:
-            BodyError: As for `values`; or the elements do not fill the shape; or numpy is not installed.
+            BodyError: As for `values`; or the elements do not fit the shape; or numpy is not installed.
         """
-        numpy_half = numeric()
+        ndarrays = numeric()
         dtype = self._dtype(where, None)
         if dtype.code == TEXT:
-            flat = numpy_half.of_objects(self.values(where))
+            flat = ndarrays.of_objects(self.values(where))
         else:
-            flat = numpy_half.unpack(_joined(self._chunks.get(self._layout.field_of(dtype), [])), dtype)
-            flat = flat if dtype.code in FLOATS else numpy_half.narrow(flat, dtype, where)
+            flat = ndarrays.unpack(_joined(self._chunks.get(self._layout.field_of(dtype), [])), dtype)
+            flat = flat if dtype.code in FLOATS else ndarrays.narrow(flat, dtype, where)
         return flat.reshape(fitting(self.shape, flat.size, where))
 
     def _dtype(self, where: str, number: int | None) -> DType:
@@ -221,10 +226,10 @@ class ResponseTensor:
 
 
 def read_dims(payload: memoryview) -> list[int]:
-    """Decode the packed field of the dimensions; a Python loop is fast enough for so few.
+    """Decode the packed field of the dimensions. A Python loop is fast enough, because there are few.
 
     Raises:
-        BodyError: The payload is no such field.
+        BodyError: The payload is not a packed field of integers.
     """
     data, at, dims = bytes(payload), 0, []
     while at < len(data):
@@ -234,25 +239,25 @@ def read_dims(payload: memoryview) -> list[int]:
 
 
 def fitting(shape: list[int], count: int, where: str) -> list[int]:
-    """Return the shape of `count` elements that were sent with `shape`.
+    """Return the shape of an array of `count` elements: `shape`, or one dimension if the response has no shape.
 
     Raises:
-        BodyError: The elements do not fill the shape.
+        BodyError: The number of elements does not fit the shape.
     """
     if math.prod(shape) == count and all(dim >= 0 for dim in shape):
         return shape
-    if not shape:  # a response without a shape: one dimension
+    if not shape:
         return [count]
     raise BodyError(f"{where}: shape {shape} and {count} elements do not fit; get_values has the elements")
 
 
 def _joined(chunks: list[memoryview]) -> memoryview:
-    """Join the chunks of a repeated field to one packed field; one chunk, the usual case, is not copied."""
+    """Join the chunks of a repeated field to one packed field; a single chunk, the usual case, is not copied."""
     return chunks[0] if len(chunks) == 1 else memoryview(b"".join(chunks))
 
 
 def _check_packed(layout: Layout, data: bytes, field: int, start: int, stop: int) -> None:
-    """Check that a payload is not truncated, from its size and its last byte, at no cost for each element."""
+    """Check by its size or its last byte that a payload is not truncated, without a loop over the elements."""
     width = layout.widths.get(field)
     if width and (stop - start) % width:
         raise BodyError(f"not protobuf: {stop - start} bytes of {8 * width}-bit floats at byte {start}")

@@ -1,4 +1,4 @@
-"""Bodies of text or plain bytes, for most custom processors."""
+"""Requests and responses of text or plain bytes, for most custom processors."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class StringResponse(EqualByContent):
         """Return the response as UTF-8 text.
 
         Raises:
-            BodyError: The response is not UTF-8. Replacement characters would look like a prediction, so there are
-                none; `content` has the bytes.
+            BodyError: The response is not UTF-8. Invalid bytes are not replaced, because the result would look like a
+                prediction; `content` has the bytes.
         """
         try:
             return self.content.decode()

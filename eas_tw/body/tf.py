@@ -1,4 +1,4 @@
-"""Bodies of TensorFlow: named input tensors, named output tensors (`tf_predict.proto`)."""
+"""TensorFlow requests and responses: named input tensors, and named output tensors (`tf_predict.proto`)."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class TFRequest(EqualByBody, ArrayDataTypes):
         """Add an input; an input of the same name is replaced.
 
         The input is checked and encoded now, with one exception: floats with the wire's memory layout (a row-major
-        float32 array for DT_FLOAT, float64 for DT_DOUBLE) are borrowed until `to_string`, which copies them once.
-        Changing such an array in place changes what the next `to_string` returns, and never a body that was made
-        before; pass a copy to keep the current values.
+        float32 array for DT_FLOAT, float64 for DT_DOUBLE) are copied only in `to_string`. If the program changes such
+        an array in place, the next `to_string` returns the changed values; a body that was made before does not
+        change. Pass a copy to keep the current values.
 
         Args:
             name: The input's name.
@@ -65,7 +65,7 @@ class TFRequest(EqualByBody, ArrayDataTypes):
                 conversion. `None` for the type of the content, if it has one: an array, a typed buffer, bools, text.
             content: The elements in row-major order: a list, nested lists, an array or an object with `__array__`, of
                 any layout and byte order, or a buffer. Plain bytes are raw little-endian memory if their size fits the
-                shape, else one element from 0 to 255 each. DT_STRING takes bytes and str.
+                shape; otherwise each byte is one element from 0 to 255. Elements of DT_STRING are bytes or str.
 
         Raises:
             BodyError: Name, shape, dtype and content do not fit each other; the message says where, and what is
@@ -90,7 +90,7 @@ class TFRequest(EqualByBody, ArrayDataTypes):
         """Parse the response to this request.
 
         Raises:
-            BodyError: The bytes are no TensorFlow response.
+            BodyError: The bytes are not a TensorFlow response.
         """
         return TFResponse(content)
 
@@ -105,7 +105,7 @@ class TFResponse(TensorResponse):
         content: The body of the response, as bytes.
 
     Raises:
-        BodyError: The body is no TensorFlow response: it is truncated, or it is HTML, JSON or another kind of body.
+        BodyError: The body is not a TensorFlow response: it is truncated, or it is HTML, JSON or another kind of body.
     """
 
     __slots__ = ()

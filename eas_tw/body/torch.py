@@ -1,4 +1,4 @@
-"""Bodies of PyTorch: input and output tensors by index or by name (`pytorch_predict.proto`)."""
+"""PyTorch requests and responses: input and output tensors by index or by name (`pytorch_predict.proto`)."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class TorchRequest(EqualByBody, ArrayDataTypes):
 
     Args:
         flag: Whether the body is compressed with snappy, for a service whose `rpc.decompressor` is snappy. This needs
-            the extra `compression`. Leave it `False` where `ClientConfig.compress` is set.
+            the extra `compression`. It must be `False` if `ClientConfig.compress` is set.
 
     Raises:
-        ConfigError: `flag` is set, and cramjam is not installed.
+        ConfigError: `flag` is `True`, and cramjam is not installed.
     """
 
     def __init__(self, flag: bool = False) -> None:  # noqa: FBT001, FBT002 - the official signature
@@ -54,7 +54,7 @@ class TorchRequest(EqualByBody, ArrayDataTypes):
     def add_feed(
         self, index: int, shape: Sequence[int] | None = None, dtype: int | None = None, content: Any = None
     ) -> None:
-        """Add an input by its index; it replaces one of the same index, and omitted indexes are sent empty.
+        """Add an input by its index; an input of the same index is replaced. Missing indexes are sent as empty tensors.
 
         Args:
             index: The position of the argument in the model's `forward`, from 0.
@@ -116,7 +116,7 @@ class TorchRequest(EqualByBody, ArrayDataTypes):
         """Parse the response to this request; services do not compress it.
 
         Raises:
-            BodyError: The bytes are no PyTorch response.
+            BodyError: The bytes are not a PyTorch response.
         """
         return TorchResponse(content)
 
@@ -131,7 +131,7 @@ class TorchResponse(TensorResponse):
         content: The body of the response, as bytes.
 
     Raises:
-        BodyError: The body is no PyTorch response: it is truncated, or it is HTML, JSON or another kind of body.
+        BodyError: The body is not a PyTorch response: it is truncated, or it is HTML, JSON or another kind of body.
     """
 
     __slots__ = ()
@@ -147,11 +147,11 @@ class TorchResponse(TensorResponse):
         self._by_name = read_map(TORCH, data, _MAP_OUTPUTS)
 
     def get_tensor_shape_map(self, name: str) -> list[int]:
-        """Return the dimensions of a named output; `get_tensor_shape` also accepts names."""
+        """Return the dimensions of a named output, as `get_tensor_shape(name)` does."""
         return self.get_tensor_shape(_name(name))
 
     def get_values_map(self, name: str) -> list[Any]:
-        """Return the elements of a named output; `get_values` also accepts names."""
+        """Return the elements of a named output, as `get_values(name)` does."""
         return self.get_values(_name(name))
 
 

@@ -1,4 +1,4 @@
-"""Bodies of TorchRec: typed features of user, context and items in the request, tensors in the response.
+"""TorchRec requests and responses: typed features of user, context and items; tensors in the response.
 
 The schema is `torchrec_predict.proto`.
 """
@@ -21,7 +21,7 @@ _MAP_OUTPUTS = 1
 
 
 class TorchRecRequest(RecRequest):
-    """Features of a user and the items to score.
+    """A request to score a list of items for one user, with typed features.
 
     The feature types have the names of the official SDK: `STRING FLOAT DOUBLE INT BIGINT INT64`, `LIST<…>` and
     `ARRAY<…>` of one, `LIST<LIST<…>>`, and `MAP<key,value>`, in upper or lower case. Lists may be arrays or buffers.
@@ -32,15 +32,15 @@ class TorchRecRequest(RecRequest):
     _package = "eas_tw.torchrec"
 
     def add_feed(self, data: PBRequest | Buffer, dbg_lvl: int = 0) -> None:
-        """Start from a whole message, which replaces everything added before.
+        """Replace everything added before by a whole message.
 
         Args:
             data: A `PBRequest` (`eas_tw.body.schema.torchrec_predict_pb2`, or the official SDK's), which is copied, or
                 its bytes.
-            dbg_lvl: Level of diagnostics to request; it overrides the message's, as in the official SDK.
+            dbg_lvl: Level of diagnostics to request, 0 for none; it overrides the message's, as in the official SDK.
 
         Raises:
-            BodyError: The data is no such message.
+            BodyError: The data is not such a message, or the level is not a 32-bit integer.
         """
         self._feed(data, dbg_lvl)
 
@@ -102,10 +102,10 @@ class TorchRecRequest(RecRequest):
         return feature
 
     def add_meta_data(self, k: str, value: Any) -> None:
-        """Add an entry of the request's meta data; a number is converted to text.
+        """Add an entry to the request's `meta_data`; a number is converted to text.
 
         Raises:
-            BodyError: Name or value is text that UTF-8 cannot encode.
+            BodyError: Name or value cannot be converted to text, or is text that UTF-8 cannot encode.
         """
         name = text(k, "the name of a field of meta data")
         self._message.meta_data[name] = spelled(value, f"meta data {k!r}")

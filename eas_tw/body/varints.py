@@ -1,9 +1,9 @@
 """Encoding and decoding of protobuf's varints with numpy, a whole array at a time.
 
 A varint has an integer's bits in groups of seven, one group in each byte, the lowest first; the top bit is set in every
-byte but the last. Eight groups fit into a 64-bit word. *Spreading* the low 56 bits of each element over the bytes of a
-word makes its first eight bytes in three steps of masks and shifts; *squeezing* is the reverse. The ninth and tenth
-bytes, which only very large and negative numbers have, are handled separately.
+byte but the last. Eight groups fit into a 64-bit word. `_spread` distributes the low 56 bits of each element over the
+eight bytes of a word, in three steps of masks and shifts; `_squeeze` is the reverse. The ninth and tenth bytes, which
+only very large and negative numbers have, are handled separately.
 
 Only `ndarrays` imports this module, because it imports numpy.
 """
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 
     Words = NDArray[np.uint64]
 
-#: Elements processed at a time, so that the working set stays in the processor's cache.
+#: Elements processed at a time, so that the working set fits into the processor's cache.
 _BLOCK = 16384
 _WORD = 8
 _LONGEST = 10
 _MORE = 0x80
 
 _U = np.uint64
-#: The smallest number of three bytes, and one that is larger than all.
+#: The smallest number whose varint has three bytes, and a number greater than every 64-bit integer.
 _THREE_BYTES, _HUGE = 1 << 14, 1 << 64
-#: Number of seven-bit groups of an integer, by the exponent of the double below it, with its offset of 1023.
+#: Size of an integer's varint in bytes, by the exponent of the integer as a double, with the offset 1023 of IEEE 754.
 _SIZE_BY_EXPONENT = np.array([1] * 1023 + [bits // 7 + 1 for bits in range(64)], np.uint8)
-#: For each step: the largest number for which it can be skipped, the bits that stay, the bits that move, and how far.
+#: For each step: the largest number for which it is skipped, masks of the bits that stay and that move, and the shift.
 _STEPS = [
     (_U(0x0FFFFFFF), _U(0x000000000FFFFFFF), _U(0x00FFFFFFF0000000), _U(4)),
     (_U(0x3FFF), _U(0x00003FFF00003FFF), _U(0x0FFFC0000FFFC000), _U(2)),
     (_U(0x7F), _U(0x007F007F007F007F), _U(0x3F803F803F803F80), _U(1)),
 ]
-#: By a varint's size: the continuation bits, and the payload bits, of its first eight bytes.
+#: By a varint's size in bytes: masks of the continuation bits and of the payload bits in its first eight bytes.
 _MORE_BITS = np.array([sum(_MORE << 8 * byte for byte in range(min(size - 1, _WORD))) for size in range(11)], _U)
 _OWN_BITS = np.array([sum(0x7F << 8 * byte for byte in range(min(size, _WORD))) for size in range(11)], _U)
 
 
 def pack(values: NDArray[Any]) -> bytes:
-    """Encode integers; negative ones take ten bytes, as protobuf's int32 and int64 do.
+    """Encode integers; a negative one takes ten bytes, as protobuf's int32 and int64 do.
 
     Args:
         values: A one-dimensional array of any integer type and byte order.
@@ -71,12 +71,12 @@ def unpack(payload: memoryview) -> Words:
         payload: Any bytes.
 
     Returns:
-        The numbers; negative ones in two's complement of 64 bits.
+        The numbers; negative numbers are in two's complement of 64 bits.
 
     Raises:
         BodyError: The payload ends inside a varint, or has one of more than 64 bits.
     """
-    raw = np.zeros(len(payload) + _LONGEST, np.uint8)  # room to read a word at the last byte
+    raw = np.zeros(len(payload) + _LONGEST, np.uint8)  # padded, because a word is read at the last byte, too
     raw[: len(payload)] = payload
     ends = np.flatnonzero(raw[: len(payload)] < _MORE) + 1
     starts = np.concatenate(([0], ends[:-1])) if ends.size else ends
@@ -90,7 +90,7 @@ def unpack(payload: memoryview) -> Words:
 
 
 def _pack_short(values: NDArray[Any]) -> bytes:
-    """Encode numbers of one or two bytes, such as pixels: as pairs of bytes, without the unused second ones."""
+    """Encode numbers whose varints have one or two bytes, such as pixels: make pairs, and drop unused second bytes."""
     words = values.astype("<u2")
     high = words & np.uint16(0x3F80)
     is_long = high != 0
@@ -102,10 +102,10 @@ def _pack_short(values: NDArray[Any]) -> bytes:
 
 
 def _pack_block(values: NDArray[Any], out: NDArray[np.uint8]) -> int:
-    """Store the word of each element at its start, in ascending order, and return the number of bytes used.
+    """Write the word of each element at the start of its varint, in ascending order; return the number of bytes used.
 
-    The word of a short varint extends over its successors, which are written after it. It ends before the ninth byte of
-    any successor, so the last bytes of long varints are not overwritten.
+    The word of a short varint also covers the next varints, which are written after it. It ends before the ninth byte
+    of each of them, so the ninth and tenth bytes of long varints are not overwritten.
     """
     numbers = values.astype(np.int64).view(_U) if values.dtype.kind == "i" else values.astype(_U)
     sizes = _sizes(numbers)
@@ -136,7 +136,7 @@ def _unpack_block(raw: NDArray[np.uint8], starts: NDArray[np.intp], sizes: NDArr
 
 
 def _sizes(numbers: Words) -> NDArray[np.uint8]:
-    """Return the size of each varint, by the exponent of a double, which is the position of the top bit."""
+    """Return the size of each varint in bytes; the exponent of a number as a double is the position of its top bit."""
     top = numbers >> _U(1)
     np.invert(top, out=top)
     top &= numbers  # clear the bit below the top one, so that no number is rounded up to the next power of two
@@ -167,7 +167,7 @@ def _squeeze(words: Words) -> Words:
 
 
 def _words_at_every_byte(memory: NDArray[np.uint8]) -> Words:
-    """Return a little-endian 64-bit word at each byte but the last seven, as an overlapping view of the memory."""
+    """Return an overlapping view of the memory: the little-endian 64-bit word at each byte except the last seven."""
     return np.ndarray((memory.size - _WORD + 1,), "<u8", memory, 0, (1,))
 
 

@@ -1,8 +1,9 @@
 """The part of the protobuf wire format that tensors need: writing tags and lengths, scanning fields.
 
-A tensor is one long field. Packed floats are the tensor's memory after a tag and a length, so they can be copied from
-the caller's buffer to the wire, and viewed as an array in a response, without an object for each element. This module
-does not know the messages. The format is described at https://protobuf.dev/programming-guides/encoding/.
+The elements of a tensor are one long field. Packed floats are the tensor's memory after a tag and a length, so they can
+be copied from the caller's buffer to the wire, and viewed as an array in a response, without an object for each
+element. The messages and their field numbers are in other modules. The format is described at
+https://protobuf.dev/programming-guides/encoding/.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _FIXED_SIZES = {FIXED64: 8, FIXED32: 4}
 
 def varint(value: int) -> bytes:
     """Encode a non-negative integer, seven bits in a byte, the lowest first."""
-    if value <= 0x7F:  # noqa: PLR2004 - one byte: most of them
+    if value <= 0x7F:  # noqa: PLR2004 - one byte, the usual case
         return _ONE_BYTE[value]
     out = bytearray()
     while value > 0x7F:  # noqa: PLR2004 - the seven bits
@@ -52,7 +53,7 @@ def delimited(field: int, payload: bytes) -> bytes:
 
 
 def int32(value: int) -> bytes:
-    """Encode an int32, an int64 or an enum; negative ones take ten bytes."""
+    """Encode an int32, an int64 or an enum; a negative value takes ten bytes."""
     return varint(value % 2**64)
 
 
@@ -60,7 +61,7 @@ def utf8(text: Any, what: str) -> bytes:
     """Encode text as UTF-8.
 
     Raises:
-        BodyError: The value is not text, or text that UTF-8 cannot encode.
+        BodyError: The value is not text, or is text that UTF-8 cannot encode.
     """
     try:
         return text.encode()  # type: ignore[no-any-return]
@@ -82,7 +83,7 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     Raises:
         BodyError: The message ends inside the varint, or the varint is longer than 64 bits.
     """
-    if at < end and data[at] < 0x80:  # noqa: PLR2004 - one byte: most of them
+    if at < end and data[at] < 0x80:  # noqa: PLR2004 - one byte, the usual case
         return data[at], at + 1
     value = shift = 0
     for here in range(at, min(end, at + _MAX_VARINT_BYTES)):
@@ -100,7 +101,7 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def scan(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Iterate over the fields of one message; groups, which no EAS body has, are checked and skipped.
+    """Iterate over the fields of one message. Groups are checked and skipped, because no EAS body has any.
 
     Args:
         data: The whole body.
@@ -112,7 +113,7 @@ def scan(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
         bytes, or the bytes after a length.
 
     Raises:
-        BodyError: The bytes are no protobuf message.
+        BodyError: The bytes are not a protobuf message.
     """
     while at < end:
         tag, at = _read_tag(data, at, end)
@@ -126,7 +127,7 @@ def scan(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
 
 def _read_tag(data: bytes, at: int, end: int) -> tuple[int, int]:
     tag = data[at]
-    if tag < 0x80:  # noqa: PLR2004 - one byte: every tag of a tensor
+    if tag < 0x80:  # noqa: PLR2004 - one byte, as every tag of a tensor
         after = at + 1
     else:
         tag, after = read_varint(data, at, end)

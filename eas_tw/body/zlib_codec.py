@@ -1,7 +1,7 @@
-"""gzip, zlib and raw deflate in steps, with the standard library's zlib.
+"""Compression and decompression of gzip, zlib and raw deflate in steps, with the standard library's zlib.
 
-The time is linear in the sizes of input and output for any data. A gzip file may have any number of members (RFC 1952
-§2.2), and a simple loop would copy the whole rest for each of them.
+The time is linear in the sizes of input and output for any data. This is not so in a simple loop: a gzip file may have
+any number of members (RFC 1952 §2.2), and for each member the loop would copy all remaining input.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ if TYPE_CHECKING:
     from eas_tw.body.steps import Steps
 
 GZIP, ZLIB, RAW = 31, 15, -15
-"""Window bits, which select zlib's format."""
+"""Values of `wbits`, which select the format in zlib."""
 
-_LEVEL = 1  # a call waits for its compression; level 6 takes three times as long for a tenth fewer bytes
+_LEVEL = 1  # the call waits for it: level 6 takes three times as long, for a result that is only 10 % smaller
 _LEAST_FED, _MOST_FED = 1 << 10, 1 << 16
 _INPUT_COST = 4
-"""The cost of a byte of input in bytes of output: blocks without output take time, too."""
+"""Cost of one byte of input, in bytes of output; input is counted because blocks without output take time as well."""
 _MEMBER_COST = 1 << 12
-"""The additional cost of a member in bytes of output: a new decompressor takes as long as some kilobytes."""
+"""Additional cost of a member, in bytes of output: making a decompressor takes as long as some kilobytes of output."""
 _DEFLATE_METHOD, _METHOD_MASK, _HEADER_MODULUS = 8, 0x0F, 31
 
 
 def format_of_deflate(data: bytes) -> int:
     """Distinguish the two formats that servers send as Content-Encoding `deflate`.
 
-    RFC 9110 §8.4.1.2 means zlib's format; some servers send the raw stream. zlib's two header bytes are a multiple of
-    31 and contain method 8, which in a raw stream would be a stored block with nonzero padding.
+    RFC 9110 §8.4.1.2 requires zlib's format, but some servers send the raw stream. zlib's two header bytes are a
+    multiple of 31 and contain method 8. A raw stream with these bytes would begin with a stored block with nonzero
+    padding, which compressors do not write.
 
     Returns:
         `ZLIB` or `RAW`.
@@ -46,11 +47,11 @@ def inflating(data: bytes, window_bits: int, limit: int) -> Steps[bytes]:
     Args:
         data: The whole body, not empty.
         window_bits: `GZIP`, `ZLIB` or `RAW`.
-        limit: The greatest size of the result in bytes.
+        limit: The maximum size of the result in bytes.
 
     Raises:
-        UnreadableError: The data is not in that format, is truncated, is followed by other data, or is larger than the
-            limit.
+        UnreadableError: The data is not in that format, is truncated, is followed by other data, or the result is
+            larger than the limit.
     """
     inflater = _Inflater(data, window_bits, limit)
     while True:
@@ -68,7 +69,7 @@ class _Inflater:
 
     Attributes:
         parts: The output so far.
-        at: The number of bytes of the body that were read.
+        at: The number of bytes of the body that have been read.
     """
 
     def __init__(self, data: bytes, window_bits: int, limit: int) -> None:
@@ -90,7 +91,7 @@ class _Inflater:
                 yield
                 self._budget = STEP_BYTES
             if not tail:
-                # Small at first, because the rest after a short member is copied.
+                # The first chunks are small, because zlib copies the input that follows a short member.
                 tail = self._read(fed)
                 fed = min(2 * fed, _MOST_FED)
             part = self._produce(stream, tail)
@@ -100,7 +101,7 @@ class _Inflater:
         self.at -= len(stream.unused_data)
 
     def padding(self) -> Steps[None]:
-        """Skip zeros after a member, with which some programs pad gzip files."""
+        """Skip zeros after a member: some programs pad gzip files with zeros."""
         while self._data[self.at : self.at + 1] == b"\0":
             if self._budget <= 0:
                 yield

@@ -1,6 +1,6 @@
-"""Scoring of many rows: a lazy pipeline with bounded memory, in which a row that fails is data.
+"""Scoring of many rows: a lazy pipeline with bounded memory. A row that fails becomes an `ErrorRow` in the output.
 
-report = await score(rows, sink, client=client, in_flight=64)       # a client of Twisted, asyncio or threads
+report = await score(rows, sink, client=client, in_flight=64)       # a client of Twisted or asyncio, or a blocking one
 for output in score_partition(rows, scoring): ...                   # the map function of a distributed engine
 """
 

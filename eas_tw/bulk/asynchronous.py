@@ -29,29 +29,29 @@ async def score(
     clock = client.client.clock
     arguments = settings.call_arguments
 
-    sinking: set[asyncio.Future[Any]] = set()
+    sink_futures: set[asyncio.Future[Any]] = set()
 
     def deferred(waiting: Any) -> Deferred[Any]:
         return Deferred.fromFuture(asyncio.ensure_future(waiting))
 
-    def sunk(waiting: Any) -> Deferred[Any]:
+    def deferred_of_sink(waiting: Any) -> Deferred[Any]:
         future = asyncio.ensure_future(waiting)
-        sinking.add(future)
-        future.add_done_callback(sinking.discard)
+        sink_futures.add(future)
+        future.add_done_callback(sink_futures.discard)
         return Deferred.fromFuture(future)
 
     def predict(request: Any) -> Deferred[Any]:
-        # The adapter's own `predict` is called, because it has the wrappers of the instrumentation.
+        # The adapter's `predict` is called, not that of `client.client`, because instrumentation wraps the adapter's.
         return deferred(client.predict(request, **arguments))
 
     job = Job(rows, settings, clock.seconds())
-    engine = Engine(job, predict, clock, each_to(sink, sunk))
+    engine = Engine(job, predict, clock, each_to(sink, deferred_of_sink))
     try:
         return await engine.run().asFuture(loop)
     except asyncio.CancelledError:
-        for future in list(sinking):  # as if the caller had awaited the sink itself
+        for future in list(sink_futures):  # as if the caller had awaited the sink directly
             future.cancel()
         raise
     finally:
-        # A cancelled job may still be in the sink, which the program closes next.
+        # Wait for a call of the sink that still runs after a cancel, because the program may close the sink next.
         await engine.settled().asFuture(loop)

@@ -1,4 +1,4 @@
-"""`score`, which chooses the driver by the kind of client."""
+"""`score`, which selects the implementation for the kind of client."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def score(rows: Iterable[Any], sink: Callable[[Any], Any], *, client: Any, **options: Any) -> Any:
     """Send each row to a service, and pass each output to a function.
 
-    Rows are read as they are needed, so memory does not depend on their number. A row that fails after the client's
-    own retries is an `ErrorRow` among the outputs.
+    Rows are read only when they are needed, so memory does not depend on their number. For a row that fails in spite of
+    the client's retries, the output is an `ErrorRow`.
 
     Args:
         rows: The rows, any iterable.
@@ -29,13 +29,14 @@ def score(rows: Iterable[Any], sink: Callable[[Any], Any], *, client: Any, **opt
 
     Returns:
         1. A Deferred of a `ScoringReport`, with the Twisted client. Cancelling it cancels the requests in flight.
-        2. A coroutine that returns it, with the asyncio client.
+        2. A coroutine that returns a `ScoringReport`, with the asyncio client.
         3. The `ScoringReport`, with the blocking client.
 
     Raises:
-        TooManyErrors: More rows failed than `max_errors` allows (also of the Deferred and the coroutine).
+        TooManyErrors: More rows failed than `max_errors` allows.
         EasError: The error of a row, if `on_error` is `raise`, or of `init`.
-        ConfigError: An option is wrong, or `client` is no client.
+        ConfigError: An option is wrong, or `client` is not a client. Except for a wrong `client`, errors of the Twisted
+            and asyncio clients are those of the Deferred or the coroutine.
     """
     if isinstance(client, PredictClient):
         return score_with_twisted(rows, sink, client=client, **options)

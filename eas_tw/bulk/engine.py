@@ -1,4 +1,4 @@
-"""`Engine`, which carries out the decisions of a `Job` with Deferreds, for Twisted and asyncio."""
+"""`Engine`, which executes the decisions of a `Job` with Deferreds, for Twisted and asyncio."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Engine:
 
     Args:
         job: The job.
-        predict: A function of a request that returns a Deferred.
-        clock: The clock of the job.
-        deliver: A function that takes the outputs that have become ready, at least one, as a list. It returns `None`,
-            or a Deferred that fires when it can take the next ones.
+        predict: A function that takes a request and returns a Deferred of the response.
+        clock: The clock (`IReactorTime`), which must be that of the job.
+        deliver: A function that takes a list of the outputs that are ready, at least one. It returns `None`, or a
+            Deferred that fires when it can take the next list.
     """
 
     def __init__(
@@ -58,20 +58,21 @@ class Engine:
         Returns:
             A Deferred. Cancelling it cancels the requests in flight. It
 
-            1. fires with the account of the job;
-            2. fails with `TooManyErrors`, with the error of a row if `on_error` is `raise`, or with any exception of
-               the rows' iterator or of `deliver`, or with what a function raised that is no `Exception`.
+            1. fires with the report of the job;
+            2. fails with `TooManyErrors`; with the error of a row, if `on_error` is `raise`; with an exception of the
+               rows' iterator or of `deliver`; or with a `BaseException` of `encode` or `decode` that is not an
+               `Exception`, such as `SystemExit`.
         """
         self._turn()
         return self._done
 
     def wake(self) -> None:
-        """Go on after the iterator of the rows has returned `NOT_READY`; a call too many does nothing."""
+        """Continue after the iterator of the rows has returned `NOT_READY`; superfluous calls have no effect."""
         if not self._is_over:
             self._turn()
 
     def settled(self) -> Deferred[None]:
-        """Return a Deferred that fires when no output is being delivered: after a cancel, one may still be."""
+        """Return a Deferred that fires when no output is being delivered; after a cancel, a delivery may still run."""
         waiter: Deferred[None] = Deferred()
         self._waiters.append(waiter)
         self._tell_if_settled()
@@ -84,10 +85,10 @@ class Engine:
                 waiter.callback(None)
 
     def _turn(self) -> None:
-        """Send and deliver all that can be, and end the Deferred if nothing is left.
+        """Send and deliver everything that is possible now, and fire the Deferred of `run` if the job is done.
 
-        A request may end while it is being sent, and an output may be delivered at once; the loop takes note of both,
-        where a recursion would be as deep as the input is long.
+        A request may end while it is being sent, and `deliver` may return `None`. These are handled in a loop, because
+        a recursion could be as deep as the number of rows.
         """
         if self._is_turning:
             return
@@ -95,7 +96,7 @@ class Engine:
         try:
             while self._step():
                 pass
-        except BaseException as error:  # noqa: BLE001  of the rows' iterator, `encode` or `deliver`; also a SystemExit
+        except BaseException as error:  # noqa: BLE001  the rows' iterator, `encode` or `deliver` may raise it
             self._job.stop(error)
         finally:
             self._is_turning = False
@@ -106,7 +107,7 @@ class Engine:
             self._end()
 
     def _step(self) -> bool:
-        """Do one thing, and return whether something may be left to do."""
+        """Deliver outputs, or send one request; return whether another step may be possible."""
         if self._job.error is not None:
             return False
         if self._job.has_outputs and not self._is_delivering:
@@ -120,7 +121,7 @@ class Engine:
             return True
         if isinstance(decided, Pause):
             self._timer = self._clock.callLater(decided.delay_s, self._resume)
-        # A row that cannot be encoded is an output at once.
+        # `Job.next` has made an error row of each row that cannot be encoded.
         return self._job.has_outputs and not self._is_delivering
 
     def _send(self, decided: Send) -> None:
@@ -129,7 +130,7 @@ class Engine:
         running.addBoth(self._request_ended, decided.batch, running)
 
     def _request_ended(self, result: Any, batch: Batch, running: Deferred[Any]) -> None:
-        # One callback, because each further one would add to the cost of every row.
+        # A single callback for results and failures, because a second one would cost time for every row.
         self._in_flight.discard(running)
         now = self._clock.seconds()
         try:
@@ -138,7 +139,7 @@ class Engine:
                 self._job.failed(batch, error, now)
             else:
                 self._job.answered(batch, result, now)
-        except BaseException as error:  # noqa: BLE001  `decode` has raised what is no error of a row, such as a SystemExit
+        except BaseException as error:  # noqa: BLE001  `decode` has raised a BaseException such as SystemExit
             self._job.stop(error)
         self._turn()
 
@@ -166,7 +167,7 @@ class Engine:
         self._turn()
 
     def _abandon(self) -> None:
-        """Cancel what is in flight or waits, because the job has ended early."""
+        """Cancel the timer and the requests in flight, because the job has ended early."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -174,7 +175,7 @@ class Engine:
             self._in_flight.pop().cancel()
 
     def _end(self) -> None:
-        if self._done.called:  # cancelled, while an output was being delivered
+        if self._done.called:  # cancelled while an output was being delivered
             return
         try:
             report = self._job.result(self._clock.seconds())
@@ -185,11 +186,11 @@ class Engine:
 
 
 def each_to(sink: Callable[[Any], Any], as_deferred: Callable[[Any], Deferred[Any]]) -> Callable[..., Any]:
-    """Make a `deliver` of a function that takes one output.
+    """Return a `deliver` function for `Engine` that calls a sink with one output at a time.
 
     Args:
-        sink: The function; it may return an awaitable, and gets the next output when that is done.
-        as_deferred: A function that makes a Deferred of an awaitable.
+        sink: The function. If it returns an awaitable, it is called with the next output after that has completed.
+        as_deferred: A function that converts an awaitable to a Deferred.
     """
 
     async def rest(first: Any, outputs: list[Any]) -> None:

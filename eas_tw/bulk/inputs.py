@@ -1,4 +1,4 @@
-"""Files of rows: JSON Lines, CSV and Parquet, read one row at a time."""
+"""Readers of input files: JSON Lines, CSV and Parquet, one row at a time."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 FORMATS = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
-"""The format of a file by its suffix."""
+"""Formats of files, by suffix."""
 STDIN = "-"
 _DIGEST_BYTES = 16
 _HEAD_BYTES = 64 * 2**10
 _ROWS_AT_ONCE = 1024
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?P<fraction>(?:\.\d+)?(?:[eE][+-]?\d+)?)")
-"""A number of JSON (RFC 8259 §6): `007` and `1,5` are none, and stay text."""
+"""A number of JSON (RFC 8259 §6). Cells such as `007` and `1,5` do not match, so they are read as text."""
 
 
 @frozen
 class WrongCells:
-    """A row of CSV that has too few or too many cells."""
+    """A row of CSV that has fewer or more cells than the header."""
 
     cells: list[str]
     expected: int
@@ -44,8 +44,8 @@ class InputRow:
 
     Args:
         position: The position of the row, from 0.
-        raw: The row as it was read: a line of JSON as bytes, or a dictionary.
-        digest: A hash of this row and all before it.
+        raw: The row as it was read: a line of JSON as bytes, a dictionary, or `WrongCells`.
+        digest: A hash of this row and all rows before it.
     """
 
     __slots__ = ("_value", "digest", "position", "raw")
@@ -58,10 +58,10 @@ class InputRow:
 
     @property
     def value(self) -> Any:
-        """The row's value.
+        """The row's value: the parsed line, or a dictionary with the cells by column.
 
         Raises:
-            BodyError: The line is not JSON, or has another number of cells than the header.
+            BodyError: The line is not JSON, or has fewer or more cells than the header.
         """
         if isinstance(self.raw, WrongCells):
             raise BodyError(f"the row has {len(self.raw.cells)} cells; the header has {self.raw.expected}")
@@ -74,7 +74,7 @@ class InputRow:
 
     @property
     def shown(self) -> Any:
-        """The row for an error file: its value, or the text of a line that is not JSON, or its cells."""
+        """The row as it is written to the error file: its value, the text of a line that is not JSON, or its cells."""
         if isinstance(self.raw, WrongCells):
             return self.raw.cells
         try:
@@ -89,7 +89,7 @@ class RowReader:
     Args:
         path: The file; `-` for standard input.
         kind: `jsonl`, `csv` or `parquet`.
-        numbers: Whether cells of CSV that are numbers of JSON are read as numbers.
+        numbers: Whether cells of CSV that have the form of a JSON number are read as numbers.
 
     Attributes:
         size: The size of the file in bytes; `None` for standard input.
@@ -107,8 +107,8 @@ class RowReader:
             if self._is_stdin:
                 raise ConfigError("a Parquet file cannot be read from standard input, because its index is at its end")
             parquet_module()
-        # Standard input is opened again, because the interpreter's exit waits for the lock of `sys.stdin`, which a
-        # thread may hold that waits for a row.
+        # Standard input is opened again: at exit the interpreter waits for the lock of `sys.stdin`, and a thread that
+        # waits for a row would hold this lock.
         self._file: BinaryIO = io.open(0, "rb", closefd=False) if self._is_stdin else Path(path).open("rb")  # noqa: SIM115, UP020
         self.size = None if self._is_stdin else Path(path).stat().st_size
         self._done_rows = 0
@@ -120,13 +120,13 @@ class RowReader:
 
     @property
     def share_read(self) -> float | None:
-        """The share of the file that was read, 0–1; `None` if it is not known."""
+        """The share of the file that has been read, 0–1; `None` if it is unknown."""
         if self._all_rows is not None:
             return self._done_rows / self._all_rows if self._all_rows else 1.0
         return self._file.tell() / self.size if self.size else None
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what identifies the file: its size, and a hash of its first 64 KiB."""
+        """Return values that identify the file, its size and a hash of its first 64 KiB; empty for standard input."""
         if self._is_stdin:
             return {}
         head = self._file.read(_HEAD_BYTES)
@@ -134,10 +134,11 @@ class RowReader:
         return {"bytes": self.size, "hash of the first 64 KiB": blake2b(head, digest_size=_DIGEST_BYTES).hexdigest()}
 
     def rows(self) -> Iterator[InputRow]:
-        """Read the rows; an iterator that can be used once.
+        """Return an iterator of the rows; it can be used once.
 
         Raises:
-            BodyError: The file is not of its format, so that there are no rows to tell apart.
+            BodyError: The file cannot be divided into rows, because it is not CSV or Parquet, or two of its columns
+                have the same name.
         """
         raw_rows = {"jsonl": self._lines, "csv": self._cells, "parquet": self._records}[self._kind]()
         digest = b""
@@ -183,7 +184,12 @@ class RowReader:
 
 
 def format_of(path: str, given: str | None, what: str) -> str:
-    """Return the format of a file, by its suffix unless it is given; `jsonl` for `-`.
+    """Return the format of a file.
+
+    Args:
+        path: The file; `-` for standard input or output, whose format is `jsonl` unless it is given.
+        given: The format from an option; `None` to derive it from the suffix.
+        what: Name of the option without `--`, such as `input`, for the message.
 
     Raises:
         ConfigError: The suffix is unknown.
@@ -209,5 +215,5 @@ def _cell(text: str) -> Any:
     return float(text) if match["fraction"] else int(text)
 
 
-# Made once: `json.loads` with this argument would make a decoder for each row.
+# A module constant, because `json.loads` with this argument would make a decoder for each row.
 _JSON = json.JSONDecoder(parse_constant=_refuse)

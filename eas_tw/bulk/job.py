@@ -1,4 +1,4 @@
-"""`Job`, which decides what is sent and delivered next; the drivers for Twisted and threads act on its decisions."""
+"""`Job`, which decides what to send and deliver next; `engine` (for Twisted, asyncio) and `threads` do the work."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from eas_tw.bulk.options import JobOptions
 
 SHARE_FROM_ROWS = 100
-"""The number of rows from which a share in `max_errors` is considered: of ten rows, three may fail by accident."""
+"""Minimum number of rows for which a share in `max_errors` is checked: with few rows, the share has no significance."""
 
 
 @frozen(eq=False)
 class Send:
-    """Send a request, and report its end with `Job.answered` or `Job.failed`."""
+    """A decision to send a request; its result is to be passed to `Job.answered` or `Job.failed`."""
 
     batch: Batch
     request: Any
@@ -31,25 +31,25 @@ class Send:
 
 @frozen
 class Pause:
-    """Ask again after this number of seconds, because of `rate_per_s`."""
+    """A decision to call `Job.next` again after `delay_s` seconds, because of `rate_per_s`."""
 
     delay_s: float
 
 
 class Job:
-    """The rows of a job from the input to the output, without I/O and without a clock.
+    """The state of a job: its rows from the input to the output. It does no I/O and reads no clock.
 
     Args:
-        rows: The rows; they are read one request at a time, so that memory is bounded by `options.window`. An iterator
-            may return `NOT_READY` for a row that has not arrived.
+        rows: The rows, an iterable. They are read one request at a time, so that memory is bounded by `options.window`.
+            An iterator may return `NOT_READY` for a row that has not arrived.
         options: The settings.
-        began_at: The current time, in seconds of the clock of the other methods.
-        bucket: The token bucket, if several jobs share one; `None` for one of this job, by `options.rate_per_s`.
+        began_at: The current time in seconds, from the same clock as the argument `now` of the methods.
+        bucket: The token bucket, if several jobs share one; `None` to use `options.rate_per_s` for this job alone.
         first_position: The position of the first row, ≥ 0.
 
     Attributes:
         error: The error that ended the job early; `None` if there is none.
-        in_flight: The number of requests that were sent and have not ended.
+        in_flight: The number of requests that have been sent and have not ended.
 
     Raises:
         ConfigError: A function that is given by name cannot be imported.
@@ -85,7 +85,7 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether all outputs are delivered, or the job has ended early."""
+        """Whether all outputs have been delivered, or the job has ended early."""
         if self.error is not None:
             return True
         return self._is_exhausted and not self._to_send and not self._undelivered
@@ -104,8 +104,8 @@ class Job:
         Returns:
             1. A `Send`: a request to send.
             2. A `Pause`, if the rate does not allow a request yet.
-            3. `None`, if there is nothing to do until a request ends or an output is delivered. Outputs may have become
-               ready, because a row that cannot be encoded is an error row at once.
+            3. `None`, if no request can be sent until another ends, an output is delivered or a row arrives. Outputs
+               may have become ready, because a row that cannot be encoded becomes an error row immediately.
 
         Raises:
             Exception: Any exception of the iterator of the rows.
@@ -120,7 +120,7 @@ class Job:
                 return Pause(delay_s)
             try:
                 request = self._codec.request(batch)
-            except Exception as error:  # noqa: BLE001  a row that the user's function rejects is an error row
+            except Exception as error:  # noqa: BLE001  the program's `encode` may raise any exception
                 self._failed(batch, error, now)
                 continue
             self.in_flight += 1
@@ -129,13 +129,13 @@ class Job:
         return None
 
     def answered(self, batch: Batch, response: Any, now: float) -> None:
-        """Take the response of a request that `next` returned."""
+        """Process the response to a request that `next` returned."""
         self.in_flight -= 1
         if self.error is not None:
             return
         try:
             outputs = self._codec.outputs(batch, response)
-        except Exception as error:  # noqa: BLE001  as for `encode`
+        except Exception as error:  # noqa: BLE001  the program's `decode` may raise any exception, too
             self._failed(batch, error, now)
             return
         self._succeeded += len(outputs)
@@ -143,31 +143,35 @@ class Job:
             self._ended(position, output)
 
     def failed(self, batch: Batch, error: BaseException, now: float) -> None:
-        """Take the error of a request that `next` returned."""
+        """Process the failure of a request that `next` returned."""
         self.in_flight -= 1
         if self.error is None:  # a job that has ended early cancels its requests
             self._failed(batch, error, now)
 
     def take(self) -> list[Any]:
-        """Return the outputs that are ready, `ErrorRow` among them; report their delivery with `delivered`."""
+        """Remove and return the outputs that are ready, including error rows; `delivered` must be called afterwards."""
         outputs = list(self._ready)
         self._ready.clear()
         return outputs
 
     def delivered(self, count: int) -> None:
-        """Take note that outputs were delivered, which makes room for further rows."""
+        """Record that outputs have been delivered, so that further rows may be read.
+
+        Args:
+            count: The number of outputs, ≥ 0.
+        """
         self._undelivered -= count
 
     def stop(self, error: BaseException) -> None:
-        """End the job early; the first error counts."""
+        """End the job early with an error; only the first error is recorded."""
         if self.error is None:
             self.error = error
 
     def result(self, now: float) -> ScoringReport:
-        """Return the account of a job that is done.
+        """Return the report of a job that is done.
 
         Raises:
-            TooManyErrors: A larger share of the rows failed than `max_errors` allows.
+            TooManyErrors: More rows failed than `max_errors` allows.
             Exception: The error that ended the job early.
         """
         self._check_errors(now, is_end=True)
@@ -176,7 +180,7 @@ class Job:
         return self.report(now)
 
     def report(self, now: float) -> ScoringReport:
-        """Return the account so far."""
+        """Return the report of the job so far."""
         failed = self._errors.total()
         return ScoringReport(
             rows=self._succeeded + failed,
@@ -188,7 +192,7 @@ class Job:
         )
 
     def _batch(self) -> Batch | None:
-        """Return the rows of the next request; `None` if there are none, or no room for them."""
+        """Return the next batch; `None` if there are no rows, they have not arrived, or the window is full."""
         if self._to_send:
             return self._to_send.popleft()
         size = self.options.batch_size
@@ -216,7 +220,7 @@ class Job:
             self._to_send.extend(batch.halves())
             return
         if self.options.on_error == "raise":
-            # The note names the row, because the error itself may be the same for all.
+            # The note identifies the row, which the error itself may not contain.
             error.add_note(f"row {batch.position} (from 0): {shown(batch.rows[0])}")
             self.stop(error)
             return

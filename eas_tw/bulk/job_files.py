@@ -1,4 +1,4 @@
-"""`JobFiles`: the output, the error rows and the journal of a job, which agree at any moment."""
+"""`JobFiles`: the output, the error rows and the journal of a job, which are kept consistent with each other."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class JobFiles:
 
     Args:
         output: The output; `-` for standard output, which has no journal.
-        errors: The file of error rows, JSON Lines. It is created with the first one.
+        errors: The file of error rows, JSON Lines. It is created with the first error row.
         kind: The format of the output: `jsonl`, `csv` or `parquet`.
 
     Attributes:
-        progress: How far the job has come.
-        formatter: Makes the lines of the output; it exists after `begin`.
+        progress: The progress of the job.
+        formatter: Makes the lines of the output; set by `begin`.
     """
 
     formatter: Lines | Cells
@@ -47,15 +47,15 @@ class JobFiles:
         self.progress = Progress()
 
     def check(self, facts: dict[str, dict[str, Any]], *, resume: bool, overwrite: bool) -> None:
-        """Check that the files may be written, and open the journal of a job that goes on. Nothing is created.
+        """Check that the files may be written, without creating any; open the journal if a job is resumed.
 
         Args:
-            facts: What may not change when the job goes on; see `Journal.begin`.
-            resume: Whether a job that has begun may go on.
+            facts: Values that must be the same when the job is resumed; see `Journal.begin`.
+            resume: Whether a job that has begun may be resumed.
             overwrite: Whether the files of another job may be removed.
 
         Raises:
-            ConfigError: They may not; the message tells what to do.
+            ConfigError: The files may not be written; the message says what to do.
         """
         if self._kind == "parquet":
             parquet_module()
@@ -82,7 +82,15 @@ class JobFiles:
                 )
 
     def begin(self, facts: dict[str, dict[str, Any]]) -> None:
-        """Create the files, or truncate them to the lengths in the journal."""
+        """Create the files, or truncate them to the lengths in the journal.
+
+        Args:
+            facts: As for `check`.
+
+        Raises:
+            ConfigError: A file is shorter than the journal says, or the journal cannot be opened.
+            CannotWrite: A file cannot be opened.
+        """
         columns = None
         if self.journal_path is not None:
             if self._is_overwriting:
@@ -98,12 +106,12 @@ class JobFiles:
         self._errors.cut()
 
     def commit(self, outputs: Sequence[bytes], errors: Sequence[bytes], digest: bytes) -> None:
-        """Write the outputs of the next rows, then record that they are done.
+        """Write the outputs of the next rows, then record them in the journal.
 
         Args:
             outputs: The lines of outputs.
             errors: The lines of error rows.
-            digest: A hash of the rows of the input up to the last of these.
+            digest: A hash of all rows of the input up to the last of these rows.
 
         Raises:
             CannotWrite: A file cannot be written to.
@@ -128,10 +136,10 @@ class JobFiles:
         self._journal.record(self.progress)
 
     def finish(self, *, is_complete: bool) -> None:
-        """Complete the output.
+        """Complete the output file; for Parquet, convert the collected rows.
 
         Args:
-            is_complete: Whether the input has no further rows, which the journal records.
+            is_complete: Whether all rows of the input are done; then the journal is marked as finished.
         """
         if self._journal is None or self.progress.is_finished:
             return
@@ -166,14 +174,14 @@ class JobFiles:
         return journal
 
     def _remove(self) -> None:
-        """Remove the files of the job before.
+        """Remove the files of an earlier job.
 
         Raises:
-            ConfigError: Another process is writing them.
+            ConfigError: Another process is writing the files.
         """
         journal = Path(f"{self._path}.journal")
         if journal.exists():
-            Journal(journal).close()  # it can be opened, so no process is writing
-        # The journal first: what is left without a journal is not resumed.
+            Journal(journal).close()  # raises an error if another process has locked it
+        # The journal is removed first: files without a journal are never resumed, even if this process is killed here.
         for path in (journal, self._path, self._errors_path, self._lines_path):
             Path(path).unlink(missing_ok=True)

@@ -20,15 +20,15 @@ _VERSION = 1
 
 @frozen
 class Progress:
-    """How far a job has come.
+    """The progress of a job.
 
     Attributes:
-        rows: The number of rows whose outputs are in the files: the first ones of the input.
+        rows: The number of rows, from the beginning of the input, whose outputs or error rows are in the files.
         digest: A hash of these rows.
         output_bytes: The length of the output with these rows, in bytes.
         error_bytes: The length of the file of error rows, in bytes.
         failed: The number of error rows.
-        is_finished: Whether there are no further rows.
+        is_finished: Whether all rows of the input are done.
     """
 
     rows: int = 0
@@ -42,10 +42,10 @@ class Progress:
 class Journal:
     """A journal in a SQLite file.
 
-    The files are written and flushed to the disk first, then the journal records their lengths. So the files may have
-    more than is recorded, never less; a job that is resumed truncates them to the recorded lengths.
+    The output and the error rows are flushed to the disk before the journal records their lengths. So the files may be
+    longer than recorded, but not shorter; a job that is resumed truncates them.
 
-    The file is locked while it is open. A process that is killed leaves it unlocked.
+    The journal is locked while it is open. The operating system removes the lock when the process ends.
 
     Args:
         path: The file; it is created if it does not exist.
@@ -57,7 +57,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._is_new = not path.exists()
-        # The reactor's thread and a writing thread use the connection, but never at the same time.
+        # The reactor thread and a writing thread use the connection, but never at the same time.
         self._database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             self._open()
@@ -71,7 +71,7 @@ class Journal:
         run = self._database.execute
         run("PRAGMA locking_mode = EXCLUSIVE")
         run("PRAGMA journal_mode = WAL")
-        # A loss of power may undo the last transactions. Then the files have more than is recorded, as above.
+        # A power failure may undo the last transactions. Then the files are longer than recorded, which is allowed.
         run("PRAGMA synchronous = NORMAL")
         run("BEGIN IMMEDIATE")
         run("CREATE TABLE IF NOT EXISTS job (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
@@ -88,7 +88,7 @@ class Journal:
 
     @property
     def progress(self) -> Progress:
-        """How far the job has come."""
+        """The recorded progress of the job."""
         with closing(self._database.execute("SELECT * FROM progress")) as found:
             row = found.fetchone()
         if row is None:
@@ -97,7 +97,7 @@ class Journal:
         return Progress(rows, digest, output_bytes, error_bytes, failed, bool(is_finished))
 
     def record(self, progress: Progress) -> None:
-        """Record how far the job has come, in one transaction."""
+        """Record the progress of the job, in one transaction."""
         self._database.execute(
             "INSERT OR REPLACE INTO progress VALUES (1, ?, ?, ?, ?, ?, ?)",
             (
@@ -127,7 +127,7 @@ class Journal:
             facts: Values that must be the same when a job is resumed, by topic, such as `{"input": {"bytes": 5}}`.
 
         Raises:
-            ConfigError: The job in the journal is another one; the message has all differences.
+            ConfigError: The journal is that of another job; the message lists all differences.
         """
         facts = {"journal": {"version": _VERSION}, **facts}
         before = self.get("facts")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from eas_tw.dotted_names import Function
 
 _ORDER_BUFFERS = 4
-"""The default order buffer, in multiples of `in_flight`: a slow row holds up others only after as many more rows."""
+"""The default order buffer, in multiples of `in_flight`: after a slow row, so many further rows may be sent."""
 
 
 def _number(allowed: Range) -> Callable[[Any, Attribute[Any], Any], None]:
@@ -52,26 +52,26 @@ def _max_errors(_: Any, __: Attribute[Any], value: Any) -> None:
 class JobOptions:
     """The settings of a job.
 
-    Functions may be given by name, `package.module:function`, so that they can be pickled and written in a shell.
+    Functions may be given by name, `package.module:function`, so that they can be pickled or given in a shell.
 
     Attributes:
         encode: A function of a row that returns its request. `None` for the default: text, bytes and requests are sent
-            as they are, and any other row as JSON.
+            unchanged, and any other row as JSON.
         decode: A function of a row and its response that returns the output. `None` for the default: the data of a JSON
-            response, the text of another one.
+            response, the text of a text response, and any other response itself.
         encode_batch: A function of a list of rows that returns their request; `None` for a JSON array of the rows, if
             `batch_size` is above 1.
         decode_batch: A function of a list of rows and their response that returns a list with an output for each row;
             `None` for the items of a JSON array, if `batch_size` is above 1.
         batch_size: The number of rows in a request, ≥ 1. If a request fails because of its rows, it is split in halves
-            until the row is found.
+            until the failing row is found.
         path: The path below the service's path, percent-encoded; empty for none.
         headers: Headers of every request; `None` for none.
         in_flight: The maximum number of requests in flight, ≥ 1.
         rate_per_s: The maximum number of rows per second, > 0; `None` for no limit.
         ordered: Whether outputs are delivered in the order of the rows.
-        order_buffer: The number of requests, beyond `in_flight`, whose rows may wait for an earlier row or for the
-            sink, ≥ 0; `None` for 4 × `in_flight`.
+        order_buffer: The number of requests, in addition to `in_flight`, whose finished rows may wait for an earlier
+            row or for the sink, ≥ 0; `None` for 4 × `in_flight`.
         on_error: The treatment of a row that fails: `keep` delivers an `ErrorRow`, `raise` ends the job with the error.
         max_errors: The number of error rows (int), or their share (float, 0–1, considered from 100 rows on and at the
             end), above which the job ends with `TooManyErrors`; `None` for no limit.
@@ -110,19 +110,19 @@ class JobOptions:
         return evolve(self, **changes)
 
     def shared_by(self, workers: int) -> Self:
-        """Return the settings of one of several workers, which keep to the limits of the job together.
+        """Return the settings of one of several workers, so that all workers together observe the limits of the job.
 
         Args:
             workers: The number of workers that run at the same time, ≥ 1.
 
         Returns:
-            A copy whose `rate_per_s` and `in_flight` are divided by the number; `in_flight` is at least 1.
+            A copy whose `rate_per_s` and `in_flight` are divided by `workers`; `in_flight` is at least 1.
         """
         rate = None if self.rate_per_s is None else self.rate_per_s / workers
         return self.but(rate_per_s=rate, in_flight=max(1, self.in_flight // workers))
 
     def codec(self) -> Codec:
-        """Load the functions.
+        """Load the functions, and return them as a codec.
 
         Raises:
             ConfigError: A function that is given by name cannot be imported.
@@ -135,7 +135,7 @@ class JobOptions:
 
     @property
     def window(self) -> int:
-        """The maximum number of rows that were read and not delivered."""
+        """The maximum number of rows that have been read and not delivered."""
         waiting = _ORDER_BUFFERS * self.in_flight if self.order_buffer is None else self.order_buffer
         return (self.in_flight + waiting) * self.batch_size
 
@@ -147,10 +147,10 @@ class JobOptions:
 
 
 def check_arguments(rows: object, sink: object) -> None:
-    """Check the arguments of a job that are no settings.
+    """Check the arguments of a job that are not in `JobOptions`.
 
     Raises:
-        ConfigError: The rows are not iterable, or the sink is no function.
+        ConfigError: The rows are not iterable, or the sink is not callable.
     """
     check_rows(rows)
     if not callable(sink):
@@ -158,10 +158,10 @@ def check_arguments(rows: object, sink: object) -> None:
 
 
 def check_rows(rows: object) -> None:
-    """Check that rows can be read, without reading one.
+    """Check that rows are iterable, without reading one.
 
     Raises:
-        ConfigError: They are not iterable.
+        ConfigError: The rows are not iterable.
     """
     if not isinstance(rows, Iterable) and not hasattr(rows, "__getitem__"):
         raise ConfigError(f"rows must be iterable, got {shown(rows)}")

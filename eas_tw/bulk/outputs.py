@@ -1,4 +1,4 @@
-"""The files that a job writes: outputs and error rows, of which the journal records the lengths."""
+"""The files that a job writes, outputs and error rows, and the formats of their lines."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Lines:
         """Make the line of an output.
 
         Raises:
-            BodyError: The output has no JSON form.
+            BodyError: The output cannot be written as JSON.
         """
         try:
             return _JSON.encode(output).encode() + b"\n"
@@ -44,10 +44,10 @@ class Lines:
 
 
 class Cells:
-    """Makes lines of CSV. The first output decides about the columns; lists and dictionaries are written as JSON.
+    """Makes lines of CSV. The first output determines the columns; lists and dictionaries are written as JSON.
 
     Args:
-        columns: The columns of the lines that are in the file already; `None` for a new file.
+        columns: The columns of the lines that are already in the file; `None` for a new file.
     """
 
     def __init__(self, columns: list[str] | None = None) -> None:
@@ -55,14 +55,14 @@ class Cells:
 
     @property
     def header(self) -> bytes:
-        """The line with the names of the columns; empty as long as there was no output."""
+        """The line with the names of the columns; empty before the first output."""
         return b"" if self.columns is None else _csv_line(self.columns)
 
     def line(self, output: dict[str, Any]) -> bytes:
         """Make the line of an output.
 
         Raises:
-            BodyError: The output has other columns than the first one, or has no text form.
+            BodyError: The output does not have the columns of the first output, or cannot be written as CSV.
         """
         names = list(output)
         columns = names if self.columns is None else self.columns
@@ -72,7 +72,7 @@ class Cells:
             line = _csv_line([_cell(output[name]) for name in columns])
         except (TypeError, ValueError, RecursionError) as error:
             raise BodyError(f"the output cannot be written as CSV: {error}") from error
-        self.columns = columns  # not before: an output that cannot be written decides about nothing
+        self.columns = columns  # only now: an output that cannot be written must not determine the columns
         return line
 
 
@@ -80,11 +80,11 @@ class AppendedFile:
     """A file to which bytes are appended; `-` is standard output.
 
     Args:
-        path: The file. It is created with the first bytes.
-        length: The length of the file, in bytes; it is cut to that when it is opened.
+        path: The file. It is created when the first bytes are appended.
+        length: The length to which the file is truncated when it is opened, in bytes.
 
     Attributes:
-        length: The length of what was appended, and of `length` before.
+        length: The current length in bytes.
 
     Raises:
         ValueError: The file is shorter than `length`.
@@ -101,7 +101,7 @@ class AppendedFile:
                 raise ValueError(f"{path} has {found} bytes, and had {length} when it was written")
 
     def append(self, content: bytes) -> None:
-        """Append bytes, and flush them to the disk.
+        """Append bytes, and flush them: a regular file to the disk, standard output to its reader.
 
         Raises:
             CannotWrite: The file cannot be written to.
@@ -123,12 +123,12 @@ class AppendedFile:
         self.length += len(content)
 
     def cut(self) -> None:
-        """Cut the file to `length`, if it exists."""
+        """Truncate the file to `length`, if it exists."""
         if self._path != STDIN and Path(self._path).exists():
             self.open()
 
     def open(self) -> int:
-        """Open the file if it is not open, cut it to `length`, and return its descriptor.
+        """Open the file and truncate it to `length`, unless it is open; return its descriptor.
 
         Raises:
             CannotWrite: The file cannot be opened.
@@ -152,12 +152,12 @@ class AppendedFile:
     def _naming_the_file(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:  # `os.write` does not tell the file
+        except OSError as error:  # the error of `os.write` does not contain the name of the file
             raise CannotWrite(error.errno, error.strerror, self._path) from error
 
 
 def sync_folder(path: Path) -> None:
-    """Flush the entry of a file in its folder to the disk."""
+    """Flush the folder of a file to the disk, so that the entry of the file is not lost in a power failure."""
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -166,7 +166,7 @@ def sync_folder(path: Path) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return the JSON form of arrays, numpy's scalars, and the bytes, dates and decimals of Parquet."""
+    """Convert arrays and numpy scalars, and bytes, dates, times, decimals and UUIDs of Parquet, for JSON."""
     if callable(getattr(value, "tolist", None)):
         return value.tolist()
     if isinstance(value, bytes):
@@ -188,7 +188,7 @@ def _csv_line(cells: list[Any]) -> bytes:
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
-# Made once: `json.dumps` with these arguments would make an encoder for each row.
+# A module constant, because `json.dumps` with these arguments would make an encoder for each row.
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain)
 
 formatter_of: dict[str, Callable[[list[str] | None], Lines | Cells]] = {

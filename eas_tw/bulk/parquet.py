@@ -1,7 +1,7 @@
-"""Parquet output: rows are collected as JSON Lines, and converted when there are no further ones.
+"""Parquet output: rows are collected as JSON Lines, and converted when there are no further rows.
 
-A Parquet file is complete with its footer only, so it cannot be appended to row by row and survive a kill. The
-collected rows can, and the conversion can be repeated.
+A Parquet file is unreadable without its footer, which is written last, so rows that were appended to it would be lost
+when the process is killed. JSON Lines are not lost, and the conversion can be repeated.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def parquet_module() -> Any:
 def convert(lines: Path, output: Path) -> None:
     """Convert JSON Lines to a Parquet file, in bounded memory.
 
-    The file is written under another name and renamed, so that there is a whole file or none.
+    The file is written under another name and renamed when it is complete.
 
     Args:
         lines: The file with an object in each line.
         output: The Parquet file.
 
     Raises:
-        BodyError: The rows have no common type, for example because a column has numbers and texts.
+        BodyError: The rows have no common schema, for example because a column has numbers and text.
     """
     import pyarrow as pa  # noqa: PLC0415  an optional dependency
 
@@ -51,7 +51,7 @@ def convert(lines: Path, output: Path) -> None:
     try:
         schema = pa.schema([])
         for rows in _groups(lines):
-            # Two passes, because a column may be empty in the first rows and have numbers in the last.
+            # Two passes, because the type of a column may appear only in the last rows.
             found = pa.Table.from_pylist(rows).schema
             schema = pa.unify_schemas([schema, found], promote_options="permissive")
         with parquet.ParquetWriter(unfinished, schema) as writer:

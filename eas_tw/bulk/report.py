@@ -1,4 +1,4 @@
-"""The account of a job, and the errors that end it."""
+"""The report of a job, and the error that ends a job with too many error rows."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class ScoringReport:
-    """The account of a job.
+    """The figures of a job: its rows, requests, errors and duration.
 
     Attributes:
-        rows: The number of rows that were scored or failed.
+        rows: The number of rows that succeeded or failed.
         succeeded: The number of rows with an output.
         failed: The number of error rows.
-        requests: The number of requests that were sent; the client's retries and hedges are not included.
+        requests: The number of requests that were sent, without the client's retries and hedges.
         errors: The number of error rows, by the name of the error's class.
         elapsed_s: The duration of the job, in seconds.
     """
@@ -34,11 +34,11 @@ class ScoringReport:
 
     @property
     def rows_per_s(self) -> float:
-        """The rows per second; 0 for a job without duration."""
+        """Rows per second; 0 if `elapsed_s` is 0."""
         return self.rows / self.elapsed_s if self.elapsed_s else 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the account as a dictionary that can be written as JSON."""
+        """Return the report as a dictionary that can be written as JSON."""
         figures = asdict(self)
         figures["elapsed_s"] = round(self.elapsed_s, 3)
         return {**figures, "rows_per_s": round(self.rows_per_s, 1)}
@@ -48,7 +48,7 @@ class TooManyErrors(EasError):
     """More rows failed than `max_errors` allows.
 
     Attributes:
-        report: The account up to that row.
+        report: The report of the job up to the row that exceeded the limit; `None` if none was given.
     """
 
     def __init__(self, message: str, report: ScoringReport | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The rows of a job on the command line: those that are not done yet, and hashes of those that are."""
+"""The input rows of a job on the command line: skips rows that are done, and computes hashes for the journal."""
 
 from __future__ import annotations
 
@@ -22,32 +22,29 @@ _END = object()
 
 
 def remaining_rows(reader: RowReader, progress: Progress, limit: int | None) -> Iterator[InputRow]:
-    """Skip the rows that are done.
+    """Return the rows that are not done yet.
 
     Args:
         reader: The file.
-        progress: How far the job has come.
-        limit: The number of rows of the whole job, ≥ 1; `None` for all.
-
-    Returns:
-        An iterator of the other rows.
+        progress: The progress of the job, which says how many rows are skipped.
+        limit: The maximum number of rows of the whole job, ≥ 1; `None` for all.
 
     Raises:
-        ConfigError: The rows that are done have changed.
+        ConfigError: The rows that are done have changed in the input, or are missing.
     """
     rows = reader.rows()
     last: InputRow | None = None
-    for last in islice(rows, progress.rows):  # noqa: B007  the last one is needed
+    for last in islice(rows, progress.rows):  # noqa: B007  its last value is used below
         pass
     if progress.rows and (last is None or last.position != progress.rows - 1):
-        raise ConfigError(f"{progress.rows} rows are done, but the input has fewer: it is another one")
+        raise ConfigError(f"{progress.rows} rows are done, but the input has fewer: it is not the input of this job")
     if last is not None and last.digest != progress.digest:
         raise ConfigError(f"the first {progress.rows} rows of the input have changed since they were scored")
     return rows if limit is None else islice(rows, max(0, limit - progress.rows))
 
 
 class DigestedRows:
-    """An iterator that remembers the hashes of rows until they are written.
+    """An iterator of rows that stores the hash of each row until its output is written.
 
     Args:
         rows: An iterator of rows; it may return `NOT_READY`.
@@ -67,10 +64,10 @@ class DigestedRows:
         return row
 
     def written(self, count: int) -> bytes:
-        """Return the hash up to the last of the next rows, and forget theirs.
+        """Return the hash of all rows up to the last of the rows that were just written; remove their stored hashes.
 
         Args:
-            count: The number of rows, ≥ 1.
+            count: The number of rows that were written, ≥ 1.
         """
         for _ in range(count - 1):
             self._digests.popleft()
@@ -78,11 +75,11 @@ class DigestedRows:
 
 
 class RowsOfThread:
-    """Rows that a thread reads, because standard input may have none for a while; the reactor must not wait for it.
+    """An iterator of rows that a thread reads, because reading standard input may block, and the reactor must not.
 
     Args:
-        rows: The rows, which the thread reads from `start` on.
-        wake: A function that is called in the thread after an iterator got `NOT_READY`, when there is a row.
+        rows: The rows, which the thread reads after `start`.
+        wake: A function that the thread calls when a row has arrived after the iterator returned `NOT_READY`.
     """
 
     def __init__(self, rows: Iterator[InputRow], wake: Callable[[], None]) -> None:
@@ -92,14 +89,14 @@ class RowsOfThread:
         self._is_waiting = False
 
     def start(self) -> None:
-        """Start the thread, a daemon: the program may end while it waits for a row."""
+        """Start the thread, which is a daemon thread, so that the program can end while the thread waits for a row."""
         threading.Thread(target=self._read, name="eas_tw standard input", daemon=True).start()
 
     def __iter__(self) -> RowsOfThread:
         return self
 
     def __next__(self) -> Any:
-        # Set before the look into the queue, so that a row that arrives in between wakes the job.
+        # Set before the queue is checked, so that a row that arrives in between wakes the job.
         self._is_waiting = True
         try:
             row = self._queue.get_nowait()

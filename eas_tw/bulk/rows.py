@@ -1,4 +1,4 @@
-"""Rows on their way: batches that are sent in one request, and rows that could not be scored."""
+"""Batches (the rows of one request), error rows, and the conversion between rows, requests, responses and outputs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _NOT_OF_THE_ROWS = frozenset({401, 403, 404, 408, 429, 502, 503, 504})
-"""Statuses that do not depend on the rows of a request, so that smaller requests would fail alike."""
+"""HTTP statuses that do not depend on the rows of a request, so that smaller requests would fail as well."""
 
 NOT_READY = object()
-"""What an iterator of rows may return instead of a row that has not arrived yet; see `Engine.wake`."""
+"""Value that an iterator of rows may return instead of a row that has not arrived yet; see `Engine.wake`."""
 
 
 @frozen
@@ -25,7 +25,7 @@ class ErrorRow:
     Attributes:
         position: The position of the row in the input, from 0.
         input: The row, as it was read.
-        error_type: The name of the error's class, such as `StatusError`, or that of an exception of `encode`.
+        error_type: The name of the error's class, such as `StatusError`, or of the class of an exception of `encode`.
         message: The error's text.
         attempts: The attempts of the call; empty if nothing was sent.
     """
@@ -38,7 +38,7 @@ class ErrorRow:
 
     @classmethod
     def of(cls, position: int, row: Any, error: BaseException) -> ErrorRow:
-        """Describe the failure of a row."""
+        """Make the error row of a row and the error with which it failed."""
         attempts = error.attempts if isinstance(error, RequestFailed) else ()
         return cls(position, row, type(error).__name__, text_of(error), attempts)
 
@@ -63,7 +63,7 @@ class ErrorRow:
 
 @define(eq=False)
 class Batch:
-    """The rows of one request, which are neighbours in the input.
+    """The rows of one request, which are consecutive in the input.
 
     Attributes:
         position: The position of the first row in the input, from 0.
@@ -80,29 +80,31 @@ class Batch:
 
 
 def text_of(error: BaseException) -> str:
-    """Return the text of an error, which may be of the user's own class."""
+    """Return the text of an error, or a substitute if the `__str__` of its class raises an exception."""
     try:
         return str(error)
-    except Exception as raised:  # noqa: BLE001  whatever the class raises
+    except Exception as raised:  # noqa: BLE001  a `__str__` may raise any exception
         return f"{type(error).__name__}, whose text cannot be made: {raised}"
 
 
 def is_of_the_rows(error: BaseException) -> bool:
-    """Return whether a request failed because of its rows, so that smaller requests may succeed."""
+    """Return whether a request may have failed because of its rows, so that requests with fewer rows may succeed."""
     if isinstance(error, StatusError):
         return error.status not in _NOT_OF_THE_ROWS
     return isinstance(error, BodyError) or not isinstance(error, EasError)
 
 
 class Codec:
-    """Makes the request of a batch, and the outputs of its response.
+    """Converts a batch to a request, and a response to the outputs of the batch.
 
     Args:
-        encode: A function of one row that returns its request; `None` for the row as JSON. Text, bytes and requests are
-            sent as they are.
+        encode: A function of one row that returns its request. `None` to send text, bytes and requests unchanged, and
+            other rows as JSON.
         decode: A function of a row and its response that returns the output; `None` for the response's data.
-        encode_batch: A function of a list of rows that returns their request; `None` for `encode`, or for a JSON array.
-        decode_batch: A function of a list of rows and their response that returns an output for each.
+        encode_batch: A function of a list of rows that returns their request. `None` for a JSON array of the rows if
+            `is_batched`, else for `encode`.
+        decode_batch: A function of a list of rows and their response that returns a list with an output for each row.
+            `None` for the items of a JSON array if `is_batched`, else for `decode`.
         is_batched: Whether requests have several rows.
     """
 
@@ -121,17 +123,17 @@ class Codec:
         self._decode_batch = decode_batch or (_each if is_batched else None)
 
     def request(self, batch: Batch) -> Any:
-        """Make the request of a batch; exceptions are those of the functions."""
+        """Make the request of a batch; exceptions of `encode` and `encode_batch` are passed on."""
         if self._encode_batch is None:
             (row,) = batch.rows
             return self._encode(row)
         return self._encode_batch(list(batch.rows))
 
     def outputs(self, batch: Batch, response: Any) -> Sequence[Any]:
-        """Make the outputs of a batch; exceptions are those of the functions.
+        """Make the outputs of a batch; exceptions of `decode` and `decode_batch` are passed on.
 
         Raises:
-            BodyError: There is not one output for each row.
+            BodyError: The number of outputs is not the number of rows.
         """
         if self._decode_batch is None:
             (row,) = batch.rows
@@ -143,13 +145,13 @@ class Codec:
 
 
 def _as_request(row: Any) -> Any:
-    """Return the request of a row: itself, if it can be sent as it is, and JSON otherwise."""
+    """Return the request of a row: text, bytes and requests unchanged, and any other row as a `JsonRequest`."""
     is_sent_as_it_is = isinstance(row, (str, bytes, bytearray, memoryview)) or hasattr(row, "parse_response")
     return row if is_sent_as_it_is else JsonRequest(row)
 
 
 def _data_of(_: Any, response: Any) -> Any:
-    """Return the data of a JSON response, the text of another one, or the response of a request with tensors."""
+    """Return the data of a JSON response, the text of a text response, or any other response unchanged."""
     if isinstance(response, JsonResponse):
         return response.data
     return response.to_string() if hasattr(response, "to_string") else response

@@ -1,4 +1,4 @@
-"""`Scoring`: all that a worker in another process needs to score rows."""
+"""`Scoring`: the service and the settings that a worker in another process needs to score rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _token_source(_: Any, __: Attribute[Any], value: Any) -> None:
         return
     kind, colon, what = value.partition(":") if isinstance(value, str) else ("", "", "")
     if not (colon and kind and what):
-        # The value is not shown: it may be the token itself, by mistake.
+        # The message does not contain the value, because it may be the token itself, by mistake.
         raise ConfigError(f"token_source must be {_FORMS}, or empty for no token; the token itself is not pickled")
 
 
@@ -43,17 +43,17 @@ def _client_config(_: Any, __: Attribute[Any], value: Any) -> None:
 
 @frozen
 class Scoring(JobOptions):
-    """A service and the settings of a job, as a value that can be sent to other processes.
+    """A service and the settings of a job, as a value that can be pickled and sent to other processes.
 
-    The other attributes are those of `JobOptions`. The token is not part of it: each process reads it where
-    `token_source` says.
+    It also has the attributes of `JobOptions`. The token is not included: each process reads it from `token_source`.
 
     Attributes:
         endpoint: The endpoint, as for `eas_tw.PredictClient`.
         service: `service` or `group/service`.
         endpoint_type: One of the constants `ENDPOINT_TYPE_…`.
-        token_source: The source of the token: `env:NAME` for an environment variable (no token, if it is not set),
-            `file:PATH` for the text of a file, a function without arguments, or its name; empty for no token.
+        token_source: The source of the token: `env:NAME` for an environment variable (no token if it is not set),
+            `file:PATH` for the text of a file, a function without arguments, or the function's name; empty for no
+            token.
         config: The settings of the client; `None` for the defaults.
 
     Raises:
@@ -84,7 +84,7 @@ class Scoring(JobOptions):
         return str(load_function("token_source", self.token_source)()) if what else ""
 
     def make_client(self) -> PredictClient:
-        """Make a blocking client of the service, which the caller closes.
+        """Make a blocking client of the service; the caller must close it.
 
         Raises:
             PredictException: A setting is wrong.

@@ -1,4 +1,4 @@
-"""`score` and `score_partition` for programs without an event loop; encoding and decoding run in the calling thread."""
+"""`score` and `score_partition` for programs without an event loop; `encode` and `decode` run in the calling thread."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError
 from contextlib import ExitStack, closing
 from functools import partial
 from queue import Empty, SimpleQueue
-from time import monotonic  # noqa: TID251  the driver is the entry into a thread without a reactor
+from time import monotonic  # noqa: TID251  there is no reactor in the calling thread
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import ConfigError, EasError
@@ -48,22 +48,22 @@ def score_partition(
 ) -> Iterator[Any]:
     """Score the rows of a partition, for the map function of any engine, such as Spark, Ray or Dask.
 
-    It is a generator: nothing is read or sent before the first output is asked for. Leaving it early (`close`, or an
-    exception in the loop) cancels the requests in flight.
+    This is a generator, so nothing is read or sent before `next` is called the first time. Closing it early (`close`,
+    or an exception in the loop) cancels the requests in flight.
 
     Args:
         rows: The rows, any iterable.
         scoring: The service, and the settings of the job.
-        client: A client that is used and left open, such as one for all partitions of a process; `None` for a client of
-            this partition, which is made from `scoring` and closed at the end.
-        bucket: The token bucket, if several partitions share one; `None` for one of this partition.
+        client: A client to use, such as one for all partitions of a process; it is not closed. `None` to make a client
+            from `scoring`, which is closed at the end.
+        bucket: The token bucket, if several partitions share one; `None` for a bucket for this partition alone.
 
     Yields:
-        The outputs, in the order of the rows if `scoring.ordered`. A row that fails is an `ErrorRow`, if
-        `scoring.on_error` is `keep`.
+        The outputs, in the order of the rows if `scoring.ordered`. For a row that fails, the output is an `ErrorRow`,
+        if `scoring.on_error` is `keep`.
 
     Raises:
-        ConfigError: `rows` is not iterable, or `scoring` is no `Scoring`.
+        ConfigError: `rows` is not iterable, or `scoring` is not a `Scoring`.
         PredictException: The client cannot be made.
         EasError: The error of a row, if `scoring.on_error` is `raise`.
         TooManyErrors: More rows failed than `scoring.max_errors` allows.
@@ -80,7 +80,7 @@ def score_partition(
 
 
 def outputs(job: Job, client: PredictClient) -> Generator[Any, None, None]:
-    """Run a job, and yield its outputs; `job.result` tells how it ended."""
+    """Run a job, and yield its outputs. Afterwards `job.result` returns the report, or raises the job's error."""
     ended: SimpleQueue[tuple[Batch, CallFuture]] = SimpleQueue()
     in_flight: set[CallFuture] = set()
     try:
@@ -90,7 +90,7 @@ def outputs(job: Job, client: PredictClient) -> Generator[Any, None, None]:
                 for output in job.take():
                     yield output
                     job.delivered(1)
-                    # The consumer may be slow; the service is not to be idle until it has taken all outputs.
+                    # The consumer may be slow. Requests are sent between two outputs, so that the service is not idle.
                     _take_ended(job, ended, in_flight)
                     _send(job, client, ended, in_flight)
             elif job.is_done:
@@ -105,17 +105,17 @@ def outputs(job: Job, client: PredictClient) -> Generator[Any, None, None]:
 def _send(
     job: Job, client: PredictClient, ended: SimpleQueue[tuple[Batch, CallFuture]], in_flight: set[CallFuture]
 ) -> float | None:
-    """Send what the job wants to be sent now.
+    """Send all requests that the job allows now.
 
     Returns:
-        1. The seconds until the rate allows more.
-        2. `None`, if the job has nothing to send until a request ends.
+        1. The seconds until `rate_per_s` allows another request.
+        2. `None`, if no request can be sent until one ends.
     """
     while isinstance(decided := job.next(monotonic()), Send):
         batch = decided.batch
         try:
             future = client.submit(decided.request, **job.options.call_arguments)
-        except Exception as error:  # noqa: BLE001  of `to_string`, which may be the user's
+        except Exception as error:  # noqa: BLE001  the `to_string` of a program's request class may raise any exception
             job.failed(batch, _typed(error), monotonic())
             continue
         in_flight.add(future)
@@ -124,7 +124,7 @@ def _send(
 
 
 def _note(ended: SimpleQueue[tuple[Batch, CallFuture]], batch: Batch, future: Any) -> None:
-    """Pass an ended call to the thread of the job."""
+    """Put an ended call into the queue that the job's thread reads."""
     ended.put((batch, future))
 
 
@@ -149,12 +149,12 @@ def _end(job: Job, in_flight: set[CallFuture], batch: Batch, future: CallFuture)
     in_flight.discard(future)
     try:
         response = future.result()
-    except (Exception, CancelledError) as error:  # noqa: BLE001  an exception of `parse_response`, which may be the user's
+    except (Exception, CancelledError) as error:  # noqa: BLE001  a program's `parse_response` may raise any exception
         job.failed(batch, _typed(error), monotonic())
     else:
         job.answered(batch, response, monotonic())
 
 
 def _typed(error: BaseException) -> BaseException:
-    """Return the error of eas_tw behind a `PredictException`, as other kinds of clients raise it."""
+    """Return the `EasError` that caused a `PredictException`, as Twisted and asyncio clients raise it; else `error`."""
     return error.__cause__ if isinstance(error.__cause__, EasError) else error

@@ -1,20 +1,20 @@
-"""A token bucket, which limits the rows that are sent per second."""
+"""A token bucket, which limits the number of rows per second."""
 
 from __future__ import annotations
 
 import threading
 
 BURST_S = 0.05
-"""The time, in seconds, for which a bucket keeps tokens that nobody takes: a longer pause is not made up for."""
+"""Maximum time, in seconds, for which unused tokens are kept: after a longer pause there is no larger burst."""
 
 _ROUNDING = 1e-6
-"""Tokens that may be missing, because a timer that fires at the computed time may find a little less than a token."""
+"""Tolerance, in tokens: when a timer fires at the computed time, rounding may leave slightly less than a token."""
 
 
 class TokenBucket:
-    """A token bucket; it may be shared by the threads of a process.
+    """A token bucket, which several threads of a process may share.
 
-    It starts with the tokens of one request, so that the rate also holds for the first second.
+    It starts with the tokens of one request, so that the rate is not exceeded in the first second.
 
     Args:
         rate_per_s: The tokens that are added per second, > 0.
@@ -31,7 +31,7 @@ class TokenBucket:
 
         Args:
             count: The number of tokens, ≥ 1.
-            now: The current time, in seconds of any clock that does not go back.
+            now: The current time, in seconds of a monotonic clock.
 
         Returns:
             1. 0, if the tokens were taken.
@@ -41,7 +41,7 @@ class TokenBucket:
             if self._counted_at is None:
                 self._tokens = float(count)
             else:
-                # Above what a request needs, so that a timer that fires late costs no rate.
+                # The capacity is more than a request needs, so that a late timer does not reduce the rate.
                 capacity = count + self._rate_per_s * BURST_S
                 self._tokens = min(capacity, self._tokens + (now - self._counted_at) * self._rate_per_s)
             self._counted_at = now

@@ -1,4 +1,4 @@
-"""The command line tool `eas-tw`, with the commands `predict`, `score`, `discover` and `perf`.
+"""The command line tool `eas-tw`: commands `predict`, `score`, `discover`, `perf`, `queue` and `completion`.
 
 | exit code | |
 |---|---|

@@ -1,4 +1,4 @@
-"""The entry point of `python -m eas_tw.cli`, which is the same as `eas-tw`."""
+"""Entry point of `python -m eas_tw.cli`, which does the same as `eas-tw`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The command `eas-tw discover`, which prints the list of instances once, or its changes until interrupted."""
+"""The command `eas-tw discover`, which prints the list of instances, and with `--watch` also its changes."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, _: None) 
         if options.watch:
             watching: Deferred[None] = Deferred()
 
-            def heard(event: object) -> None:
-                # Any event may mean that the list has changed; the printer compares the list itself.
+            def listener(event: object) -> None:
+                # The list may have changed at any event; the printer compares it with the list that it printed.
                 try:
                     printer.heard(client, event)
-                except OSError as error:  # print failed; the client would only log that, and the command would not end
+                except OSError as error:  # `print` failed: the client would only log this, and the command would run on
                     if not watching.called:
                         watching.errback(error)
 
-            stop = client.listen(heard)
+            stop = client.listen(listener)
             try:
                 await while_read(reactor, watching)
             finally:
-                # Removed before the client closes, because closing is not a change of the service.
+                # Removed before the client is closed, because removals during `close` are not changes of the service.
                 stop()
 
 

@@ -1,4 +1,4 @@
-"""Check that the files of a command are different ones, so that none is overwritten by another."""
+"""Check that the files of a command are different files, so that none overwrites another."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def check_different(written: Mapping[str, str | Path | None], read: Mapping[str, str | Path | None]) -> None:
-    """Check that no file is written that is read or written under another name.
+    """Check that no file that a command writes is also read or written under another name.
 
     Args:
-        written: The files that the command writes, by what they are called in the error; `None` and `-` are no files.
-        read: The files that it reads.
+        written: The files that the command writes, by their names in error messages. `None` and `-` are ignored.
+        read: The files that the command reads, in the same form.
 
     Raises:
-        ConfigError: Two of them are one file, perhaps by a link.
+        ConfigError: Two of the files are the same, for example because of a link.
     """
     known: list[tuple[str, Path]] = []
     for is_written, files in ((False, read), (True, written)):

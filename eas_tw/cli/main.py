@@ -31,7 +31,7 @@ TOO_LATE, BAD_STATUS, NO_PERMISSION = 75, 76, 77
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _REFUSALS = (401, 403)
 _OF_ALL = ("-h", "--help", "--version")
-"""Options that stand without a command."""
+"""Options that are allowed without a command."""
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OF_OUTPUT = (errno.EPIPE, errno.EIO, *_NO_SPACE)
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:  # also after `--help` and `--version`, which raise SystemExit
             flush_output()
     except BrokenPipeError:
-        return 0  # the reader, such as `head`, has closed the pipe, which is no error
+        return 0  # the reader, such as `head`, has closed the pipe, which is not an error
     except OSError as error:
         return _say(f"cannot write to standard output: {error.strerror}", CANNOT_WRITE)
 
@@ -88,7 +88,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with `perf compare` as one word, because `perf` itself takes a body in that place."""
+    """Join `perf compare` to one argument, because `perf` has a positional argument of its own, the body."""
     first, *rest = arguments or [""]
     return ["perf compare", *rest[1:]] if (first, *rest[:1]) == ("perf", "compare") else list(arguments)
 
@@ -100,17 +100,17 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     given = settings.read(options)
     prepared = options.prepare(options)
-    # Imported after the checks, so that a mistake in the command line is reported before Twisted is loaded.
+    # Imported after the checks, so that a usage error is reported without the time that importing Twisted takes.
     from twisted.internet import reactor, task  # noqa: PLC0415, TID251  an entry module
     from twisted.internet.defer import Deferred  # noqa: PLC0415
 
-    # The reactor belongs to this command alone, so its timers may use elapsed time, which no step of the clock changes.
+    # Only this command uses the reactor, so its timers may use monotonic time, which is not affected by clock changes.
     reactor.seconds = time.monotonic  # type: ignore[method-assign]
     if options.verbose:
         _log_to_stderr()
     ended: list[Any] = []
     interrupted: list[bool] = []
-    # The shutdown closes the connections, which would end the command with an error of theirs.
+    # The shutdown closes the connections, and the command would fail with their error. This records the interrupt.
     reactor.addSystemEventTrigger("before", "shutdown", lambda: interrupted.append(not ended))
 
     def begin(_: object) -> Deferred[None]:
@@ -132,7 +132,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 class _Version(argparse.Action):
-    """An action that prints the version; it reads the package's metadata on use, because reading them is slow."""
+    """An action that prints the version; it reads the package's metadata only when used, because that is slow."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         print(f"eas-tw {version('eas-tw')}")

@@ -1,4 +1,4 @@
-"""Standard output that fails: its reader has closed it (`eas-tw discover --watch | head -1`), or the disk is full."""
+"""Handling of failures of standard output: a closed pipe (`eas-tw discover --watch | head -1`), or a full disk."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
 _LOOK_EVERY_S = 1.0
-"""The interval, in seconds, at which `while_read` checks for a reader."""
+"""The interval, in seconds, at which `while_read` checks that standard output has a reader."""
 
 
 def replace_closed_streams() -> None:
     """Open the null device for a standard output or error that was closed before the start (`>&-`).
 
-    Python sets a closed stream to `None`, and `print` would fail. The next opened socket would also get the free
-    descriptor 1 or 2, and receive what a C library prints.
+    For a closed stream, `sys.stdout` or `sys.stderr` is `None`. The next socket would also get the free descriptor 1 or
+    2, and data that a C library prints would be sent to the peer.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -34,7 +34,7 @@ def reader_is_gone() -> bool:
     """Return whether standard output has no reader.
 
     This is the case if it was closed before the start, or if it is a pipe, socket or terminal whose other end is
-    closed. A command that prints nothing for hours would not notice this from a failed write.
+    closed. A failed write would not show this in a command that prints nothing for hours.
     """
     if sys.__stdout__ is None:
         return True
@@ -51,7 +51,7 @@ def reader_is_gone() -> bool:
 def flush_output() -> None:
     """Flush standard output and standard error.
 
-    Without this, the interpreter flushes them at its exit; on a failure it prints an error and exits with 120.
+    Without this, the interpreter flushes them at exit; if that fails, it prints an error and exits with code 120.
 
     Raises:
         OSError: Standard output cannot be written to. A failure of standard error is ignored, because it could not be
@@ -69,28 +69,28 @@ def flush_output() -> None:
 
 
 def _discard(stream: TextIO) -> None:
-    """Redirect a stream to the null device, because the interpreter's exit would flush its buffer and fail again."""
+    """Redirect a stream to the null device, because the interpreter flushes it again at exit, and would fail again."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 async def while_read(reactor: Any, work: Deferred[Any]) -> Any:
-    """Wait for `work`, and cancel it when standard output has no reader any more.
+    """Wait for `work`; cancel it when standard output no longer has a reader.
 
     Raises:
         BrokenPipeError: Standard output has no reader.
     """
 
-    def look() -> None:
+    def check() -> None:
         if reader_is_gone():
-            looking.stop()
+            checking.stop()
             gone.append(True)
             work.cancel()
 
     gone: list[bool] = []
-    looking = LoopingCall(look)
-    looking.clock = reactor
-    looking.start(_LOOK_EVERY_S, now=False)
+    checking = LoopingCall(check)
+    checking.clock = reactor
+    checking.start(_LOOK_EVERY_S, now=False)
     try:
         return await work
     except Exception:
@@ -98,5 +98,5 @@ async def while_read(reactor: Any, work: Deferred[Any]) -> Any:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
         raise
     finally:
-        if looking.running:
-            looking.stop()
+        if checking.running:
+            checking.stop()

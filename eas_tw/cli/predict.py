@@ -63,20 +63,20 @@ def add_request_arguments(parser: argparse.ArgumentParser) -> None:
     add("--path", default="", help="a path below the service's path")
     add("--query", default="", help="an encoded query, such as a=1&b=2")
     add("--header", action="append", default=[], metavar="NAME: VALUE", help="a header to send; may be repeated")
-    add("--key", metavar="KEY", help="what the call is about, such as a user, for --balancer hash")
+    add("--key", metavar="KEY", help="the key of the call, such as a user id, for --balancer hash")
 
 
 def add_body_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say where a body comes from."""
+    """Add the arguments for the source of the body."""
     parser.add_argument("body", nargs="?", metavar="BODY", help="the text of the body, such as JSON; - for stdin")
     parser.add_argument("--file", type=Path, metavar="PATH", help="send the bytes of this file")
 
 
 def body_of(options: argparse.Namespace) -> bytes:
-    """Read a body, before anything is connected.
+    """Read the body, from the argument, a file or standard input. This is done before a connection is opened.
 
     Raises:
-        ConfigError: There are two bodies, or standard input is closed.
+        ConfigError: Two bodies were given, or standard input is closed.
         OSError: A file cannot be read.
     """
     if options.body is not None and options.file is not None:
@@ -85,7 +85,7 @@ def body_of(options: argparse.Namespace) -> bytes:
 
 
 def prepare(options: argparse.Namespace) -> Any:
-    """Read the request, before anything is connected.
+    """Read the request. This is done before a connection is opened.
 
     Raises:
         ConfigError: The flags contradict each other, or standard input is closed.
@@ -103,10 +103,12 @@ def prepare(options: argparse.Namespace) -> Any:
 
 
 def json_body(body: bytes, what: str) -> bytes:
-    """Return a body that was checked to be JSON in UTF-8, without the byte order mark that some editors write.
+    """Check that a body is JSON in UTF-8, and return it without a byte order mark, which some editors write.
+
+    RFC 8259 §8.1 allows neither another encoding nor a byte order mark.
 
     Raises:
-        BodyError: It is something else; RFC 8259 §8.1 allows no other encoding and no such mark.
+        BodyError: The body is not JSON in UTF-8.
     """
     body = body.removeprefix(BOM_UTF8)
     try:
@@ -123,7 +125,7 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, request: 
     streaming.check(options)
     answered: list[str] = []
 
-    def heard(event: object) -> None:
+    def listener(event: object) -> None:
         if isinstance(event, CallEnded) and event.instance is not None:
             answered.append(event.instance.address)
 
@@ -131,7 +133,7 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, request: 
         if streaming.is_wanted(options):
             await streaming.run(reactor, client, options, request, **details(options))
             return
-        client.listen(heard)
+        client.listen(listener)
         response = await client.predict(request, **details(options))
         instances = [instance.address for instance in client.instances]
     _show(response, options.output, {"instance": answered[0] if answered else None, "instances": instances})
@@ -150,7 +152,7 @@ def _body(options: argparse.Namespace) -> bytes:
         content: bytes = options.file.read_bytes()
         return content
     if options.body in (None, "-"):
-        if sys.stdin is None:  # closed before the start (`<&-`)
+        if sys.stdin is None:  # standard input was closed before the start (`<&-`)
             raise ConfigError("no body: give BODY, --file or --tensor; stdin is closed")
         return sys.stdin.buffer.read()
     return os.fsencode(options.body)  # restores the original bytes of the argument, independent of the locale

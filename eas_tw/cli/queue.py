@@ -32,7 +32,7 @@ DESCRIPTION = (
 
 
 def add_actions(actions: Any) -> list[argparse.ArgumentParser]:
-    """Add the parsers of the actions, and return them, so that the caller adds the settings to each."""
+    """Add the parsers of the actions, and return them; the caller adds the settings to each."""
     put = actions.add_parser("put", help="put a frame", description=_PUT, allow_abbrev=False)
     add_body_arguments(put)
     put.add_argument("--priority", type=int, default=0, metavar="N", help="a higher priority, > 0 (default: 0)")
@@ -45,7 +45,7 @@ def add_actions(actions: Any) -> list[argparse.ArgumentParser]:
     get.add_argument("--index", type=int, default=0, help="the first frame; 0: the head, -1: the newest (default: 0)")
     get.add_argument("--length", type=int, default=1, help="the maximum number of frames (default: 1)")
     get.add_argument("--wait-s", type=float, default=5.0, metavar="SECONDS", help="wait for a frame (default: 5)")
-    get.add_argument("--keep", action="store_true", help="do not delete the frames that were got")
+    get.add_argument("--keep", action="store_true", help="do not delete the frames")
     watch = actions.add_parser("watch", help="print frames as they come", description=_WATCH, allow_abbrev=False)
     watch.add_argument("--index", type=int, default=0, help="the first frame; 0: the head, -1: the newest (default: 0)")
     watch.add_argument("--window", type=int, default=32, help="the maximum number of uncommitted frames (default: 32)")
@@ -88,13 +88,14 @@ def _prepare_put(options: argparse.Namespace) -> bytes:
 
 
 def _prepare_nothing(options: argparse.Namespace) -> None:
-    """Do nothing, because this command reads no input before it connects."""
+    """Do nothing, because these actions read no input before they connect."""
 
 
 async def _until_shutdown(work: Work, reactor: Any, given: Given, options: argparse.Namespace, prepared: Any) -> None:
     """Run an action; when the reactor shuts down, cancel the action, and delay the shutdown until its client is closed.
 
-    Without the cancellation a watch or a retry would wait for ever, because the reactor opens no connection any more.
+    Without the cancellation, a watch or a retry would wait forever, because the reactor opens no connections during the
+    shutdown.
     """
     running = Deferred.fromCoroutine(work(reactor, given, options, prepared))
     over: Deferred[None] = Deferred()

@@ -1,4 +1,4 @@
-"""The command `eas-tw score`, which sends the rows of a file to a service, and can resume after a kill."""
+"""The command `eas-tw score`, which sends the rows of a file to a service, and can resume an interrupted job."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = ["DESCRIPTION", "HELP", "add_arguments", "prepare", "run"]
 
 @define
 class Plan:
-    """A job whose flags and files `prepare` has checked."""
+    """The result of `prepare`: the settings, functions, files and remaining rows of a job, after all checks."""
 
     options: JobOptions
     functions: Functions
@@ -51,7 +51,7 @@ class Plan:
 
 
 def prepare(options: argparse.Namespace) -> Plan:
-    """Check the flags and files, and skip the rows that are done.
+    """Check the flags and files, and skip the input rows that are done.
 
     Raises:
         ConfigError: A flag is wrong, or the job cannot be resumed.
@@ -103,8 +103,8 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, plan: Pla
 
     Raises:
         TooManyErrors: More rows failed than `--max-errors` allows.
-        BodyError: Rows cannot be encoded (`--dry-run`), or the outputs cannot be written in their format.
-        EasError: There are no instances.
+        BodyError: Rows cannot be encoded (`--dry-run`), or the outputs cannot be written as Parquet.
+        EasError: The client could not be initialised, for example because there are no instances.
     """
     try:
         if options.dry_run:
@@ -130,7 +130,8 @@ async def _score(reactor: Any, client: PredictClient, options: argparse.Namespac
     def deliver(outputs: list[bytes | ErrorRow]) -> Deferred[None]:
         lines = [output for output in outputs if isinstance(output, bytes)]
         failed = [_error_line(output) for output in outputs if isinstance(output, ErrorRow)]
-        # In a thread, because flushing to the disk takes milliseconds; the next call waits for its end.
+        # In a thread, because flushing to the disk takes milliseconds. The engine waits for the Deferred, so only one
+        # commit runs at a time.
         pool = reactor.getThreadPool()
         return deferToThreadPool(reactor, pool, files.commit, lines, failed, source.written(len(outputs)))
 
@@ -189,7 +190,7 @@ def _print_account(options: argparse.Namespace, plan: Plan, figures: dict[str, A
 
 
 def _dry_run(plan: Plan) -> None:
-    """Encode all requests without sending them, and print their number and sizes."""
+    """Encode all requests without sending them, and print their number and mean size."""
     functions = plan.functions.options(Lines())
     encode = functions.get("encode") or (lambda row: functions["encode_batch"]([row]))
     rows, sizes, failed, first = 0, 0, 0, ""
@@ -199,7 +200,7 @@ def _dry_run(plan: Plan) -> None:
             request = encode(row)
             body = request.to_string() if hasattr(request, "to_string") else request
             sizes += len(body.encode() if isinstance(body, str) else body)
-        except Exception as error:  # noqa: BLE001  of the user's function, as in a real run
+        except Exception as error:  # noqa: BLE001  the program's function may raise any exception
             failed += 1
             first = first or f"row {row.position}: {type(error).__name__}: {error}"
     good = rows - failed

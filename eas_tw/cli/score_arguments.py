@@ -1,4 +1,4 @@
-"""The flags of `eas-tw score`, and the settings that they stand for."""
+"""The flags of `eas-tw score`, and their conversion to `JobOptions`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DESCRIPTION = (
     "with --resume, and each row is in the output once."
 )
 _FLAGS = {"in_flight": "--in-flight", "rate_per_s": "--rate", "batch_size": "--batch"}
-"""The flags of settings, for errors."""
+"""The flags for the names of settings, for error messages."""
 _FORMATS = ("jsonl", "csv", "parquet")
 
 
@@ -29,15 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("input", metavar="INPUT", help="the file with the rows: .jsonl, .csv or .parquet; - for stdin")
     add("--output", required=True, metavar="OUTPUT", help="the file to write; - for stdout")
-    add("--input-format", choices=_FORMATS, help="the format of INPUT, if its suffix does not tell (stdin: jsonl)")
-    add("--output-format", choices=_FORMATS, help="the format of OUTPUT, if its suffix does not tell (stdout: jsonl)")
+    add("--input-format", choices=_FORMATS, help="the format of INPUT (default: by its suffix; stdin: jsonl)")
+    add("--output-format", choices=_FORMATS, help="the format of OUTPUT (default: by its suffix; stdout: jsonl)")
     add("--numbers", action="store_true", help="read cells of CSV that are JSON numbers as numbers, not as text")
 
     add = parser.add_argument_group("requests and answers").add_argument
-    add("--encode", metavar="MODULE:FUNCTION", help="a function of a row that makes its request (default: JSON)")
-    add("--decode", metavar="MODULE:FUNCTION", help="a function of a row and the response that makes the output")
-    add("--encode-batch", metavar="MODULE:FUNCTION", help="the same for a list of rows, in one request")
-    add("--decode-batch", metavar="MODULE:FUNCTION", help="a list of rows and the response make a list of outputs")
+    add("--encode", metavar="MODULE:FUNCTION", help="a function of a row that returns its request (default: JSON)")
+    add("--decode", metavar="MODULE:FUNCTION", help="a function of a row and its response that returns the output")
+    add("--encode-batch", metavar="MODULE:FUNCTION", help="a function of a list of rows that returns one request")
+    add("--decode-batch", metavar="MODULE:FUNCTION", help="a function of the list and the response: a list of outputs")
     add(
         "--tensor",
         action="append",
@@ -71,21 +71,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N|N%",
         help="end the job if more rows fail: a number, or a share of the rows from 100 on (default: 50%%)",
     )
-    add("--resume", action="store_true", help="go on with a job that was interrupted, or begin if there is none")
-    add("--overwrite", action="store_true", help="remove the files of an earlier job, and begin anew")
+    add("--resume", action="store_true", help="continue an interrupted job, or start a new one if there is none")
+    add("--overwrite", action="store_true", help="remove the files of an earlier job, and start a new one")
     add("--limit", type=int, metavar="N", help="score the first N rows only")
-    add("--dry-run", action="store_true", help="make the requests of all rows, and send nothing")
-    add("--json", action="store_true", help="print the final account as JSON")
+    add("--dry-run", action="store_true", help="make the requests of all rows without sending them")
+    add("--json", action="store_true", help="print the final report as JSON")
     add("--quiet", action="store_true", help="show no progress")
 
 
 def job_options(options: argparse.Namespace) -> JobOptions:
-    """Make the job's settings, with the names of flags in errors."""
+    """Make the settings of the job.
+
+    Raises:
+        ConfigError: A value is wrong; the message names the flag.
+    """
     try:
         return JobOptions(
             in_flight=options.in_flight,
             rate_per_s=options.rate,
-            # Rows that are sent and not in the output yet are sent again after a kill; they are `in_flight` at most.
+            # After a kill, rows that were sent but are not in the output are sent again. Without an order buffer,
+            # there are at most the rows of `in_flight` requests.
             order_buffer=0 if options.output != STDIN else None,
             max_errors=_max_errors(options.max_errors),
             path=options.path,
@@ -109,7 +114,12 @@ def _max_errors(text: str) -> float | int:
 
 
 def output_settings(options: argparse.Namespace, kinds: dict[str, str]) -> dict[str, Any]:
-    """Return the settings that decide about the output, so that they may not change when a job goes on."""
+    """Return the settings that affect the output, and so must be the same when a job is resumed.
+
+    Args:
+        options: The flags.
+        kinds: The formats of the files, by `input` and `output`.
+    """
     names = (
         "encode", "decode", "encode_batch", "decode_batch", "tensor", "columns", "request", "signature", "fetch",
         "field", "keep", "path", "header", "numbers", "errors",

@@ -1,4 +1,4 @@
-"""Requests and outputs of `eas-tw score`, as the flags describe them."""
+"""The functions of `eas-tw score` that make requests from rows, and outputs from responses, as the flags describe."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RESPONSE = "response"
 
 
 class _Line:
-    """A request that sends a line of JSON as it is in the file; it was parsed, and is not written again."""
+    """A request whose body is a line of the input file, unchanged; the line has been checked to be JSON."""
 
     __slots__ = ("_line",)
     content_type = JsonRequest.content_type
@@ -43,15 +43,16 @@ class _Line:
 
 @frozen
 class Functions:
-    """How a row becomes a request, and a response a line of the output.
+    """The functions that convert rows to requests, and responses to lines of the output.
 
     Attributes:
         encode: A function of a row's value that returns a request.
         decode: A function of a row's value and a response that returns the output.
-        encode_batch: A function of a list of values; `None` if requests have one row.
-        decode_batch: A function of a list of values and a response; `None` if requests have one row.
-        fields: The names of the output's fields, and where they are in the response; empty for the whole response.
-        keep: The columns of the row that are also columns of the output.
+        encode_batch: A function of a list of values that returns a request; `None` if requests have one row.
+        decode_batch: A function of a list of values and a response that returns a list of outputs; `None` if requests
+            have one row.
+        fields: Pairs of the name of a field of the output and its path in the response; empty for the whole response.
+        keep: The columns of the row that are copied to the output.
     """
 
     encode: Callable[[Any], Any]
@@ -62,7 +63,11 @@ class Functions:
     keep: tuple[str, ...]
 
     def options(self, formatter: Lines | Cells) -> dict[str, Any]:
-        """Return the functions of a job whose rows are those of a file, and whose outputs are lines."""
+        """Return `JobOptions` arguments for a job whose rows are `InputRow` and whose outputs are lines.
+
+        Args:
+            formatter: Makes the lines.
+        """
 
         def request(row: InputRow) -> Any:
             value = row.value
@@ -91,8 +96,12 @@ class Functions:
     def output(self, row: InputRow, found: Any) -> dict[str, Any]:
         """Make the output of a row: its position, the columns to keep, and the fields of the response.
 
+        Args:
+            row: The row.
+            found: The result of `decode`, or an item of the result of `decode_batch`.
+
         Raises:
-            BodyError: A column or field is missing, or two have the same name.
+            BodyError: A column or field is missing, or a column and a field have the same name.
         """
         kept: dict[str, Any] = {POSITION: row.position}
         for name in self.keep:
@@ -115,7 +124,7 @@ def functions_of(options: argparse.Namespace) -> Functions:
     Raises:
         ConfigError: Flags contradict each other, or a function cannot be imported.
     """
-    # A function is usually in a file of the current folder, which the script of a package does not search.
+    # Functions are usually in a file of the current folder, which is not in `sys.path` of an installed script.
     if os.getcwd() not in sys.path:  # noqa: PTH109
         sys.path.insert(0, os.getcwd())  # noqa: PTH109
     given = {
@@ -146,13 +155,13 @@ def functions_of(options: argparse.Namespace) -> Functions:
 
 
 def _of_one(function: Callable[..., Any], rows: list[Any], *response: Any) -> Any:
-    """Call a function of one row for the rows of a request, which are one."""
+    """Call a function of one row with a list that has one row, as `encode_batch` or `decode_batch` is called."""
     found = function(rows[0], *response)
     return [found] if response else found
 
 
 def _data(_: Any, response: Any) -> Any:
-    """Return the data of a response, which may have been asked for as text."""
+    """Return the data of a JSON response; for a text response, its text, parsed if it is JSON."""
     if hasattr(response, "data"):
         return response.data
     text = response.to_string()

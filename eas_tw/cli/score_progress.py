@@ -1,4 +1,4 @@
-"""The progress of `eas-tw score`: a bar on a terminal, and lines elsewhere."""
+"""The progress of `eas-tw score` on standard error: a bar on a terminal, and plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _BAR_WIDTH = 60
 
 @frozen
 class Snapshot:
-    """How far a job has come.
+    """The progress of a job at one point in time.
 
     Attributes:
-        done: The rows that are in the output, those of earlier runs included.
-        scored: The rows of this run.
-        failed: The error rows, those of earlier runs included.
+        done: The number of rows in the output and the error file, including earlier runs.
+        scored: The number of rows of this run that succeeded or failed.
+        failed: The number of error rows, including earlier runs.
         elapsed_s: The duration of this run, in seconds.
-        share: The share of the input that was read, 0–1; `None` if it is not known.
+        share: The share of the input that has been read, 0–1; `None` if it is unknown.
         attempts: The number of attempts, by the instance's address.
     """
 
@@ -40,10 +40,10 @@ class Snapshot:
     attempts: Mapping[str, int]
 
     def text(self, begun_share: float) -> str:
-        """Describe the progress in a line.
+        """Describe the progress in one line.
 
         Args:
-            begun_share: The share of the input that was done before this run.
+            begun_share: The share of the input, 0–1, that was done before this run.
         """
         rate = self.scored / self.elapsed_s if self.elapsed_s else 0.0
         parts = [f"{self.done:,} rows", f"{rate:,.0f}/s", f"{self.failed:,} failed"]
@@ -56,7 +56,7 @@ class Snapshot:
         return ", ".join(parts)
 
     def instances(self) -> list[str]:
-        """Return a line for each of the instances with the most attempts."""
+        """Return a line for each of the eight instances with the most attempts, and one for the number of others."""
         total = sum(self.attempts.values()) or 1
         busiest = sorted(self.attempts.items(), key=lambda item: -item[1])
         lines = [f"{address:21} {count / total:4.0%} of the attempts" for address, count in busiest[:_INSTANCES_SHOWN]]
@@ -83,7 +83,7 @@ class ProgressDisplay:
         self._is_shown = is_shown
 
     def start(self) -> None:
-        """Show the progress from now on."""
+        """Begin to show the progress."""
         if not self._is_shown:
             return
         self._begun_share = self._snapshot().share or 0.0
@@ -95,7 +95,7 @@ class ProgressDisplay:
         self._calls.start(_LINES_EVERY_S if rich is None else _TERMINAL_EVERY_S, now=rich is not None)
 
     def stop(self) -> None:
-        """Show the last state, and no more."""
+        """Stop showing the progress; a bar on a terminal is updated a last time."""
         if not self._calls.running:
             return
         self._calls.stop()
@@ -104,7 +104,7 @@ class ProgressDisplay:
             self._live.stop()
 
     def _call(self) -> None:
-        with contextlib.suppress(OSError):  # standard error may be closed; the job does not depend on it
+        with contextlib.suppress(OSError):  # standard error may be closed; the job continues
             self._show()
 
     def _print_line(self) -> None:
@@ -122,7 +122,7 @@ class ProgressDisplay:
 
 
 def account_text(account: Mapping[str, Any]) -> str:
-    """Return the final account as lines of name and value."""
+    """Return the final report as lines of name and value."""
     width = max(map(len, account))
     return "\n".join(f"{name:{width}}  {_shown(value)}" for name, value in account.items())
 
@@ -134,7 +134,7 @@ def _shown(value: Any) -> str:
 
 
 def _rich() -> Any:
-    """Import rich; `None` if it is not installed, and lines are shown instead."""
+    """Import rich, and return it; `None` if it is not installed, and plain lines are shown instead."""
     try:
         import rich.console  # noqa: PLC0415  an optional dependency
         import rich.live  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Requests of tensors for `eas-tw score`, whose elements are columns of the rows."""
+"""Tensor requests for `eas-tw score`, whose elements come from columns of the rows."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _DTYPES = {
 
 @frozen
 class TensorColumns:
-    """A tensor of a request, and the columns of a row that are its elements.
+    """A tensor of a request, and the columns of a row that contain its elements.
 
     Attributes:
-        name: The input's name (TensorFlow) or number (PyTorch).
-        dtype: The name of numpy's type.
-        shape: The shape of the part of one row.
-        columns: The columns; one column may have all elements as a list.
+        name: The input's name (TensorFlow) or index (PyTorch).
+        dtype: The name of the numpy type, such as `float32`.
+        shape: The shape of the elements of one row.
+        columns: The columns; a single column may contain all elements as a list.
     """
 
     name: str
@@ -37,12 +37,12 @@ class TensorColumns:
     columns: tuple[str, ...]
 
     def elements(self, row: Any) -> Any:
-        """Return the elements of a row, as an array of the shape.
+        """Return the elements of a row as an array with the shape `shape`.
 
         Raises:
             BodyError: A column is missing, or the elements are not numbers of this shape.
         """
-        import numpy as np  # noqa: PLC0415  an optional dependency, which `functions_of` has checked
+        import numpy as np  # noqa: PLC0415  an optional dependency; `tensor_functions` has checked that it is installed
 
         if not isinstance(row, dict):
             raise BodyError(f"the row must be an object with the columns of tensor {self.name}")
@@ -61,7 +61,7 @@ def parse_tensor(text: str, columns: str | None) -> TensorColumns:
 
     Args:
         text: The tensor, such as `images:float32:28x28`; the shape is that of one row, and empty for a scalar.
-        columns: Names separated by commas; `p0..p783` stands for a range. `None` for one column named like the tensor.
+        columns: Names separated by commas; `p0..p783` is a range. `None` for one column that has the tensor's name.
 
     Raises:
         ConfigError: A part is wrong.
@@ -112,7 +112,7 @@ def tensor_functions(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _decode(rows: list[Any], response: Any) -> list[dict[str, Any]]:
-    """Split each output of the model by rows."""
+    """Split each output of the model by its first dimension, and return a dictionary of outputs for each row."""
     outputs: list[dict[str, Any]] = [{} for _ in rows]
     for name in _names_of(response):
         shape, values = response.get_tensor_shape(name), list(response.get_values(name))
@@ -129,7 +129,7 @@ def _names_of(response: Any) -> list[str | int]:
     """Return the names of the outputs, or the indexes of outputs without names (PyTorch)."""
     names: list[str | int] = list(response.output_names)
     if not names:
-        with suppress(BodyError):  # raised by the first index without an output
+        with suppress(BodyError):  # raised at the first index for which there is no output
             for index in count():
                 response.get_tensor_shape(index)
                 names.append(index)
@@ -137,7 +137,7 @@ def _names_of(response: Any) -> list[str | int]:
 
 
 def _range(text: str) -> list[str]:
-    """Return the names that `p0..p783` stands for, or the name itself."""
+    """Expand a range such as `p0..p783` to names; return any other text as one name."""
     match = re.fullmatch(r"(?P<prefix>.*?)(?P<first>\d+)\.\.(?P=prefix)(?P<last>\d+)", text)
     if match is None:
         return [text]

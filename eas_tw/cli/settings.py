@@ -24,24 +24,24 @@ KEYS = (*SETTINGS, "token_file")
 
 @frozen(kw_only=True)
 class Given(OuterSettings):
-    """The settings of a command's client; the repr does not have the token."""
+    """The settings of a command's client; the repr does not contain the token."""
 
     token_source: str = ""
-    """Where the token is from, for errors; empty without a token."""
+    """The source of the token, for error messages: a file or `EAS_TOKEN`; empty without a token."""
 
     def __repr__(self) -> str:
         return f"<Given {self.service} at {self.endpoint}>"
 
     @property
     def token_advice(self) -> str:
-        """What to check if the service refuses the token."""
+        """The advice for the user if the service rejects the token."""
         if not self.token_source:
             return "no token was sent: set EAS_TOKEN, or give --token-file"
         return f"check that the token in {self.token_source} is the one of {self.service}"
 
     @property
     def is_gateway(self) -> bool:
-        """Whether calls go through a gateway, so that there is no list of instances."""
+        """Whether calls are sent to a gateway, so that there is no list of instances."""
         return self.endpoint_type == ENDPOINT_TYPE_DEFAULT
 
     def make_queue_client(self, reactor: Any, user: str | None, group: str) -> QueueClient:
@@ -75,11 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--service", metavar="NAME", help="service, or group/service (EAS_SERVICE)")
     add("--token-file", metavar="PATH", help="a file with the token (EAS_TOKEN_FILE; the token itself: EAS_TOKEN)")
-    add("--token", dest="visible_token", help=argparse.SUPPRESS)  # refused by `read`, with advice
+    add("--token", dest="visible_token", help=argparse.SUPPRESS)  # `read` rejects it, with advice
     add("--timeout-s", metavar="SECONDS", help="the deadline of calls and of discovery (default: 5) (EAS_TIMEOUT_S)")
     add("--retry-times", metavar="N", help="the maximum number of retries of a call (default: 2) (EAS_RETRY_TIMES)")
     add("--trust-roots", metavar="PEM", help="certificate authorities to trust for https (EAS_TRUST_ROOTS)")
-    add("--balancer", metavar="NAME", help="wrr (default), p2c, hash, or module:class of your own (EAS_BALANCER)")
+    add("--balancer", metavar="NAME", help="wrr (default), p2c, hash, or your own module:class (EAS_BALANCER)")
     add("--config", metavar="FILE.toml", help="a file with profiles (default: ~/.config/eas-tw.toml) (EAS_CONFIG)")
     add("--profile", metavar="NAME", help="the profile, a table of that file (default: default) (EAS_PROFILE)")
     add("-v", "--verbose", action="store_true", help="log to stderr")
@@ -93,7 +93,7 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
         environment: The environment variables.
 
     Raises:
-        ConfigError: A setting is missing or wrong; the message names it, and the ways to set it.
+        ConfigError: A setting is missing or wrong; the message contains its name and the ways to set it.
         OSError: A file cannot be read.
     """
     if getattr(options, "visible_token", None) is not None:

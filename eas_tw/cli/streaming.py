@@ -1,4 +1,4 @@
-"""The output of `eas-tw predict --stream`: a response is printed while it arrives."""
+"""The output of `eas-tw predict --stream` and `--sse`: the response is printed while it arrives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from eas_tw import PredictClient, ServerSentEvent, Stream
 
-_DONE = "[DONE]"  # the last event of OpenAI's API, which is no JSON
+_DONE = "[DONE]"  # the last event of OpenAI's API, which is not JSON
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,13 +52,13 @@ async def run(reactor: Any, client: PredictClient, options: argparse.Namespace, 
 
 
 def text_of(event: ServerSentEvent) -> str:
-    """Return what `--sse data` prints for an event.
+    """Return the text that `--sse data` prints for an event.
 
     Returns:
-        1. The text of a chunk of a chat (`choices[0].delta.content`) or of a completion (`choices[0].text`), which is
-           empty for a chunk without text.
-        2. Nothing for the last event.
-        3. The data of any other event, and a newline.
+        1. For a chunk of a chat or a completion, its text (`choices[0].delta.content` or `choices[0].text`), which may
+           be empty.
+        2. For the event `[DONE]`, an empty text.
+        3. For any other event, its data and a newline.
     """
     if event.data == _DONE:
         return ""
@@ -95,7 +95,7 @@ async def _show_texts(stream: Stream) -> None:
                 print(text, end="", flush=True)
                 last = text
     except EasError:
-        _end_line(last)  # the error's message begins a new line
+        _end_line(last)  # so that the error message begins on a new line
         raise
     _end_line(last)
 

@@ -1,6 +1,6 @@
 """`QueueClient`, the public client of a queue service for Twisted.
 
-It is a `PredictClient` whose calls are the operations of a queue: discovery, balancing, health, pools, deadlines and
+A `QueueClient` is a `PredictClient` with the operations of a queue. Discovery, balancing, health, pools, deadlines and
 the retry budget are the same.
 """
 
@@ -43,9 +43,9 @@ class QueueClient(QueueOperations, PredictClient):
         endpoint: The endpoint, as for `PredictClient`.
         service_name: The queue's name, as `service` or `group/service`.
         custom_url: The complete URL of the queue, instead of endpoint and name.
-        token: The service's token, which is sent as it is; empty for none.
-        user: The id of this consumer; `None` for a random one. When a consumer watches again under the same id, the
-            service sends the frames that it had not committed again.
+        token: The service's token, which is sent without a signature; empty for none.
+        user: The id of this consumer; `None` for a random one. When a consumer starts a watch again with the same id,
+            the service sends the frames again that it has not committed.
         group: The group of this consumer: each frame goes to one consumer of a group, and to every group.
         endpoint_type: As for `PredictClient`.
         instances: As for `PredictClient`.
@@ -58,7 +58,7 @@ class QueueClient(QueueOperations, PredictClient):
         ConfigError: An argument is wrong.
     """
 
-    def __init__(  # noqa: PLR0913  the constructor of PredictClient, and two more
+    def __init__(  # noqa: PLR0913  the arguments of PredictClient, and two more
         self,
         endpoint: str = "",
         service_name: str = "",
@@ -103,7 +103,7 @@ class QueueClient(QueueOperations, PredictClient):
         self._aim("custom_url", custom_url=custom_url)
 
     def sink(self) -> SinkQueue:
-        """Return the output queue of the same service; it uses this client's connections, and is closed with it."""
+        """Return the output queue of the same service, which uses this client's connections and is closed with it."""
         return SinkQueue(self)
 
     @property
@@ -125,7 +125,7 @@ class QueueClient(QueueOperations, PredictClient):
         Raises:
             ClientClosed: The client is closed.
             NoInstances: `init` has not been called.
-            ConfigError: The call is outside the reactor's thread, or a watch over WebSocket would bypass the agent.
+            ConfigError: The call is not made in the reactor thread, or a watch over WebSocket would bypass the agent.
         """
         if self._queue_context is None or not self._is_usable():
             raise self._unusable(what)
@@ -168,7 +168,7 @@ class SinkQueue(ProcessBound, QueueOperations):
     """The output queue of a queue service, with the operations of `QueueClient`.
 
     Args:
-        client: The client of the input queue, with which this one starts and closes.
+        client: The client of the input queue, whose connections are used.
     """
 
     _suffix = SINK
@@ -192,5 +192,5 @@ class SinkQueue(ProcessBound, QueueOperations):
 
 
 def _random_user(config: ClientConfig) -> str:
-    rng = Random(None if config.seed is None else f"{config.seed}/user")  # noqa: S311  an id, and no secret
+    rng = Random(None if config.seed is None else f"{config.seed}/user")  # noqa: S311  an id, not a secret
     return str(UUID(int=rng.getrandbits(128), version=4))

@@ -1,8 +1,8 @@
-"""Commits of a watch, many in one request.
+"""Commits of a watch, which are batched into requests.
 
-A commit is sent at once if no other commit request is in flight. Commits that are made during a request wait, and are
-sent together when it has ended. If the service refuses a request for several frames, each frame is committed by itself:
-a frame that the queue does not have must not fail the commits of other callers.
+A commit is sent immediately if no other commit request is in flight. Commits that are made during a request wait, and
+are sent together when it has ended. If the service rejects a request for several frames, each frame is committed in its
+own request, because a frame that the queue does not have must not fail the commits of other callers.
 """
 
 from __future__ import annotations
@@ -22,22 +22,27 @@ if TYPE_CHECKING:
     RecordFailure = Callable[[tuple[int, ...], BaseException | None], None]
 
 MOST_INDEXES = 256
-"""The maximum number of frames in a request: with indexes of 20 digits, its target has about 6 kB."""
+"""The maximum number of frames in a request; with indexes of 20 digits, the request target then has about 6 kB."""
 
 _OF_THE_FRAMES = frozenset({400, 404, 409, 410, 414, 422})
-"""Statuses whose cause may be one frame of a request, or their number: 414 says that the target is too long."""
+"""HTTP statuses that may be caused by a single frame of the request, or by too many frames (414, URI too long)."""
 
 
 class _Commit:
-    """One caller's commit of one or more frames."""
+    """A commit of one or more frames by one caller."""
 
     def __init__(self, indexes: tuple[int, ...]) -> None:
         self._left = set(indexes)
-        # Cancelling stops the wait only: the request carries the commits of other callers too.
+        # Cancelling it does not cancel the request, which may contain the commits of other callers.
         self.done: Deferred[None] = Deferred(lambda _: None)
 
     def ended(self, index: int, error: Failure | None) -> None:
-        """Record the end of the request for one frame."""
+        """Record that the request with one of the frames has ended.
+
+        Args:
+            index: The index of the frame.
+            error: The failure of the request; `None` if it succeeded.
+        """
         self._left.discard(index)
         if self.done.called:
             return
@@ -48,11 +53,12 @@ class _Commit:
 
 
 class CommitBatches:
-    """Collects commits into requests.
+    """Batches commits into requests.
 
     Args:
-        send: Sends one request for several indexes; its Deferred fires when the service has committed them.
-        record_failure: Records that frames could not be committed; `None` to record nothing.
+        send: A function that sends one request for several indexes, and returns a Deferred that fires when the service
+            has committed them.
+        record_failure: A function that records that frames could not be committed; `None` to record nothing.
     """
 
     def __init__(self, send: Send, record_failure: RecordFailure | None = None) -> None:
@@ -67,7 +73,8 @@ class CommitBatches:
         """Commit frames.
 
         Returns:
-            Fires when all of them are committed; fails with the error of the first request that failed.
+            A Deferred that fires when all frames are committed, or fails with the error of the first request that
+            failed.
         """
         if not indexes:
             return succeed(None)
@@ -78,7 +85,7 @@ class CommitBatches:
         return commit.done
 
     def when_idle(self) -> Deferred[None]:
-        """Return a Deferred that fires when no commit is in flight and none waits."""
+        """Return a Deferred that fires when no commit is in flight or waiting."""
         idle: Deferred[None] = Deferred()
         self._idle.append(idle)
         self._tell_if_idle()

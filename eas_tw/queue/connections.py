@@ -1,7 +1,7 @@
-"""The connections of a watch over WebSocket: each goes to an instance chosen anew by the client's balancer.
+"""The connections of a watch over WebSocket. The client's balancer chooses the instance of each connection.
 
-A connection reports to its watch when it is open, the bytes of each frame, and how it ended. Its end is recorded in the
-health of its instance, like the end of a stream.
+A connection reports to its watch (`WatchOwner`) that it is open, the bytes of each frame, and how it ended. Its end is
+recorded in the health of its instance, like the end of a stream.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 _CLIENT_ERRORS = range(400, 500)
 _REPEATED = frozenset({408, 425, RATE_LIMITED, QUEUE_FULL})
-"""The 4xx statuses for which another try may help; the service would answer the others in the same way again."""
+"""The 4xx statuses after which the watch is tried again; for the others, another try would have the same result."""
 _NO_UPGRADE = range(200, 300)
 
 
 @frozen
 class WatchTarget:
-    """The request that begins a watch: path and query, and the names and values of its header lines."""
+    """The request that starts a watch: path and query, and the names and values of its header lines."""
 
     target: str
     headers: tuple[tuple[str, str], ...]
@@ -47,15 +47,15 @@ class WatchTarget:
 
 @frozen
 class WatchEnd:
-    """How a connection of a watch ended.
+    """The end of a connection of a watch.
 
     Attributes:
-        instance: Its instance, or the gateway; `None` if there was none to choose.
-        outcome: What happened.
-        error: The error for the caller, if another connection would end in the same way; `None` if the watch shall
-            connect again.
-        may_be_complete: Whether the service has ended the watch in order. It does so at the end of the stream of
-            frames, but also for a watch that another one of the same consumer replaces.
+        instance: The instance, or the gateway; `None` if the list had no instance.
+        outcome: The outcome, as of an attempt.
+        error: The error for the caller, if another connection would fail in the same way; `None` if the watch is to
+            reconnect.
+        may_be_complete: Whether the service has closed the connection normally. It does so at the end of the stream of
+            frames, but also when the same consumer starts another watch, which replaces this one.
     """
 
     instance: Instance | None
@@ -65,19 +65,19 @@ class WatchEnd:
 
 
 class WatchOwner(Protocol):
-    """Receives the reports of a connection; after `close` or `abort` it receives only `connection_gone`."""
+    """The receiver of a connection's reports. After `close` or `abort`, only `connection_gone` is called."""
 
     def connection_opened(self, instance: Instance) -> None:
-        """Receive that the service has accepted the watch."""
+        """Handle that the service has accepted the watch."""
 
     def connection_received(self, instance: Instance, frames: Sequence[bytes]) -> None:
-        """Receive the bytes of one or more frames that have arrived together."""
+        """Handle the bytes of one or more frames that have arrived together."""
 
     def connection_ended(self, end: WatchEnd) -> None:
-        """Receive how the connection ended."""
+        """Handle the end of the connection."""
 
     def connection_gone(self) -> None:
-        """Receive that the connection holds no socket and no timer any more; called once."""
+        """Handle that the connection no longer has a socket or a timer; called once."""
 
 
 class WatchConnection(Protocol):
@@ -90,15 +90,15 @@ class WatchConnection(Protocol):
         """Continue reading."""
 
     def close(self) -> None:
-        """Close the connection in order."""
+        """Close the connection gracefully."""
 
     def abort(self) -> None:
-        """Close the connection at once."""
+        """Close the connection immediately."""
 
 
 @define(eq=False)
 class _Begun:
-    """The attempt to open a watch, as the fleet records it."""
+    """An attempt to open a watch, with the attributes that the fleet needs to record it."""
 
     instance: Instance
     info: CallInfo
@@ -109,9 +109,12 @@ class WebSocketConnector:
     """Opens the connections of one watch.
 
     Args:
-        reactor: Clock and network.
-        fleet: Chooses the instances, and records how the connections end.
+        reactor: The reactor, for timers and connections.
+        fleet: Chooses the instances, and records the outcomes of the connections.
         config: The client's settings.
+
+    Attributes:
+        tried: The keys of the instances at which connections of this watch failed since one was last open.
     """
 
     def __init__(self, reactor: Reactor, fleet: Fleet, config: ClientConfig) -> None:
@@ -121,12 +124,12 @@ class WebSocketConnector:
         self.tried: tuple[Key, ...] = ()
 
     def connect(self, asked: WatchTarget, owner: WatchOwner) -> WatchConnection:
-        """Begin a connection; nothing is reported before this method returns."""
+        """Start a connection; the owner is not called before this method has returned."""
         return _WebSocketWatch(self, asked, owner)
 
 
 class _WebSocketWatch:
-    """One connection over WebSocket (`WebSocketOwner`)."""
+    """A connection of a watch over WebSocket (implements `WatchConnection` and `WebSocketOwner`)."""
 
     def __init__(self, connector: WebSocketConnector, asked: WatchTarget, owner: WatchOwner) -> None:
         self._connector = connector
@@ -157,7 +160,7 @@ class _WebSocketWatch:
         if self._stop_opening() and self._socket is not None:
             self._socket.abort()
 
-    # -- reports of the socket
+    # -- called by the socket
 
     def websocket_opened(self) -> None:
         if self._begun is None:
@@ -178,7 +181,7 @@ class _WebSocketWatch:
         instance = None if self._begun is None else self._begun.instance
         error: EasError | None = refusal(instance, outcome, body)
         if self._socket is not None and self._socket.has_exceeded_limit:
-            error = BodyError(outcome.detail)  # the next connection would begin with the same frame
+            error = BodyError(outcome.detail)  # no reconnect: the service would send the same frame first
         self._tell(WatchEnd(instance, outcome, error, may_be_complete=close_code == NORMAL_CLOSURE))
 
     def socket_lost(self) -> None:
@@ -191,7 +194,7 @@ class _WebSocketWatch:
         connector = self._connector
         now = connector.reactor.seconds()
         if not connector.fleet.has_well(connector.tried):
-            connector.tried = ()  # an instance that has lost the watch is better than an ejected one
+            connector.tried = ()  # an instance at which a connection failed is better than an ejected instance
         info = NO_CALL.at(1, now)
         instance = connector.fleet.choose(Selection(connector.tried, (), info), now)
         if instance is None:
@@ -218,7 +221,7 @@ class _WebSocketWatch:
         self._gone()
 
     def _stop_opening(self) -> bool:
-        """Cancel an attempt that has no socket yet; return whether there is a socket to close."""
+        """Cancel an attempt that has no socket yet; return whether there may be a socket to close."""
         if self._starting is not None:
             self._starting.cancel()
             self._gone()
@@ -238,7 +241,8 @@ class _WebSocketWatch:
             return
         connector = self._connector
         if latency_s is not None and outcome.attempt_status is AttemptStatus.UNRESPONSIVE:
-            # A missing pong does not prove that the instance is silent: its other connections may work.
+            # After the watch was open, a missing pong does not prove that the instance is unresponsive: its other
+            # connections may work.
             outcome = Outcome(AttemptStatus.RESPONSE_TRUNCATED, detail=outcome.detail)
         if outcome.attempt_status is not AttemptStatus.CANCELLED:
             connector.tried = tuple(dict.fromkeys((*connector.tried, begun.instance.key)))
@@ -252,7 +256,13 @@ class _WebSocketWatch:
 
 
 def refusal(instance: Instance | None, outcome: Outcome, body: bytes) -> StatusError | None:
-    """Return the error of a refused watch; `None` if another try may succeed."""
+    """Return the error of a watch that the service rejected; `None` if another try may succeed.
+
+    Args:
+        instance: The instance, or the gateway; `None` if it is unknown.
+        outcome: The outcome of the connection.
+        body: The body of the response; the error message contains its first 200 bytes.
+    """
     status = outcome.status if outcome.attempt_status is AttemptStatus.STATUS else 0
     where = "the service" if instance is None else instance.address
     says = body[:200].decode("utf-8", "replace").strip()

@@ -1,4 +1,4 @@
-"""`QueueContext`, which sends the requests of one queue client's operations and watches under its identity."""
+"""`QueueContext`, which sends the requests of a queue client's operations and watches, with its identity headers."""
 
 from __future__ import annotations
 
@@ -48,16 +48,17 @@ class QueueContext:
     """The state that the operations of a queue client share, from `init` to `close`.
 
     Args:
-        runtime: Fleet and call context.
-        config: The settings.
+        runtime: The client's runtime, which has the fleet and the call context.
+        config: The client's settings.
+        reactor: The reactor.
         offload: Decompresses large responses.
-        builder: Token and extra headers.
+        builder: Provides the token and the extra headers.
         path: The queue's path, such as `/api/predict/qservice`.
-        identity: Who the client is.
+        identity: The user and the group of the client.
         record: Counts the client's operations.
 
     Attributes:
-        watchers: The watchers that are not closed.
+        watchers: The watchers that are not closed, in the order of their opening.
     """
 
     def __init__(
@@ -102,11 +103,11 @@ class QueueContext:
             request: The request.
             suffix: The path below the queue's path, such as `/sink`; empty for none.
             timeout_s: Seconds until the deadline, to which `hold_s` is added; `None` for the client's `timeout_s`.
-            is_idempotent: Whether the request may be repeated after it may have reached the service.
-            hold_s: Seconds for which the service may hold the response back.
+            is_idempotent: Whether the request may be repeated if it may already have reached the service.
+            hold_s: Seconds for which the service may delay the response (long polling).
 
         Returns:
-            Fires with a response whose status is from 200 to 299; fails as a call does.
+            A Deferred that fires with a response whose status is from 200 to 299, or fails with the errors of a call.
         """
         seconds = self.reactor.seconds
         limit_s = self.config.timeout_s if timeout_s is None else timeout_s
@@ -115,20 +116,25 @@ class QueueContext:
         began = seconds()
 
         def send(names: HeaderNames) -> Deferred[Response]:
-            # At least a hundredth of the limit, so that the call itself starts and reports the deadline.
+            # At least a hundredth of the limit, so that the call starts, and itself reports that the deadline passed.
             left_s = max(limit_s - (seconds() - began), limit_s / 100)
             return self._send(request, suffix, names, left_s, is_idempotent=is_idempotent, hold_s=hold_s)
 
         return self._header_names(suffix, limit_s).addCallback(send)
 
     def attributes(self, suffix: str, timeout_s: float | None = None) -> Deferred[dict[str, str]]:
-        """Ask for the attributes of the queue, and use the header names in them from now on."""
+        """Request the attributes of the queue; later requests use the header names in them.
+
+        Args:
+            suffix: The path below the queue's path; empty for none.
+            timeout_s: Seconds until the deadline; `None` for the client's `timeout_s`.
+        """
         limit_s = self.config.timeout_s if timeout_s is None else timeout_s
         names = self._names or HeaderNames()
         return self._send(attributes_request(), suffix, names, limit_s).addCallback(self._learn)
 
     def rendered(self, request: QueueRequest, suffix: str) -> WatchTarget:
-        """Render the request of a watch over WebSocket."""
+        """Return target and header lines of a watch over WebSocket."""
         target = self.wire_request(request, suffix).target.decode("ascii")
         names, builder = self._names or HeaderNames(), self._builder
         return WatchTarget(
@@ -136,27 +142,27 @@ class QueueContext:
         )
 
     def wire_request(self, request: QueueRequest, suffix: str) -> WireRequest:
-        """Render a request with the header names that are known."""
+        """Render a request, with the header names from the attributes if they are known, else the default names."""
         names, builder = self._names or HeaderNames(), self._builder
         return request.on_wire(self._path + suffix, builder.token, self._identity, names, builder.extra_headers)
 
     def http_connector(self) -> HttpConnector:
-        """Return the connector of a new watch over plain HTTP."""
+        """Make the connector of a new watch over plain HTTP."""
         runtime = self._runtime
         return HttpConnector(runtime.call_context, runtime.fleet, self._stream_reader, self.config)
 
     def websocket_connector(self) -> WebSocketConnector:
-        """Return the connector of a new watch."""
+        """Make the connector of a new watch over WebSocket."""
         return WebSocketConnector(self.reactor, self._runtime.fleet, self.config)
 
     def learn_header_names(self, suffix: str) -> Deferred[Any]:
-        """Ask for the names of the identity headers, if they are not known; errors are left to the next request."""
+        """Request the names of the identity headers if they are unknown; errors are left to the next request."""
         if self._names is not None:
             return succeed(None)
         return self._header_names(suffix, self.config.timeout_s).addErrback(lambda _: None)
 
     async def close(self) -> None:
-        """Close all watchers, and wait for their commits, for `drain_timeout_s` at most."""
+        """Close all watchers, and wait at most `drain_timeout_s` for their commits."""
         watchers = list(self.watchers)
         if not watchers:
             return
@@ -196,10 +202,10 @@ class QueueContext:
         return call.start()
 
     def _header_names(self, suffix: str, timeout_s: float) -> Deferred[HeaderNames]:
-        """Ask for the attributes once, for all operations that wait for the names of headers.
+        """Request the attributes once, for all operations that wait for the names of headers.
 
-        The usual names are used if the service does not answer with attributes. If it rejects the token or cannot be
-        reached, the operation fails before anything of it is sent.
+        The default names are used if the service does not answer with attributes. If it rejects the token or cannot be
+        reached, the waiting operations fail before their requests are sent.
         """
         asked: Deferred[HeaderNames] = Deferred(lambda _: None)
         now = self.reactor.seconds()
@@ -207,7 +213,7 @@ class QueueContext:
         if self._asking is None:
             self._asking_ends = now + limit_s
         if now + timeout_s < self._asking_ends:
-            # All waiting operations share one request, so each of them has a timer of its own.
+            # The waiting operations share one request, whose deadline may be later, so this operation needs a timer.
             timer = self.reactor.callLater(timeout_s, self._expire, asked, timeout_s)
             asked.addBoth(_stop, timer)
         if self._asking is not None:

@@ -1,6 +1,6 @@
-"""The values of the queue service and their encodings: frames, the result of a put, the result of a search.
+"""Parsing of the queue service's responses: frames, results of puts and searches, attributes.
 
-A response is protobuf or JSON, as its Content-Type says: the service answers JSON when a request has no Accept.
+A response is protobuf or JSON, by its Content-Type. The service answers with JSON if a request has no Accept header.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PROTOBUF = "application/vnd.google.protobuf"
 REQUEST_ID = "requestId"
-"""The name of the tag with the request id of the put that made the frame."""
+"""The name of the tag that contains the request id of the put that created the frame."""
 LAST_ENTRY = "stream.lastEntry"
 """The attribute with the index of the newest frame; 0 for an empty queue."""
 _FRAME, _FRAMES = "eas_tw.queue.DataFrameProto", "eas_tw.queue.DataFrameListProto"
@@ -30,7 +30,7 @@ _ATTRIBUTES = "eas_tw.queue.AttributesProto"
 _MAX_INDEX = 2**64 - 1
 _NUMBER = re.compile(rb"(?P<prefix>0[xXoObB])?[0-9a-fA-F]{1,64}")
 _WRONG_JSON = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
-"""Exceptions of the parsers below for JSON that has another structure, infinite numbers, or too many levels."""
+"""Exceptions of the parsers below for JSON with another structure, infinite numbers, or too many levels of nesting."""
 # Load protobuf on import: loading it with the first frame would block the event loop for a tenth of a second.
 _frame_class = message(_FRAME)
 _parse_frame = _frame_class.FromString
@@ -41,10 +41,10 @@ class Frame:
     """One entry of a queue.
 
     Attributes:
-        index: Its index in the queue, by which commit, reject and delete name it.
-        tags: Its tags.
-        data: The bytes that were put; empty if only indexes were asked for.
-        message: A text of the service, usually empty.
+        index: The index in the queue, which identifies the frame in commits, rejects and deletes; ≥ 0.
+        tags: The tags, by name.
+        data: The bytes that were put; empty if only indexes were requested.
+        message: A message of the service, usually empty.
     """
 
     index: int
@@ -59,7 +59,7 @@ class Frame:
 
     @property
     def raw_data(self) -> Any:
-        """The frame as a protobuf message, as the official Python SDK has it."""
+        """The frame as a protobuf message, for compatibility with the official Python SDK."""
         return _frame_class(index=self.index, tags=self.tags, data=self.data, message=self.message)
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class Frame:
 
 @frozen
 class PutResult:
-    """The service's answer to a put.
+    """The result of a put.
 
     Attributes:
         index: The index of the new frame.
@@ -81,13 +81,13 @@ class PutResult:
 
 @frozen
 class SearchResult(Mapping[str, Any]):
-    """The place of a frame in its queue.
+    """The position of a frame in its queue.
 
-    It is also a mapping with the names that the service uses, as in the official SDKs.
+    As in the official SDKs, it is also a mapping with the service's names, `IsPending` and `WaitCount`.
 
     Attributes:
         is_pending: Whether the frame is being processed now.
-        wait_count: The number of frames before it; 0 if it is being processed.
+        wait_count: The number of frames before this frame; 0 if it is being processed.
     """
 
     is_pending: bool
@@ -116,7 +116,7 @@ def frame_of(data: bytes) -> Frame:
 
 
 def frames_of(content_type: str, body: bytes) -> list[Frame]:
-    """Parse the response to a get; an empty one is an empty list.
+    """Parse the response to a get; an empty body is an empty list.
 
     Raises:
         BodyError: The body is neither a `DataFrameListProto` nor its JSON form.

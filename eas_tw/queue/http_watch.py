@@ -1,7 +1,7 @@
 """The connections of a watch over plain HTTP, for services or proxies without WebSocket (`queue_watch="http"`).
 
-The response is a stream of records: four bytes of length, big-endian, then the frame. As for every stream, the client
-chooses the instance, retries until the head has arrived, and records the end in the instance's health.
+The response is a stream of records: four bytes of length (big-endian), then the frame. As for other streams, the client
+chooses the instance, retries until the head of the response has arrived, and records the end in the instance's health.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class RecordSplitter:
     """Splits a stream of bytes into records.
 
     Args:
-        max_bytes: The maximum size of a record.
+        max_bytes: The maximum size of a record, in bytes, without its length.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -46,7 +46,7 @@ class RecordSplitter:
         self._pending = bytearray()
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Add a piece of the stream, and return the records that it completes.
+        """Add a piece of the stream, and yield the records that it completes.
 
         Raises:
             BodyError: A record is too large.
@@ -73,10 +73,13 @@ class HttpConnector:
     """Opens the connections of one watch.
 
     Args:
-        context: What the calls of the client share.
+        context: The client's call context.
         fleet: Chooses the instances.
-        reader: Makes a stream of a complete response.
+        reader: Makes a stream from a response.
         config: The client's settings.
+
+    Attributes:
+        lost_at: The key of the instance at which the last connection ended; empty before that, or if it is unknown.
     """
 
     def __init__(self, context: CallContext, fleet: Fleet, reader: Reader, config: ClientConfig) -> None:
@@ -87,25 +90,25 @@ class HttpConnector:
         self.config = config
 
     def connect(self, request: WireRequest, owner: WatchOwner) -> HttpWatch:
-        """Begin a connection; nothing is reported before this method returns."""
+        """Start a connection; the owner is not called before this method has returned."""
         return HttpWatch(self, request, owner)
 
     def call(self, request: WireRequest) -> StreamCall:
-        """Return the call of a connection; it prefers an instance other than the last one."""
+        """Make the call of a connection; it avoids the instance of the last connection, if another is available."""
         limits = StreamLimits(self.config.stream_buffer_bytes, None, None)
         timeout_s = self.config.timeout_s
         call = StreamCall(self.context, self._fleet, request, self._reader, limits, timeout_s, is_idempotent=True)
-        if self._fleet.has_well(self.lost_at):  # the same instance is better than an ejected one
+        if self._fleet.has_well(self.lost_at):  # the same instance is better than an ejected instance
             call.avoid(self.lost_at)
         return call
 
 
 class HttpWatch:
-    """One connection of a watch.
+    """A connection of a watch over plain HTTP (implements `WatchConnection`).
 
     Args:
         connector: Makes the call.
-        request: The request that begins the watch.
+        request: The request that starts the watch.
         owner: Receives the reports.
     """
 
@@ -119,11 +122,11 @@ class HttpWatch:
         self._is_paused = self._is_reading = False
         self._call = connector.call(request)
         self._running: Deferred[ResponseStream] | None = None
-        # In the next turn, so that nothing is reported before the owner has this object.
+        # In the next reactor iteration, so that the owner is not called before it has this object.
         self._starting = connector.context.reactor.callLater(0, self._start)
 
     def pause(self) -> None:
-        """Stop reading from the stream; when its buffer is full, the instance has to wait."""
+        """Stop reading from the stream; when its buffer is full, TCP flow control stops the instance."""
         self._is_paused = True
 
     def resume(self) -> None:
@@ -133,7 +136,7 @@ class HttpWatch:
             self._read()
 
     def close(self) -> None:
-        """End the stream."""
+        """Close the stream; the owner receives only `connection_gone`."""
         self._owner = None
         if self._starting.active():
             self._starting.cancel()
@@ -178,7 +181,7 @@ class HttpWatch:
         try:
             for record in self._splitter.feed(piece):
                 records.append(record)  # noqa: PERF402  the iterator may raise after some records
-        except BodyError as found:  # the records before the wrong one are complete
+        except BodyError as found:  # the records before the invalid one are complete, so they are delivered
             error = found
         if records and self._owner is not None and self._instance is not None:
             self._owner.connection_received(self._instance, records)

@@ -1,4 +1,4 @@
-"""The context manager and iterator of a watcher, the same for Twisted and asyncio."""
+"""The context manager and iterator of watchers, which is shared by Twisted and asyncio."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class FrameIterator(ABC):
-    """Iterates over frames between `open` and `close`."""
+    """Base of watchers: an async context manager that calls `open` and `close`, and an async iterator of frames."""
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -28,7 +28,7 @@ class FrameIterator(ABC):
         return self
 
     async def __anext__(self) -> Frame:
-        # A frame that has arrived is taken without a Deferred, which would add a quarter to the cost of a frame.
+        # A frame that has already arrived is returned without a Deferred, which would cost 25 % more time per frame.
         frame = self.ready_frame()
         if frame is None:
             frame = await self.next_frame()
@@ -38,7 +38,7 @@ class FrameIterator(ABC):
 
     @abstractmethod
     def open(self) -> Awaitable[object]:
-        """Begin to watch."""
+        """Start to watch."""
 
     @abstractmethod
     def ready_frame(self) -> Frame | None:

@@ -1,4 +1,4 @@
-"""The operations of a queue, as methods that return Deferreds; `QueueClient` and its sink have them."""
+"""The operations of a queue, as methods of `QueueClient` and `SinkQueue` that return Deferreds."""
 
 from __future__ import annotations
 
@@ -41,10 +41,13 @@ _HINTS = {
 class QueueOperations(ABC):
     """The operations of one queue.
 
-    A Deferred of an operation fails with `ConfigError` for a wrong argument, with `StatusError` if the service refuses
-    the operation (401 for a wrong token, 429 for a full queue), with another `RequestFailed` if no instance has
-    answered, and with `BodyError` if the answer cannot be read. `timeout_s` is always the deadline in seconds, `None`
-    for the client's.
+    The argument `timeout_s` is the time until the deadline in seconds; `None` for the client's `timeout_s`. (In `get`,
+    it is the service's waiting time.) The Deferred of an operation fails with
+
+    1. `ConfigError` for a wrong argument;
+    2. `StatusError` if the service rejects the operation, such as 401 for a wrong token or 429 for a full queue;
+    3. another `RequestFailed` if no instance has answered;
+    4. `BodyError` if the response cannot be parsed.
     """
 
     _suffix = ""
@@ -63,15 +66,15 @@ class QueueOperations(ABC):
 
         Args:
             data: Bytes, any buffer, text (sent as UTF-8), or a dict or list (sent as JSON).
-            tags: The frame's tags; no name begins with `_`.
-            priority: 0 for the normal priority, more for a higher one.
+            tags: The frame's tags. Names must not begin with `_`.
+            priority: 0 for the normal priority; a greater number for a higher priority.
             path: A path below the queue's path, percent-encoded, for the service behind the queue; empty for none.
-            idempotent: Whether the put may be repeated after it may have reached the service, which may then have the
-                frame twice. If `False`, it is repeated only when it certainly has not.
-            timeout_s: The deadline.
+            idempotent: Whether the put may be repeated if it may already have reached the service; then the frame may
+                be in the queue twice. If `False`, it is repeated only if it has certainly not reached the service.
+            timeout_s: Seconds until the deadline; `None` for the client's `timeout_s`.
 
         Returns:
-            Fires with the frame's index and request id.
+            A Deferred that fires with the frame's index and request id.
         """
 
         def operate(context: QueueContext) -> Deferred[PutResult]:
@@ -97,15 +100,15 @@ class QueueOperations(ABC):
         Args:
             index: The index of the first frame; 0 for the head of the queue, -1 for its newest frame.
             length: The maximum number of frames, ≥ 1.
-            timeout_s: How long the service waits for a frame, in seconds, ≥ 0. The deadline is this time plus the
-                client's `timeout_s`.
-            tags: Only frames with these tags.
-            request_id: Only the frame of this request; `None` for any.
-            auto_delete: Whether the service deletes the frames that it sends. Such a get is not repeated once it may
-                have reached the service, because the frames of a lost response are gone.
+            timeout_s: The time for which the service waits for a frame, in seconds, ≥ 0. The deadline is this time plus
+                the client's `timeout_s`.
+            tags: The tags that the frames must have.
+            request_id: The request id that the frame must have; `None` for any.
+            auto_delete: Whether the service deletes the frames that it sends. Such a get is not repeated if it may have
+                reached the service, because the frames of a lost response are no longer in the queue.
 
         Returns:
-            Fires with a list of frames, which may be empty.
+            A Deferred that fires with a list of frames, which may be empty.
         """
 
         def operate(context: QueueContext) -> Deferred[list[Frame]]:
@@ -128,11 +131,11 @@ class QueueOperations(ABC):
 
         Args:
             index: The index of the first frame; 0 for the head of the queue, -1 for its newest frame.
-            window: The maximum number of frames that are sent and neither committed nor rejected, ≥ 1.
-            index_only: Whether frames come without data.
+            window: The maximum number of frames that were sent and are neither committed nor rejected, ≥ 1.
+            index_only: Whether frames are sent without data.
             auto_commit: Whether the service commits a frame when it sends it. Then frames that are lost with a
                 connection are not sent again.
-            tags: Only frames with these tags; all consumers of a group must use the same ones.
+            tags: The tags that frames must have; all consumers of a group must use the same tags.
 
         Returns:
             The watcher, an async context manager and iterator.
@@ -167,7 +170,7 @@ class QueueOperations(ABC):
         return self._run("attributes of", lambda context: context.attributes(self._suffix, timeout_s))
 
     def search(self, index: int, *, timeout_s: float | None = None) -> Deferred[SearchResult]:
-        """Return the place of a frame in the queue."""
+        """Return the position of the frame with an index in the queue."""
 
         def operate(context: QueueContext) -> Deferred[SearchResult]:
             calling = context.call(wire.search_request(index), self._suffix, timeout_s=timeout_s)
@@ -178,7 +181,13 @@ class QueueOperations(ABC):
     def count(
         self, *, priority: int | None = None, tags: Mapping[str, str] = _NO_TAGS, timeout_s: float | None = None
     ) -> Deferred[int]:
-        """Return the number of frames, of one priority and with these tags."""
+        """Return the number of frames that have all the given properties.
+
+        Args:
+            priority: The priority that the frames must have, ≥ 0; `None` for any.
+            tags: The tags that the frames must have.
+            timeout_s: Seconds until the deadline; `None` for the client's `timeout_s`.
+        """
 
         def operate(context: QueueContext) -> Deferred[int]:
             calling = context.call(wire.count_request(priority, tags), self._suffix, timeout_s=timeout_s)
@@ -199,13 +208,13 @@ class QueueOperations(ABC):
         return self._do("truncate of", lambda: wire.truncate_request(index), timeout_s).addCallback(truncated)
 
     def commit(self, indexes: Frames, *, timeout_s: float | None = None) -> Deferred[None]:
-        """Commit frames for the client's group; a watcher's own `commit` sends many together."""
+        """Commit frames for the client's group. `Watcher.commit` is more efficient, because it batches commits."""
         return self._change("commit in", wire.commit_request, indexes, timeout_s, Watcher.was_committed)
 
     def reject(
         self, indexes: Frames, code: str = "Rejected", reason: str = "", *, timeout_s: float | None = None
     ) -> Deferred[None]:
-        """Give frames back to the queue, for another consumer of the group; see `Watcher.reject`."""
+        """Reject frames: the service sends them to another consumer of the group. See `Watcher.reject`."""
         return self._change(
             "reject in",
             lambda found: wire.reject_request(found, code, reason),
@@ -216,7 +225,12 @@ class QueueOperations(ABC):
         )
 
     def end(self, *, force: bool = False, timeout_s: float | None = None) -> Deferred[None]:
-        """End the stream: nothing can be put any more; with `force`, before all frames are committed."""
+        """End the stream, so that no frame can be put any more.
+
+        Args:
+            force: Whether to end it even if frames are not committed.
+            timeout_s: Seconds until the deadline; `None` for the client's `timeout_s`.
+        """
         return self._do("end of", lambda: wire.end_request(force=force), timeout_s)
 
     def clear(self, *, timeout_s: float | None = None) -> Deferred[None]:
@@ -245,7 +259,7 @@ class QueueOperations(ABC):
 
     @abstractmethod
     def _context_for(self, what: str) -> QueueContext:
-        """Return the client's context, or raise the reason why the client cannot be used."""
+        """Return the client's context; raise an error if the client cannot be used."""
 
     def _change(
         self,
@@ -257,7 +271,16 @@ class QueueOperations(ABC):
         *,
         begins: Callable[[Watcher, tuple[int, ...]], None] | None = None,
     ) -> Deferred[None]:
-        """Change frames, and notify the watchers of this queue before the request and after its success."""
+        """Send a request that changes frames, and notify the watchers of this queue.
+
+        Args:
+            what: The operation, for error messages.
+            make: A function that makes the request from the indexes.
+            indexes: The frames, as indexes or frames.
+            timeout_s: Seconds until the deadline; `None` for the client's `timeout_s`.
+            tell: A method of `Watcher` that is called after the request has succeeded.
+            begins: A method of `Watcher` that is called when the request is sent; `None` for none.
+        """
 
         def operate(context: QueueContext) -> Deferred[None]:
             found = wire.as_indexes(indexes)
@@ -291,7 +314,7 @@ class QueueOperations(ABC):
         return running.addErrback(self._explain, what)
 
     def _explain(self, failure: Any, what: str) -> Any:
-        """Add to a `StatusError` which operation the service has refused, and what the status means."""
+        """Add the operation, the queue and the meaning of the status to the text of a `StatusError`."""
         error = failure.value
         if type(error) is StatusError:
             hint = _HINTS.get(error.status)

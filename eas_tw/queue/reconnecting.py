@@ -1,7 +1,6 @@
-"""`Reconnecting`, which keeps a watch connected: after a loss it opens the next connection, to an instance chosen anew.
+"""`Reconnecting`, which keeps a watch connected: when a connection is lost, it opens another one after a pause.
 
-It decides when a connection is opened, and from which frame on. It passes the bytes of the frames to its owner without
-decoding them.
+The balancer chooses the instance of each connection. The bytes of frames are passed to the owner without decoding.
 """
 
 from __future__ import annotations
@@ -28,32 +27,36 @@ _log = Logger(namespace="eas_tw.queue")
 
 
 class ReconnectingOwner(Protocol):
-    """Receives what happens on the connections of a watch."""
+    """The receiver of reports about the connections of a watch."""
 
     def watch_opened(self) -> None:
-        """Receive that a connection is open."""
+        """Handle that a connection is open."""
 
     def watch_received(self, instance: Instance, frames: Sequence[bytes]) -> None:
-        """Receive the bytes of frames."""
+        """Handle the bytes of frames."""
 
     def watch_ended(self, error: EasError | None) -> None:
-        """Receive that there will be no further connection, and why; `None` if the service has ended the stream."""
+        """Handle the end of the watch, after which no connection is opened.
+
+        Args:
+            error: The error that ended the watch; `None` if the service has ended the stream.
+        """
 
     def watch_disconnected(self) -> None:
-        """Receive that no connection holds a socket."""
+        """Handle that no connection has a socket."""
 
 
 class Reconnecting:
-    """The connections of one watch, one at a time (`WatchOwner`).
+    """The connections of a watch, of which at most one is in use at a time (implements `WatchOwner`).
 
     Args:
         queue: Opens the connections.
-        watching: Decides from which frame the next connection watches, and after what pause.
+        watching: Decides from which frame the next connection watches, and after what pause it is opened.
         owner: Receives the reports.
 
     Attributes:
         instance: The instance, or the gateway, that sends the frames; `None` while there is no connection.
-        last_outcome: How the last connection ended; `None` if none has.
+        last_outcome: The outcome of the last connection; `None` if none has ended.
     """
 
     def __init__(self, queue: WatchedQueue, watching: Watching, owner: ReconnectingOwner) -> None:
@@ -61,7 +64,7 @@ class Reconnecting:
         self._watching = watching
         self._owner = owner
         self._connection: WatchConnection | None = None
-        self._held = 0  # connections that hold a socket
+        self._held = 0  # number of connections that may have a socket
         self._retry: IDelayedCall | None = None
         self._asked_index = 0
         self._was_open = self._is_paused = self._is_stopped = False
@@ -70,7 +73,7 @@ class Reconnecting:
 
     @property
     def is_held(self) -> bool:
-        """Whether a connection holds a socket."""
+        """Whether a connection may have a socket."""
         return self._held > 0
 
     def start(self) -> None:
@@ -78,19 +81,23 @@ class Reconnecting:
         self._queue.prepare().addBoth(lambda _: self._connect())
 
     def pause_if_full(self) -> None:
-        """Stop reading from the connection if too many frames are unread."""
+        """Stop reading from the connection if too many frames or bytes are unread."""
         if self._watching.is_full and not self._is_paused and self._connection is not None:
             self._is_paused = True
             self._connection.pause()
 
     def resume_if_read(self) -> None:
-        """Continue reading from the connection if few enough frames are unread."""
+        """Continue reading from a paused connection if enough frames have been read."""
         if self._is_paused and not self._watching.is_full and self._connection is not None:
             self._is_paused = False
             self._connection.resume()
 
     def replace(self, outcome: Outcome) -> None:
-        """Close the connection because the client wants a new one, and open that after a pause."""
+        """Close the connection, and open another one after a pause.
+
+        Args:
+            outcome: The reason, which is recorded as the outcome of the connection.
+        """
         instance, connection, self._connection = self.instance, self._connection, None
         if connection is not None:
             connection.abort()
@@ -105,15 +112,15 @@ class Reconnecting:
             retry.cancel()
 
     def close(self) -> None:
-        """Close the connection in order."""
+        """Close the connection gracefully."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
-    # -- reports of the connection
+    # -- called by the connection (`WatchOwner`)
 
     def connection_opened(self, instance: Instance) -> None:
-        """Receive that a connection is open (`WatchOwner`)."""
+        """Handle that a connection is open."""
         if self._is_stopped:
             return
         self.instance = instance
@@ -124,12 +131,12 @@ class Reconnecting:
             self._queue.last_index().addCallback(self._compare, self._connection)
 
     def connection_received(self, instance: Instance, frames: Sequence[bytes]) -> None:
-        """Receive frames (`WatchOwner`)."""
+        """Pass frames to the owner."""
         if not self._is_stopped:
             self._owner.watch_received(instance, frames)
 
     def connection_ended(self, end: WatchEnd) -> None:
-        """Receive the end of the connection, and plan the next one (`WatchOwner`)."""
+        """Handle the end of the connection: end the watch, or schedule the next connection."""
         self._connection = self.instance = None
         self._is_paused = False
         self.last_outcome = end.outcome
@@ -143,7 +150,7 @@ class Reconnecting:
             self._go_on(False, end)
 
     def connection_gone(self) -> None:
-        """Receive that a connection holds no socket and no timer any more (`WatchOwner`)."""
+        """Handle that a connection no longer has a socket or a timer."""
         self._held -= 1
         if not self._held:
             self._owner.watch_disconnected()
@@ -151,7 +158,7 @@ class Reconnecting:
     # -- internals
 
     def _go_on(self, has_ended: bool, end: WatchEnd) -> None:  # noqa: FBT001  a callback
-        """Plan the next connection, unless the stream of frames has ended."""
+        """Schedule the next connection, unless the stream of frames has ended."""
         if self._is_stopped:
             return
         if has_ended:
@@ -169,9 +176,14 @@ class Reconnecting:
         self._queue.record.watch_lost(end.instance, end.outcome, pause_s)
 
     def _compare(self, last_index: int | None, connection: WatchConnection | None) -> None:
-        """Begin again if the newest frame is older than the committed ones, because then the queue was recreated.
+        """Restart the watch if the newest index is below that of committed frames: then the queue was recreated.
 
-        An empty queue leads to the same, which does no harm: the service does not send a committed frame again.
+        The watch also restarts if the queue is empty. This is harmless, because the service does not send committed
+        frames again.
+
+        Args:
+            last_index: The index of the newest frame, 0 for an empty queue; `None` if it is unknown.
+            connection: The connection for which the index was requested.
         """
         is_present = connection is not None and connection is self._connection
         if last_index is None or self._is_stopped or not is_present or last_index >= self._asked_index - 1:

@@ -1,4 +1,4 @@
-"""`WatchedQueue`, a queue as its watcher uses it: connections, commits, and the client's list of open watchers."""
+"""`WatchedQueue`, the interface of a watcher to its queue: connections, commits, and the list of open watchers."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _STATE, _NORMAL = "meta.state", "Normal"
 
 
 class WatchedQueue:
-    """One queue of a client, as one of its watchers uses it.
+    """The operations that a watcher needs of its queue.
 
     Args:
         context: The client's context.
-        suffix: The path below the queue's path.
-        name: The queue's name.
+        suffix: The path below the queue's path, such as `/sink`; empty for the input queue.
+        name: The queue's name, for messages.
         window: The window of the watch.
-        tags: The tags of the watch.
-        index_only: Whether frames come without data.
-        auto_commit: Whether the service commits what it sends.
+        tags: The tags that frames must have.
+        index_only: Whether frames are sent without data.
+        auto_commit: Whether the service commits the frames that it sends.
 
     Attributes:
-        reactor: Timers.
+        reactor: The reactor, for timers.
         record: Counts the client's operations.
         name: The queue's name, for messages.
-        open_within_s: Seconds within which a watch must be open.
+        open_within_s: The time within which a watch must be open, in seconds (the client's `timeout_s`).
         suffix: The path below the queue's path.
     """
 
@@ -67,23 +67,23 @@ class WatchedQueue:
         self._streams = context.http_connector()
 
     def prepare(self) -> Deferred[Any]:
-        """Learn the names of the identity headers."""
+        """Request the names of the identity headers if they are unknown; the Deferred never fails."""
         return self._context.learn_header_names(self.suffix)
 
     def connect(self, index: int, owner: WatchOwner) -> WatchConnection:
-        """Begin a connection that watches from an index on."""
+        """Start a connection that watches from an index on."""
         request = watch_request(index, **self._options)
         if self._context.config.queue_watch == "http":
             return self._streams.connect(self._context.wire_request(request, self.suffix), owner)
         return self._websockets.connect(self._context.rendered(request, self.suffix), owner)
 
     def has_ended(self) -> Deferred[bool]:
-        """Ask the queue's attributes whether the stream of frames has ended."""
+        """Return a Deferred of whether the stream of frames has ended, by the queue's attributes; `False` on errors."""
         asking = self._context.attributes(self.suffix)
         return asking.addCallbacks(lambda attributes: attributes.get(_STATE, _NORMAL) != _NORMAL, lambda _: False)
 
     def last_index(self) -> Deferred[int | None]:
-        """Ask for the index of the newest frame, 0 for an empty queue; `None` if the attributes do not have it."""
+        """Return a Deferred of the index of the newest frame, 0 for an empty queue; `None` if it cannot be read."""
 
         def last(attributes: dict[str, str]) -> int:
             return number_of(attributes.get(LAST_ENTRY, "").encode(), LAST_ENTRY)
@@ -91,7 +91,7 @@ class WatchedQueue:
         return self._context.attributes(self.suffix).addCallback(last).addErrback(lambda _: None)
 
     def commit(self, indexes: tuple[int, ...]) -> Deferred[Any]:
-        """Commit frames with one request, and count them if it succeeds."""
+        """Commit frames with one request, and count them in the telemetry if it succeeds."""
         return self._context.call(commit_request(indexes), self.suffix).addCallback(self._committed, indexes)
 
     def not_committed(self, indexes: tuple[int, ...], error: BaseException | None) -> None:
@@ -99,7 +99,7 @@ class WatchedQueue:
         self.record.frames_committed(indexes, type(error).__name__)
 
     def reject(self, indexes: tuple[int, ...], code: str, reason: str) -> Deferred[Any]:
-        """Commit frames negatively with one request."""
+        """Reject frames with one request; arguments as for `Watcher.reject`."""
         return self._context.call(reject_request(indexes, code, reason), self.suffix)
 
     def opened(self, watcher: Watcher) -> None:
@@ -107,7 +107,7 @@ class WatchedQueue:
         self._context.watchers[watcher] = None
 
     def closed(self, watcher: Watcher) -> None:
-        """Remove a closed watcher."""
+        """Remove a closed watcher from the client's list."""
         self._context.watchers.pop(watcher, None)
 
     def _committed(self, response: Response, indexes: tuple[int, ...]) -> Response:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Frames = int | Frame | Iterable[int | Frame]
 
 STALE_COUNTS_S = 30.0
-"""Seconds for which frames of an earlier connection count in the window, if the service does not send them again."""
+"""Time in seconds after which frames of earlier connections no longer count in the window, unless sent again."""
 
 
 class Watcher(FrameIterator, ProcessBound):
@@ -41,9 +41,9 @@ class Watcher(FrameIterator, ProcessBound):
                 ...
                 await watcher.commit(frame)
 
-    A lost connection is replaced by one to an instance chosen anew, which watches from the first frame that may be
-    uncommitted. Each frame is returned at least once; a frame that the reader has, or has committed, is not returned
-    again. Iteration ends when the watcher is closed, or when the service ends the stream.
+    When the connection is lost, another one is opened, which watches from the first frame that may be uncommitted. Each
+    frame is returned at least once; a frame that the reader already has, or has committed, is not returned again.
+    Iteration ends when the watcher is closed, or when the service ends the stream.
 
     Args:
         queue: The queue.
@@ -76,17 +76,18 @@ class Watcher(FrameIterator, ProcessBound):
         """The instance, or the gateway, that sends the frames; `None` while there is no connection."""
         return self._connections.instance
 
-    # -- the caller
+    # -- called by the program
 
     def open(self) -> Deferred[Watcher]:
-        """Begin to watch; call it once.
+        """Start to watch; this can be called once.
 
         Returns:
             A Deferred that
 
             1. fires with the watcher when the service has accepted the watch;
-            2. fails with `StatusError` if the service refuses it, such as for a wrong token;
-            3. fails with `ConnectionFailed` if no instance has accepted it within the client's `timeout_s`.
+            2. fails with `StatusError` if the service rejects it, for example because of a wrong token;
+            3. fails with `ConnectionFailed` if no instance has accepted it within the client's `timeout_s`;
+            4. fails with `ClientClosed` if the watcher is closed before.
         """
         if self._is_begun:
             return fail(ConfigError("a watcher is opened once; call watch() again for another one"))
@@ -109,13 +110,14 @@ class Watcher(FrameIterator, ProcessBound):
             2. fires with `None` when the watcher is closed, or the service has ended the stream;
             3. fails with the error that has ended the watch.
 
-            Cancelling it loses no frame. It waits as long as `window` frames are neither committed nor rejected.
+            Cancelling the Deferred loses no frame. While `window` frames are neither committed nor rejected, no frame
+            is returned.
         """
         if self._reader is not None:
             return fail(ConfigError("a watcher has one reader at a time: wait for the frame before asking for another"))
         if not self._is_begun:
             return fail(ConfigError("the watcher is not open: use it in `async with`, or call open()"))
-        # `_deliver` passes the next frame to a reader that it has called: here each frame would be a recursion.
+        # While `_deliver` calls the reader, only `_deliver` passes frames: here, each frame would be a recursion.
         frame = None if self._is_delivering else self.ready_frame()
         if frame is not None:
             return succeed(frame)
@@ -128,7 +130,7 @@ class Watcher(FrameIterator, ProcessBound):
         return reader
 
     def ready_frame(self) -> Frame | None:
-        """Return the next frame if it has arrived and no reader waits; `None` otherwise, and at the end."""
+        """Return the next frame if it has arrived and no `next_frame` is pending; otherwise `None`, also at the end."""
         if self._reader is not None:
             return None
         frame = self._watching.next_frame()
@@ -136,7 +138,7 @@ class Watcher(FrameIterator, ProcessBound):
         return frame
 
     def commit(self, frames: Frames) -> Deferred[None]:
-        """Commit frames for the client's group: they will not be sent to it again.
+        """Commit frames for the client's group, so that the service does not send them to the group again.
 
         Commits that are made while another commit request is in flight are sent together.
 
@@ -144,30 +146,30 @@ class Watcher(FrameIterator, ProcessBound):
             frames: A frame, an index, or several of these.
 
         Returns:
-            Fires when the service has committed them. Fails if the service has not within the client's `timeout_s`;
-            then the frames may be committed again.
+            A Deferred that fires when the service has committed the frames. It fails if the request fails, or does not
+            succeed within the client's `timeout_s`. Then the program may commit the frames again.
         """
         try:
             return self._commits.commit(as_indexes(frames))
-        except Exception as error:  # noqa: BLE001  of the caller's iterable
+        except Exception as error:  # noqa: BLE001  the caller's iterable may raise any exception
             return fail(error)
 
     def reject(self, frames: Frames, code: str = "Rejected", reason: str = "") -> Deferred[None]:
-        """Give frames back to the queue, for another consumer of the group.
+        """Reject frames: the service sends them to another consumer of the group.
 
         Args:
             frames: A frame, an index, or several of these.
-            code: The reason for programs, at most 20 letters, digits and dots. `Shutdown` says that this consumer ends
-                soon.
-            reason: The reason for people.
+            code: A machine-readable reason, at most 20 letters, digits and dots. `Shutdown` means that this consumer is
+                about to end.
+            reason: A human-readable reason.
 
         Returns:
-            Fires when the service has taken them back.
+            A Deferred that fires when the service has accepted the request.
         """
         try:
             indexes = as_indexes(frames)
             rejecting = self._queue.reject(indexes, code, reason)
-        except Exception as error:  # noqa: BLE001  of the caller's iterable
+        except Exception as error:  # noqa: BLE001  the caller's iterable may raise any exception
             return fail(error)
 
         self._watching.rejecting(indexes)
@@ -178,11 +180,13 @@ class Watcher(FrameIterator, ProcessBound):
         return rejecting.addCallback(rejected)
 
     def close(self) -> Deferred[None]:
-        """Stop watching: wait for the commits that were made, then close the connection in order.
+        """Stop watching: wait for the pending commits, then close the connection gracefully.
+
+        The service sends frames that are not committed to another consumer, including frames that have arrived and were
+        not read.
 
         Returns:
-            Fires when no socket and no timer is left. Frames that are not committed go to another consumer, including
-            those that have arrived and were not read. Another call returns the same result.
+            A Deferred that fires when no socket and no timer is left. `close` may be called several times.
         """
         closed: Deferred[None] = Deferred()
         self._closing.append(closed)
@@ -192,7 +196,7 @@ class Watcher(FrameIterator, ProcessBound):
         self._tell_if_gone()
         return closed
 
-    # -- reports of the client
+    # -- called by the client
 
     def abandon(self) -> None:
         """Close the connection without waiting for commits, because the client's `drain_timeout_s` has passed."""
@@ -205,7 +209,7 @@ class Watcher(FrameIterator, ProcessBound):
         self._deliver()
 
     def is_rejecting(self, indexes: Iterable[int]) -> None:
-        """Record that the client begins to reject frames of this queue."""
+        """Record that the client has sent a request that rejects frames of this queue."""
         self._watching.rejecting(indexes)
 
     def was_rejected(self, indexes: Iterable[int]) -> None:
@@ -218,22 +222,22 @@ class Watcher(FrameIterator, ProcessBound):
         self._watching.truncated(index)
         self._deliver()
 
-    # -- reports of the connections
+    # -- called by the connections (`ReconnectingOwner`)
 
     def watch_opened(self) -> None:
-        """Receive that the watch is open (`ReconnectingOwner`)."""
+        """Handle that the watch is open."""
         self._stop_open_timer()
         opening, self._opening = self._opening, None
         if opening is not None:
             opening.callback(self)
 
     def watch_received(self, instance: Instance, frames: Sequence[bytes]) -> None:
-        """Receive frames (`ReconnectingOwner`)."""
+        """Decode frames, and pass them to the reader."""
         record, watching = self._queue.record, self._watching
         error: BodyError | None = None
         for data in frames:
             if self._is_over:
-                return  # a listener has closed the watcher, so the service sends the frame to another consumer
+                return  # a listener has closed the watcher; the service will send the frame to another consumer
             try:
                 frame = frame_of(data)
             except BodyError as found:
@@ -250,17 +254,17 @@ class Watcher(FrameIterator, ProcessBound):
             self._connections.pause_if_full()
 
     def watch_ended(self, error: EasError | None) -> None:
-        """Receive that the watch cannot go on, or that the service has ended it (`ReconnectingOwner`)."""
+        """Handle that an error, or the service, has ended the watch."""
         self._finish(error)
 
     def watch_disconnected(self) -> None:
-        """Receive that no connection holds a socket (`ReconnectingOwner`)."""
+        """Handle that no connection has a socket."""
         self._tell_if_gone()
 
     # -- internals
 
     def _deliver(self) -> None:
-        """Pass frames to the reader, as long as its callback for one frame asks for the next one."""
+        """Pass frames to the reader, as long as it calls `next_frame` in its callback."""
         if self._is_delivering or self._reader is None:
             return
         self._is_delivering = True
@@ -275,7 +279,7 @@ class Watcher(FrameIterator, ProcessBound):
         self._connections.resume_if_read()
 
     def _watch_stale(self) -> None:
-        """Bound the time for which frames of earlier connections fill the window, so that new frames have to wait."""
+        """Start a timer if frames of earlier connections fill the window, because new frames must not wait forever."""
         if self._watching.is_at_window and self._stale_timer is None and not self._is_over:
             self._stale_timer = self._queue.reactor.callLater(STALE_COUNTS_S, self._forget_stale)
 
@@ -314,7 +318,11 @@ class Watcher(FrameIterator, ProcessBound):
             timer.cancel()
 
     def _finish(self, error: EasError | None) -> None:
-        """End the watch, with an error for its reader or without."""
+        """End the watch.
+
+        Args:
+            error: The error for the reader; `None` for none.
+        """
         if self._is_over:
             return
         self._is_over = True
@@ -324,7 +332,7 @@ class Watcher(FrameIterator, ProcessBound):
         timer, self._stale_timer = self._stale_timer, None
         if timer is not None:
             timer.cancel()
-        # Disconnect after the commits: at the close, the service gives uncommitted frames to other consumers.
+        # Disconnect only after the commits, because the service then sends uncommitted frames to other consumers.
         self._commits.when_idle().addCallback(self._disconnect)
         opening, self._opening = self._opening, None
         if opening is not None:
@@ -356,5 +364,5 @@ class Watcher(FrameIterator, ProcessBound):
         for closed in closing:
             try:
                 closed.callback(None)
-            except BaseException:  # noqa: BLE001  the other callers have to know, too
+            except BaseException:  # noqa: BLE001  the other Deferreds must fire, too
                 contain(self._queue.reactor.callLater, "the end of a watcher could not be reported")

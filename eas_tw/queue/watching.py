@@ -1,14 +1,14 @@
-"""The state of a watch: which frames its reader gets, from which frame it goes on after a loss, and after what pause.
+"""The state of a watch: the frames for the reader, and the start index and the backoff of the next connection.
 
-It does no input and output, and takes its rng as an argument. It guarantees:
+This module does no I/O, and its rng is an argument. It guarantees:
 
-- The reader gets every frame that arrives, unless it has the frame or has committed it.
-- At most `window` frames are in the reader's hands, neither committed nor rejected. The service ensures that on each
-  connection, and knows of commits that were made by other clients. Here only those frames are counted besides that
-  came on an earlier connection, and have not come again.
-- After a loss, the watch goes on from the first frame that may be uncommitted. The service counts indexes from 1; a gap
-  may be a frame of another consumer of the group, which would come here if that consumer died. So the start moves only
-  past frames that were committed here without a gap.
+- The reader gets every frame that arrives, except frames that it already has or has committed.
+- The reader has at most `window` frames that are neither committed nor rejected. On one connection, the service ensures
+  this, and it also takes commits of other clients into account. So this module limits the reader only while there are
+  frames that arrived on an earlier connection and were not sent again.
+- After a loss, the watch continues from the first frame that may be uncommitted. Indexes start at 1. A missing index
+  may be a frame of another consumer of the group, which is sent to this client if that consumer ends. So the start
+  index is moved only past frames that were committed here without a gap.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 BACKOFF_BASE_S, BACKOFF_MAX_S = 0.1, 5.0
 KEPT = 2**16
-"""The maximum number of frames that are remembered, both of those in hand and of those committed."""
+"""The maximum number of stored indexes, for uncommitted frames and for committed frames each."""
 _FIRST_INDEX = 1
 _NEWEST = -1
 _MAX_DOUBLINGS = 16
 
 
 class Watching:
-    """The frames of one watch, over all of its connections.
+    """The frames of one watch, over all its connections.
 
     Args:
         index: The index from which the caller watches; 0 for the head of the queue, -1 for its newest frame.
-        window: The maximum number of frames in the reader's hands.
-        auto_commit: Whether the service commits what it sends; the window has no effect then.
-        buffer_bytes: The bytes of unread frames above which the connection is to be paused.
-        rng: For the pauses.
+        window: The maximum number of frames that the reader has and that are neither committed nor rejected.
+        auto_commit: Whether the service commits the frames that it sends; the window then has no effect.
+        buffer_bytes: The total size of unread frames, in bytes, above which the connection is paused.
+        rng: The random number generator for the pauses.
     """
 
     def __init__(self, index: int, window: int, *, auto_commit: bool, buffer_bytes: int, rng: Random) -> None:
@@ -50,10 +50,10 @@ class Watching:
         self._unread: deque[Frame] = deque()
         self._unread_bytes = 0
         self._known: dict[int, str] = {}  # received and neither committed nor rejected: index to request id
-        self._in_hand: dict[int, None] = {}
-        self._stale: dict[int, None] = {}  # known from an earlier connection, and not sent again since
-        self._committed: OrderedDict[int, str] = OrderedDict()
-        self._start = max(index, _FIRST_INDEX)  # every frame from the given index to here is committed
+        self._in_hand: dict[int, None] = {}  # those of `_known` that the reader has
+        self._stale: dict[int, None] = {}  # those of `_known` that arrived on an earlier connection only
+        self._committed: OrderedDict[int, str] = OrderedDict()  # index to request id
+        self._start = max(index, _FIRST_INDEX)  # all frames from the given index up to this one are committed
         self._is_placed = index != _NEWEST
         self._losses = 0
 
@@ -66,26 +66,26 @@ class Watching:
 
     @property
     def has_moved(self) -> bool:
-        """Whether the next connection watches from a later index than the caller has given."""
+        """Whether the next connection watches from a greater index than the caller has given."""
         return self.reconnect_index > self._given_index
 
     @property
     def has_unread(self) -> bool:
-        """Whether there are frames that the reader has not received."""
+        """Whether there are frames that the reader has not read."""
         return bool(self._unread)
 
     @property
     def is_full(self) -> bool:
-        """Whether to pause the connection, because too many bytes are unread."""
+        """Whether to pause the connection, because too many frames or bytes are unread."""
         return len(self._unread) > self._window or self._unread_bytes > self._buffer_bytes
 
     @property
     def is_at_window(self) -> bool:
-        """Whether unread frames wait because the reader has `window` frames in hand."""
+        """Whether unread frames wait because the reader has `window` frames, some of them from earlier connections."""
         return bool(self._unread and self._stale) and len(self._in_hand) >= self._window
 
     def received(self, frame: Frame) -> bool:
-        """Take a frame that arrived; return whether it is new, so that the reader will get it."""
+        """Store a frame that has arrived, unless it is a repetition; return whether it is new."""
         index, request_id = frame.index, frame.request_id
         for remembered in (self._known, self._committed):
             if index in remembered and _is_same(remembered[index], request_id):
@@ -93,7 +93,7 @@ class Watching:
                 return False
         if not self._is_placed:
             self._start, self._is_placed = index, True
-        if index < self._start:  # a new frame below the committed ones: the queue was recreated
+        if index < self._start:  # a new frame below committed frames: the queue was recreated
             self._start = max(index, _FIRST_INDEX)
         self._committed.pop(index, None)
         self._losses = 0
@@ -105,11 +105,11 @@ class Watching:
         else:
             self._known[index] = request_id
             if len(self._known) > KEPT:
-                self._forget((next(iter(self._known)),))  # another client may have committed it unnoticed
+                self._forget((next(iter(self._known)),))  # the oldest; another client may have committed it
         return True
 
     def next_frame(self) -> Frame | None:
-        """Return the next frame for the reader; `None` if there is none, or if `window` frames are in its hands."""
+        """Return the next frame for the reader; `None` if there is none, or if `is_at_window`."""
         if not self._unread or (self._stale and self.is_at_window):
             return None
         frame = self._unread.popleft()
@@ -119,7 +119,7 @@ class Watching:
         return frame
 
     def drop_unread(self) -> None:
-        """Forget the frames that the reader has not received."""
+        """Remove the frames that the reader has not read."""
         self._forget([frame.index for frame in self._unread])
         self._unread.clear()
         self._unread_bytes = 0
@@ -134,15 +134,15 @@ class Watching:
         self._advance()
 
     def rejecting(self, indexes: Iterable[int]) -> None:
-        """Record that frames are given back: if one arrives from now on, the reader gets it again.
+        """Record that a reject of frames was sent: if such a frame arrives again, the reader gets it again.
 
-        The service may send a frame again before its answer to the reject arrives, on another connection.
+        The service may send a frame again on the watch before the response to the reject arrives.
         """
         for index in indexes:
             self._known.pop(index, None)
 
     def rejected(self, indexes: Iterable[int]) -> None:
-        """Record that the service has taken frames back; frames that it has sent again since stay as they are."""
+        """Record that the service has accepted a reject; frames that it has sent again in the meantime are kept."""
         self._forget([index for index in indexes if index not in self._known])
 
     def _forget(self, indexes: Iterable[int]) -> None:
@@ -152,7 +152,7 @@ class Watching:
             self._known.pop(index, None)
 
     def truncated(self, index: int) -> None:
-        """Record that the frames with a smaller index are gone."""
+        """Record that the frames with a smaller index were deleted."""
         self.committed([known for known in self._known if known < index])
 
     def forget_stale(self) -> None:
@@ -162,8 +162,8 @@ class Watching:
         self._stale.clear()
 
     def restarted(self) -> None:
-        """Begin again, because the queue was recreated: its new frames reuse the indexes of earlier ones."""
-        self._given_index = max(self._given_index, 0)  # -1 would skip frames: all of the new queue's are unread
+        """Drop the state of all frames, because the queue was recreated and its new frames reuse indexes."""
+        self._given_index = max(self._given_index, 0)  # -1 would skip frames of the new queue, which are all unread
         self._start, self._is_placed = max(self._given_index, _FIRST_INDEX), True
         for remembered in (self._known, self._in_hand, self._stale, self._committed):
             remembered.clear()
@@ -171,7 +171,8 @@ class Watching:
     def lost(self) -> float:
         """Record that the connection was lost or not made, and return the pause before the next one, in seconds.
 
-        Full jitter; the maximum doubles with each loss in a row, until a new frame arrives.
+        Exponential backoff with full jitter: the maximum doubles with each consecutive loss, from 0.1 s to 5 s, until a
+        new frame arrives.
         """
         ceiling_s = min(BACKOFF_MAX_S, BACKOFF_BASE_S * 2.0 ** min(self._losses, _MAX_DOUBLINGS))
         self._losses += 1
@@ -179,7 +180,7 @@ class Watching:
         return self._rng.uniform(0.0, ceiling_s)
 
     def _advance(self) -> None:
-        """Move the start past the committed frames, and forget the oldest of these if there are too many."""
+        """Move the start index past committed frames, and remove the oldest committed indexes if there are too many."""
         while self._start in self._committed:
             self._start += 1
         while len(self._committed) > KEPT:
@@ -187,5 +188,5 @@ class Watching:
 
 
 def _is_same(remembered: str, request_id: str) -> bool:
-    """Return whether two frames of the same index are the same, by their request ids; empty for an unknown one."""
+    """Return whether two frames with the same index are the same, by their request ids; an empty id is unknown."""
     return not remembered or not request_id or remembered == request_id

@@ -1,7 +1,7 @@
-"""The requests of the queue service: method, query and header lines of each operation, without input and output.
+"""The requests of the queue service: method, query and header lines of each operation, without I/O.
 
-Names in a query that begin and end with `_` are parameters of the service, all others are tags. The order of names and
-of header lines is that of the official Python SDK, so that recorded requests can be compared byte by byte.
+In a query, names that begin and end with `_` are parameters of the service; all others are tags. Names and header lines
+are in the order of the official Python SDK, so that recorded requests can be compared byte by byte.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _MOST_CODE_CHARS = 20
 _CODE = re.compile(r"[A-Za-z0-9.]+")
 
 USER_HEADER, GROUP_HEADER = "X-EAS-QueueService-Redis-Uid", "X-EAS-QueueService-Redis-Gid"
-"""The default names of the identity headers, if the attributes of the service set no others."""
+"""The names of the identity headers, unless the attributes of the queue set others."""
 REQUEST_ID_HEADER = "x-eas-queueservice-request-id"
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""A header's name (RFC 9110 §5.1)."""
+"""The name of a header: a token (RFC 9110 §5.1, §5.6.2)."""
 _TAKEN = frozenset(
     {
         "accept", "authorization", "connection", "content-length", "content-type", "expect", "host", "te",
@@ -49,12 +49,12 @@ _NAMES_USER, _NAMES_GROUP, _NAMES_PRIORITY = "meta.header.user", "meta.header.gr
 
 @frozen
 class HeaderNames:
-    """The names of the headers that a queue service reads, which its attributes may set.
+    """The names of the headers that a queue service reads; the attributes of the queue may set them.
 
     Attributes:
-        user: The name of the header with the user's id.
-        group: The name of the header with the group.
-        priority: The name of the header with the priority of a put; empty if the service takes none.
+        user: The name of the header for the user's id.
+        group: The name of the header for the group.
+        priority: The name of the header for the priority of a put; empty if the service has no priorities.
     """
 
     user: str = USER_HEADER
@@ -63,7 +63,7 @@ class HeaderNames:
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, str]) -> HeaderNames:
-        """Return the names that a queue's attributes set, and the default for each missing or wrong one."""
+        """Return the names from a queue's attributes, and the default for each name that is missing or invalid."""
 
         def named(attribute: str, usual: str) -> str:
             name = attributes.get(attribute, "")
@@ -75,11 +75,11 @@ class HeaderNames:
 
 @frozen
 class Identity:
-    """Who the client is to the queue service.
+    """The user and the group that a client sends to the queue service.
 
     Attributes:
-        user: The user's id, different for each consumer.
-        group: The group: each frame goes to one consumer of a group, and to every group.
+        user: The id of the consumer; it must be unique.
+        group: The group. The service sends each frame to every group, and in it to one consumer.
     """
 
     user: str
@@ -88,16 +88,16 @@ class Identity:
 
 @frozen
 class QueueRequest:
-    """One operation, without credentials and identity.
+    """The request of an operation, without token and identity.
 
     Attributes:
         method: The HTTP method.
         query: The encoded query, without `?`; empty for none.
-        path: The path below the queue's path, with a slash in front; empty for none.
-        body: The body.
-        form: Whether the body is a form.
-        takes_protobuf: Whether the response shall be protobuf.
-        priority: The priority of a put; 0 for the normal one.
+        path: The path below the queue's path, beginning with a slash; empty for none.
+        body: The body; empty for none.
+        form: Whether the body is a form (`application/x-www-form-urlencoded`).
+        takes_protobuf: Whether to request a protobuf response.
+        priority: The priority of a put; 0 for the normal priority.
     """
 
     method: str
@@ -120,9 +120,9 @@ class QueueRequest:
 
         Args:
             base: The queue's path, such as `/api/predict/qservice`.
-            token: The token, which is sent as it is: the queue service takes no signature.
-            identity: The user and the group, sent in the headers that `names` has.
-            names: The names of headers.
+            token: The token, which is sent unchanged, because the queue service does not support signatures.
+            identity: The user and the group.
+            names: The names of the headers for identity and priority.
             extra: Further headers of the client; `None` for none.
         """
         target = base + self.path + (f"?{self.query}" if self.query else "")
@@ -133,7 +133,7 @@ class QueueRequest:
     def header_lines(
         self, token: Secret, identity: Identity, names: HeaderNames, extra: Mapping[str, str] | None = None
     ) -> list[tuple[str, str]]:
-        """Return names and values of the header lines, without Host."""
+        """Return names and values of the header lines, without Host; arguments as for `on_wire`."""
         lines: list[tuple[str, str]] = []
         if self.method in ("POST", "PUT"):  # also for an empty body (RFC 9110 §8.6)
             lines.append(("Content-Length", str(len(self.body))))
@@ -161,7 +161,7 @@ def put_request(data: bytes, tags: Mapping[str, str], priority: int, path: str) 
     Args:
         data: The frame's data.
         tags: The frame's tags.
-        priority: 0 for the normal priority, more for a higher one.
+        priority: 0 for the normal priority; a greater number for a higher priority.
         path: A path below the queue's path, percent-encoded; empty for none.
 
     Raises:
@@ -180,10 +180,13 @@ def get_request(
     Args:
         index: The index of the first frame; 0 for the head of the queue, -1 for its newest frame.
         length: The maximum number of frames, ≥ 1.
-        timeout_s: How long the service waits for the first frame, ≥ 0.
-        tags: Only frames with these tags.
-        request_id: Only the frame of this request; `None` for any.
-        auto_delete: Whether the service deletes what it sends.
+        timeout_s: The time for which the service waits for a frame, in seconds, ≥ 0.
+        tags: The tags that the frames must have.
+        request_id: The request id that the frame must have; `None` for any.
+        auto_delete: Whether the service deletes the frames that it sends.
+
+    Raises:
+        ConfigError: An argument is wrong.
     """
     wanted = dict(tags) if request_id is None else {**tags, REQUEST_ID: request_id}
     own = {
@@ -199,14 +202,17 @@ def get_request(
 def watch_request(
     index: int, window: int, tags: Mapping[str, str], *, index_only: bool, auto_commit: bool
 ) -> QueueRequest:
-    """Return the request that begins a watch, over WebSocket or plain HTTP.
+    """Return the request that starts a watch, over WebSocket or plain HTTP.
 
     Args:
-        index: The index of the first frame; 0 for the head of the queue.
-        window: The maximum number of frames that are sent and not committed, ≥ 1.
-        tags: Only frames with these tags.
-        index_only: Whether frames come without data.
-        auto_commit: Whether the service commits what it sends; `window` has no effect then.
+        index: The index of the first frame; 0 for the head of the queue, -1 for its newest frame.
+        window: The maximum number of frames that were sent and are neither committed nor rejected, ≥ 1.
+        tags: The tags that the frames must have.
+        index_only: Whether frames are sent without data.
+        auto_commit: Whether the service commits the frames that it sends; `window` then has no effect.
+
+    Raises:
+        ConfigError: An argument is wrong.
     """
     own = {
         "_watch_": "true",
@@ -219,12 +225,12 @@ def watch_request(
 
 
 def search_request(index: int) -> QueueRequest:
-    """Return the request for the place of a frame."""
+    """Return the request for the position of a frame."""
     return QueueRequest("GET", _query({"_search_": "true", "_index_": checked(INDEX, "index", index)}))
 
 
 def count_request(priority: int | None, tags: Mapping[str, str]) -> QueueRequest:
-    """Return the request for the number of frames, of one priority and with these tags; `None` for any priority."""
+    """Return the request for the number of frames that have a priority (`None` for any) and tags."""
     own = {"_count_": "true"}
     if priority is not None:
         own["_priority_"] = str(checked(_PRIORITY, "priority", priority))
@@ -247,12 +253,15 @@ def commit_request(indexes: tuple[int, ...]) -> QueueRequest:
 
 
 def reject_request(indexes: tuple[int, ...], code: str, reason: str) -> QueueRequest:
-    """Return the request that commits frames negatively, so that another consumer gets them.
+    """Return the request that rejects frames (a negative commit), so that another consumer gets them.
 
     Args:
-        indexes: The frames.
-        code: The reason for programs, at most 20 letters, digits and dots, such as `Shutdown`.
-        reason: The reason for people.
+        indexes: The indexes of the frames.
+        code: A machine-readable reason, 1 to 20 letters, digits and dots, such as `Shutdown`.
+        reason: A human-readable reason.
+
+    Raises:
+        ConfigError: Code or reason is invalid.
     """
     if not isinstance(code, str) or len(code) > _MOST_CODE_CHARS or not _CODE.fullmatch(code):
         raise ConfigError(f"code must be 1 to {_MOST_CODE_CHARS} letters, digits and dots, got {shown(code)}")
@@ -263,28 +272,35 @@ def reject_request(indexes: tuple[int, ...], code: str, reason: str) -> QueueReq
 
 
 def end_request(*, force: bool) -> QueueRequest:
-    """Return the request that ends the stream; with `force`, before all frames are committed."""
+    """Return the request that ends the stream; with `force`, even if frames are not committed."""
     return QueueRequest("POST", _query({"_eos_": "true", **({"_force_": "true"} if force else {})}))
 
 
 def as_indexes(given: int | Frame | Iterable[int | Frame]) -> tuple[int, ...]:
-    """Return the indexes that a caller named by numbers or frames.
+    """Return the indexes of frames.
+
+    Args:
+        given: An index, a frame, or an iterable of these.
 
     Raises:
-        ConfigError: It is neither an index, a frame, nor several of these.
+        ConfigError: The argument is none of these, or an index is out of range.
     """
     several = given if isinstance(given, Iterable) and not isinstance(given, str | bytes) else (given,)
     return tuple(checked(INDEX, "index", one.index if isinstance(one, Frame) else one) for one in several)
 
 
 def go_duration(seconds: float) -> str:
-    """Return a duration as the service, which is written in Go, reads it, such as `3s` or `1.5s`."""
+    """Return a duration in the format of Go, in which the service is written, such as `3s` or `1.5s`."""
     checked(_SECONDS, "timeout_s", seconds)
     return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
 
 
 def check_identity(user: str, group: str) -> Identity:
-    """Return the identity, or raise `ConfigError` if a header cannot carry it."""
+    """Return the identity of a user and a group.
+
+    Raises:
+        ConfigError: User or group cannot be sent in a header.
+    """
     for name, value in (("user", user), ("group", group)):
         if not isinstance(value, str) or not re.fullmatch(r"[!-~]+", value):
             raise ConfigError(f"{name} must be visible ASCII without spaces, got {shown(value)}")

@@ -1,11 +1,11 @@
 """The protobuf messages of EAS bodies as classes: `message("eas_tw.tf.PredictRequest")`.
 
 The `.proto` files beside this module are compiled to one file, `descriptors.binpb` (see `compile`), which is read on
-first use into a private `DescriptorPool`. There are no generated modules, because those refuse every older protobuf
-runtime. One descriptor file works with protobuf 3.20 to 7, and a private pool cannot conflict with the official SDK's
-messages.
+first use into a private `DescriptorPool`. There are no generated modules, because a generated module does not work with
+a protobuf runtime older than its compiler. One descriptor file works with protobuf 3.20 to 7, and a private pool cannot
+conflict with the official SDK's messages.
 
-The modules `…_pb2` here have the names of generated modules, with stubs for editors, so `from
+The modules `…_pb2` here have the names of generated modules, and stubs for editors. For example, `from
 eas_tw.body.schema.easyrec_predict_pb2 import PBRequest` imports the class that `message` returns.
 """
 
@@ -27,7 +27,7 @@ DESCRIPTORS = "descriptors.binpb"
 
 @cache
 def message(full_name: str) -> type[Any]:
-    """Return the message class of a full name; the same class each time.
+    """Return the message class with a full name; further calls return the same class.
 
     Args:
         full_name: Package and name, such as `"eas_tw.tf.PredictResponse"`.
@@ -52,7 +52,7 @@ def parse(full_name: str, data: Buffer) -> Any:
         data: The serialised message.
 
     Raises:
-        ValueError: The bytes are no such message.
+        ValueError: The bytes are not such a message.
     """
     try:
         return message(full_name).FromString(bytes(data))
@@ -61,7 +61,7 @@ def parse(full_name: str, data: Buffer) -> Any:
 
 
 def exports(module: str) -> Callable[[str], Any]:
-    """Return the `__getattr__` of a module that stands for a `.proto` file, for its messages, enums and enum values.
+    """Return the `__getattr__` of a `…_pb2` module: it looks up messages, enums and enum values of a `.proto` file.
 
     Args:
         module: The module's name, `…_pb2`.
@@ -100,13 +100,13 @@ def _class_of(descriptor: Any) -> type[Any]:
 
 @cache
 def _make_picklable(file: str) -> None:
-    """Make the messages of a file picklable, including those nested in others; it takes 10 µs for each class."""
+    """Make the messages of a file picklable, including nested messages; this takes 10 µs for each class."""
     for descriptor in _pool().FindFileByName(file).message_types_by_name.values():
         copyreg.pickle(_class_of(descriptor), _reduced)
 
 
 def _reduced(instance: Any) -> tuple[Callable[..., Any], tuple[str, bytes]]:
-    """Reduce a message for pickle, which would look for its class in a module, where it is not."""
+    """Reduce a message for pickle. Its default is to import the class from a module, but no module contains it."""
     return parse, (instance.DESCRIPTOR.full_name, instance.SerializeToString())
 
 

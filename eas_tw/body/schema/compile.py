@@ -1,8 +1,8 @@
 """Recompile the `.proto` files: `python -m eas_tw.body.schema.compile`.
 
 The results are `descriptors.binpb`, which the package reads, and a stub for each file, for editors and type checkers.
-This needs grpcio-tools. Run it after changing or adding a `.proto` file, and commit the results; a test fails when they
-differ.
+This needs grpcio-tools. Run it after changing or adding a `.proto` file, and commit the results. A test fails when the
+committed results differ from the compiled files.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ def compile_protos() -> dict[str, bytes]:
     """Compile every `.proto` file of this folder.
 
     Returns:
-        The contents of the compiled files, by file name: a serialised `FileDescriptorSet`, in which a file follows
-        those that it imports, and the stubs.
+        The contents of the compiled files, by file name: the stubs, and a serialised `FileDescriptorSet` in which each
+        file is after the files that it imports.
 
     Raises:
-        RuntimeError: protoc rejected a file, and printed the reason to standard error.
+        RuntimeError: protoc rejected a file. It has printed the reason to standard error.
         ImportError: grpcio-tools is not installed.
     """
-    from grpc_tools import protoc  # noqa: PLC0415 - a tool of developers; the package runs without it
+    from grpc_tools import protoc  # noqa: PLC0415 - a development tool; the package runs without it
 
     names = sorted(path.relative_to(ROOT).as_posix() for path in HERE.glob("*.proto"))
     with tempfile.TemporaryDirectory() as folder:

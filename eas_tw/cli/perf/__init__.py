@@ -1,8 +1,8 @@
 """The commands `eas-tw perf`, which measures a service under load, and `eas-tw perf compare`.
 
-`plan` and `schedule` say what to do and when, `loops` starts the calls, `step` and `perf_run` run a plan, `recorder`
-and `instances` count, `figures` computes, and `report` makes the JSON document from which all output is made. Only
-`command` and `sending` know the client.
+`plan` contains the settings and `schedule` the times of calls. `loops` starts the calls, and `step` and `perf_run` run
+a plan. `recorder` and `instances` count, `figures` computes the results, and `report` makes the JSON document from
+which all output is made. Only `command` and `sending` use the client.
 """
 
 from eas_tw.cli.perf.command import DESCRIPTION, HELP, add_arguments, prepare, run

@@ -1,4 +1,4 @@
-"""The rules by which the load generator itself is called the bottleneck."""
+"""The rules that decide whether the load generator itself was the bottleneck."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ if TYPE_CHECKING:
     from eas_tw.cli.perf.distribution import Distribution
 
 _BUSY = 0.9
-"""The share of one core from which on the process has no reserve: it has one thread that works."""
+"""From this share of one core on, the process has no reserve, because all its work is done in one thread."""
 _IDLE = 0.5
-"""A process that used less than this share of a core is late because it was not scheduled."""
+"""If the process used less than this share of a core and was late, the operating system did not schedule it in time."""
 _LEAST_LAG_S = 0.002
-"""Lag below this is that of the operating system's timers, also when the process is idle."""
+"""Minimum lag in seconds that counts; smaller lag is that of the operating system's timers, also in an idle process."""
 _SHARE_OF_LATENCY = 0.1
-"""The part of the median latency that lag may be."""
+"""Lag and delay count from this share of the median latency on."""
 _LEAST_DELAY_S = 0.005
+"""Minimum delay of calls in seconds that counts."""
 
 
 def bottleneck(lag: Distribution, cpu_share: float, delays: Distribution | None, answered: Distribution) -> str:
-    """Return why the load generator was the bottleneck.
+    """Return the reasons why the load generator was the bottleneck.
 
     Args:
-        lag: How late timers of the reactor were.
-        cpu_share: The share of one core that the process used.
-        delays: In an open loop how late calls were sent; `None` if there is another reason for that.
-        answered: The latencies of the answered calls.
+        lag: The lateness of the reactor's timers, in seconds.
+        cpu_share: The share of one core that the process used, from 0 to 1 or more.
+        delays: In an open loop, the lateness of calls in seconds; `None` in a closed loop, or if calls were late for
+            another reason.
+        answered: The latencies of the answered calls, in seconds.
 
     Returns:
-        A sentence, or an empty text if it was not the bottleneck.
+        1. A text of two sentences for the user.
+        2. An empty text, if the load generator was not the bottleneck.
     """
     median_s = answered.percentile(50) or 0.0
     lag_s = lag.percentile(99) or 0.0
@@ -46,4 +49,4 @@ def bottleneck(lag: Distribution, cpu_share: float, delays: Distribution | None,
     if cpu_share < _IDLE:
         advice = f"as it used only {cpu_share:.0%} of a core, other programs keep this machine busy"
     said = f"the load generator was the bottleneck: {', '.join(reasons)}"
-    return f"{said}. The latencies have its own delays in them; {advice}"
+    return f"{said}. The latencies include its own delays; {advice}"

@@ -1,7 +1,7 @@
 """Charts as inline SVG, with labels in HTML.
 
-The drawing is stretched to the width of the page (`preserveAspectRatio="none"`), so that it fits a telephone and a
-large screen. The labels are HTML on top of it, because stretched text would not be readable.
+The drawing is stretched to the width of the page (`preserveAspectRatio="none"`), so that it fits a telephone as well as
+a large screen. The labels are HTML on top of the drawing, because stretched text would be hard to read.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _SIZE = 1000
-"""Width and height of a drawing in its own units; the page scales it."""
+"""Width and height of a drawing in SVG units; the page scales the drawing."""
 _MARK_HEIGHT = 25
 _LOG_FROM = 20
-"""The ratio of the greatest to the smallest value from which on a scale is logarithmic."""
+"""From this ratio of the greatest to the smallest value on, a scale is logarithmic."""
 _MOST_TICKS = 5
 _FEW_DECADES = 3
 _MICROSECOND_MS = 0.001
@@ -49,13 +49,13 @@ class Scale:
         return cls(0.0, round_values(high)[-1], is_log=False)
 
     def place(self, value: float) -> float:
-        """Return the place of a value, from 0 to 1."""
+        """Return the position of a value, from 0 (bottom) to 1 (top)."""
         if not self.is_log:
             return value / self.high
         return (log10(max(value, self.low)) - log10(self.low)) / (log10(self.high) - log10(self.low))
 
     def ticks(self) -> list[float]:
-        """Return the values that are labelled."""
+        """Return the values for the labels of the scale."""
         if not self.is_log:
             return round_values(self.high)
         first, last = round(log10(self.low)), round(log10(self.high))
@@ -69,8 +69,8 @@ class Line:
     """A line of a chart.
 
     Attributes:
-        name: Its name in the legend.
-        style: The class of its colour in the page's style sheet.
+        name: The name in the legend.
+        style: The CSS class, which determines the colour.
         points: Pairs of x, from 0 to 1, and y in milliseconds; `None` for a gap.
     """
 
@@ -89,7 +89,7 @@ def line_chart(
     """Return a chart of lines.
 
     Args:
-        title: What the chart shows, for its heading and for screen readers.
+        title: The heading, which screen readers also use as the description.
         lines: The lines.
         x_labels: Pairs of x, from 0 to 1, and the text below it.
         hovers: Parts of the width, from and to, with the text that is shown when the pointer is over them.
@@ -146,7 +146,7 @@ def milliseconds(value: float) -> str:
 
 
 def _column(style: str, begin: float, end: float, height: int) -> str:
-    """Return the beginning of a rectangle at the bottom of a chart."""
+    """Return the start tag of a rectangle at the bottom of a chart."""
     x, width = f"{begin * _SIZE:.1f}", f"{(end - begin) * _SIZE:.1f}"
     return f'<rect class="{style}" x="{x}" y="{_SIZE - height}" width="{width}" height="{height}">'
 
@@ -156,7 +156,7 @@ def _y(scale: Scale, value: float) -> str:
 
 
 def _polylines(line: Line, scale: Scale) -> str:
-    """Return a line in parts, one between two gaps; a part of a single point is a short dash."""
+    """Return the SVG of a line, which is interrupted at gaps; a single point between gaps is drawn as a short dash."""
     parts: list[list[tuple[float, float]]] = [[]]
     for x, y in line.points:
         if y is not None:
@@ -172,7 +172,7 @@ def _polylines(line: Line, scale: Scale) -> str:
 
 
 def round_values(high: float) -> list[float]:
-    """Return about five round values at equal distances, from 0 to the first one that is not below `high`."""
+    """Return about five round values at equal distances, from 0 to a value ≥ `high`."""
     rough = high / (_MOST_TICKS - 1)
     power = 10.0 ** floor(log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))

@@ -50,7 +50,7 @@ _KEYLESS = ("wrr", "p2c")
 
 @frozen
 class Prepared:
-    """What is known before the client is made: the requests in turn, with their keys, and the plan."""
+    """The input of a run: an endless iterator of requests with their `predict` arguments (the key), and the plan."""
 
     requests: Iterator[tuple[Any, dict[str, str]]]
     plan: Plan
@@ -108,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="LIMIT",
         help="exit with 1 if a result violates this, such as 'p99>50ms', 'errors>1%%' or 'rate<450'; may be repeated. "
-        "With a limit for errors, failed calls alone are no reason for another exit code",
+        "With a limit for errors, failed calls do not change the exit code in any other way",
     )
     add("--no-progress", action="store_true", help="show no progress on standard error")
 
@@ -146,11 +146,11 @@ def prepare(options: argparse.Namespace) -> Prepared:
 
 
 async def run(reactor: Any, given: Given, options: argparse.Namespace, prepared: Prepared) -> None:
-    """Put load on the service, and write the results; after an interrupt, those of the calls that had ended.
+    """Put load on the service, and write the results; after an interrupt, the results of the calls that have ended.
 
     Raises:
         PerfFailed: A result violates a limit.
-        EasError: A call failed, and no limit says how many may; it is the error of the call that failed last.
+        EasError: A call failed, and there is no limit for errors. The error is that of the last failed call.
     """
     for flag, key in (("--key", options.key), ("--key-from", options.key_from)):
         if key is not None and given.balancer in _KEYLESS:
@@ -175,7 +175,7 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, prepared:
             perf_run = PerfRun(client.clock, send, client.listen, plan, display)
 
             def interrupt() -> Deferred[None]:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not lose what is being written
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt writing the results
                 perf_run.interrupt()
                 return finished  # the reactor stops when the results are written and the connections are closed
 
@@ -201,9 +201,9 @@ def write(result: dict[str, Any], plan: Plan) -> None:
         return
     try:
         plan.output_file.write_text(FORMATS[plan.output](result) + "\n", "utf-8")
-    except OSError as error:  # an error of writing, unlike one of opening, does not name the file
+    except OSError as error:  # add the name of the file, which an error of writing (not of opening) lacks
         raise OSError(error.errno, error.strerror, str(plan.output_file)) from None
-    finally:  # also if the disk is full: the results are not lost
+    finally:  # also if the disk is full, so that the results are not lost
         print(FORMATS["pretty"](result), flush=True)
 
 
@@ -224,7 +224,7 @@ def _about(given: Given, plan: Plan) -> dict[str, Any]:
 
 
 def _check(steps: Sequence[Figures], plan: Plan) -> None:
-    """Raise the error that decides about the exit code, if there is one."""
+    """Raise the error that determines the exit code, if there is one."""
     said = []
     for step in steps:
         prefix = f"at {step.load}: " if len(plan.loads) > 1 else ""
@@ -235,14 +235,14 @@ def _check(steps: Sequence[Figures], plan: Plan) -> None:
         return
     errors = [step.recorder.last_error for step in steps if step.recorder.last_error is not None]
     if errors:
-        # A run with failed calls must not look like a success to a script.
+        # Without a limit for errors, the exit code of a run with failed calls must not be 0.
         raise errors[-1]
     if not any(step.calls for step in steps):
         raise EasError("no call was made in the time of the measurement")
 
 
 def _check_writable(file: Path) -> None:
-    """Check before the run that the results can be written."""
+    """Check that the file can be written, before the run."""
     try:
         file.open("ab").close()
     except OSError as error:

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tolerance",
         default="5",
         metavar="PERCENT",
-        help="the change of a percentile that does not matter (default: %(default)s)",
+        help="changes of a percentile up to this are ignored (default: %(default)s)",
     )
     add("--output", choices=("pretty", "json"), default="pretty")
 
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
 
     Raises:
         PerfFailed: The second result is worse.
-        ConfigError: A file is no result, or hdrhistogram is not installed.
+        ConfigError: A file is not a result, or hdrhistogram is not installed.
         OSError: A file cannot be read.
     """
     from eas_tw.cli.perf.comparison import compare, differences_in_settings  # noqa: PLC0415  needs hdrhistogram

@@ -1,9 +1,9 @@
-"""Compares two results of `eas-tw perf`, with a conclusion for each percentile.
+"""Comparison of two results of `eas-tw perf`, with a conclusion for each percentile.
 
-Two runs never have the same percentiles. A difference counts only if it is larger than what is left to accident: if the
-95 % confidence intervals of the two percentiles do not overlap, and if it is larger than a tolerance. The intervals are
-computed from the histograms in the files. Calls without an answer count as slower than all others, so that a service
-that fails fast does not look faster.
+Two runs never have exactly the same percentiles. A difference is significant if the 95 % confidence intervals of the
+two percentiles do not overlap, and if it is larger than a tolerance. The intervals are computed from the histograms in
+the files. Calls without an answer count as slower than all others, so that a service that fails fast does not appear
+faster.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Row:
     Attributes:
         load: The load of the step.
         name: The figure: `p50` and other percentiles, `first byte p50`, or `errors`.
-        before: Its value in the first result: seconds, or a share from 0 to 1; infinite for the time of a call without
-            an answer, `None` if there is no value.
-        after: Its value in the second result.
+        before: The value in the first result, in seconds or as a share from 0 to 1; infinite if a call without an
+            answer is at this percentile, `None` if there is no value.
+        after: The value in the second result, in the same form.
         conclusion: `slower`, `faster`, `more errors`, `fewer errors`, `no difference`, or `too few calls`.
     """
 
@@ -81,7 +81,12 @@ def compare(before: dict[str, Any], after: dict[str, Any], tolerance: float) -> 
 
 
 def differences_in_settings(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Return a sentence for each setting that makes the results hard to compare."""
+    """Return a sentence for each reason that makes the results hard to compare: other settings, bottleneck, interrupt.
+
+    Args:
+        before: The JSON document of the first result.
+        after: The JSON document of the second result.
+    """
     values = {name: (before[name], after[name]) for name in ("service", "endpoint")}
     for name in ("stream", "warm_up_s", "duration_s", "requests"):
         values[name] = (before["settings"].get(name), after["settings"].get(name))
@@ -100,13 +105,13 @@ def differences_in_settings(before: dict[str, Any], after: dict[str, Any]) -> li
 
 @frozen
 class Sample:
-    """The times of the answered calls of a step, and the number of calls without an answer."""
+    """The times of the answered calls of a step in seconds, and the number of calls without an answer."""
 
     times: Distribution
     missing: int = 0
 
     def percentile(self, share: float) -> float | None:
-        """Return a percentile; infinite if it is the time of a call without an answer, `None` without any call."""
+        """Return a percentile: infinite if it is the time of a call without an answer, `None` if there are no calls."""
         if not self.times.count + self.missing:
             return None
         value = self.times.percentile(share, self.missing)
@@ -117,7 +122,7 @@ def conclusion(before: Sample, after: Sample, share: float, tolerance: float) ->
     """Compare a percentile of two samples.
 
     Returns:
-        1. `too few calls`, if one of them has not enough values for an interval of this percentile;
+        1. `too few calls`, if one sample has too few values for a confidence interval of this percentile;
         2. `slower` or `faster`, if the intervals do not overlap and the change is more than the tolerance;
         3. `no difference` otherwise.
     """
@@ -133,11 +138,11 @@ def conclusion(before: Sample, after: Sample, share: float, tolerance: float) ->
 
 
 def error_conclusion(before: tuple[int, int], after: tuple[int, int]) -> str:
-    """Compare two shares of failed calls by their intervals (Wilson, 95 %).
+    """Compare two shares of failed calls by their 95 % confidence intervals (Wilson score interval).
 
     Args:
-        before: The number of failed calls and of all calls of the first result.
-        after: Those of the second result.
+        before: The numbers of failed calls and of all calls in the first result.
+        after: The numbers of failed calls and of all calls in the second result.
     """
     if not before[1] or not after[1]:
         return UNKNOWN

@@ -1,4 +1,4 @@
-"""`Distribution`, recorded values in order, from which percentiles are read."""
+"""`Distribution`, sorted values with counts, from which percentiles and their confidence intervals are computed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _Z = 1.96
-"""The quantile of the normal distribution for an interval of 95 %."""
+"""The quantile of the normal distribution for a confidence interval of 95 %."""
 
 
 @frozen
@@ -22,7 +22,7 @@ class Distribution:
 
     Attributes:
         values: The distinct values.
-        cumulative: For each value, the number of recorded values that are not greater.
+        cumulative: For each value, the number of recorded values that are less or equal.
     """
 
     values: tuple[float, ...]
@@ -40,7 +40,7 @@ class Distribution:
         return self.cumulative[-1] if self.cumulative else 0
 
     def at_rank(self, rank: int) -> float | None:
-        """Return the value of a rank, where 1 is the smallest value; `None` if there is no such rank."""
+        """Return the value with a rank, where rank 1 is the smallest value; `None` if there is no such rank."""
         if not 1 <= rank <= self.count:
             return None
         return self.values[bisect_left(self.cumulative, rank)]
@@ -50,11 +50,11 @@ class Distribution:
 
         Args:
             share: The percentile, > 0 and ≤ 100.
-            missing: The number of further values that are unknown, but greater than all recorded ones: calls that were
-                never answered.
+            missing: The number of further values that are unknown, but greater than all recorded values: calls without
+                an answer.
 
         Returns:
-            The value, or `None` if nothing was recorded, or if the rank is that of a missing value.
+            The value; `None` if nothing was recorded, or if a missing value is at this percentile.
         """
         return self.at_rank(rank_of(share, self.count + missing))
 
@@ -69,7 +69,7 @@ class Distribution:
             missing: The number of further values, as in `percentile`; they are infinite.
 
         Returns:
-            Its ends, or `None` if there are too few values for this percentile.
+            The ends of the interval; `None` if there are too few values for this percentile.
         """
         quantile, total = share / 100, self.count + missing
         middle, width = total * quantile, _Z * sqrt(total * quantile * (1 - quantile))
@@ -83,5 +83,5 @@ class Distribution:
 
 def rank_of(share: float, count: int) -> int:
     """Return the rank of a percentile among `count` values, by the nearest-rank method."""
-    # Rounded, because 99.9 * 41000 / 100 is 40959.00000000001, whose rank is not 40960.
+    # Rounded, because 99.9 * 41000 / 100 is 40959.00000000001 in floating point, and `ceil` would return 40960.
     return max(1, ceil(round(share * count / 100, 6)))

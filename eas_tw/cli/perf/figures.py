@@ -1,4 +1,4 @@
-"""`Figures`, the results of one step of a run, from which every kind of output is made."""
+"""`Figures`, the results of one step of a run, from which all kinds of output are made."""
 
 from __future__ import annotations
 
@@ -26,11 +26,16 @@ class Figures:
         recorder: The calls.
         instances: The attempts by instance.
         elapsed_s: The seconds from the beginning of the measurement to the end of its last call.
-        unsent: The number of calls that were due and were not sent, because too many calls were in flight.
+        unsent: The number of calls that were due but not sent, because too many calls were in flight.
         unfinished: The number of calls that were in flight when the run was interrupted.
-        oldest_s: The age of the oldest of those, in seconds.
-        lag: How late the timers of the reactor were.
-        cpu_share: The share of one core that the process used.
+        oldest_s: The age of the oldest unfinished call, in seconds; 0 if there is none.
+        lag: The lateness of the reactor's timers, in seconds.
+        cpu_share: The share of one core that the process used, from 0 to 1 or more.
+        answered: The latencies of the answered calls, in seconds.
+        failed: The durations of the failed calls, in seconds.
+        first_bytes: For streams, the times from the due time of a call to the first byte of the body, in seconds.
+        gaps: For streams, the times between two events, in seconds.
+        delays: The lateness of calls: the times from the due time to the start of a call, in seconds.
     """
 
     load: Load
@@ -57,7 +62,7 @@ class Figures:
 
     @property
     def calls(self) -> int:
-        """The number of calls that were due and whose result is known; those that were not sent are failures."""
+        """The number of calls that were due and have a result; a call that was not sent counts as failed."""
         return self.answered.count + self.missing
 
     @property
@@ -67,7 +72,7 @@ class Figures:
 
     @property
     def error_share(self) -> float:
-        """The share of the calls without an answer, from 0 to 1."""
+        """The share of calls without an answer, from 0 to 1."""
         return self.missing / self.calls if self.calls else 0.0
 
     @property
@@ -77,23 +82,23 @@ class Figures:
 
     @property
     def events_per_s(self) -> float:
-        """The number of events of streams per second, of all calls together."""
+        """The number of events of all streams per second."""
         return self._per_s(self.recorder.events)
 
     @property
     def tokens_per_s(self) -> float:
-        """The number of tokens per second, of all calls together."""
+        """The number of tokens of all streams per second."""
         return self._per_s(self.recorder.tokens)
 
     @property
     def bottleneck(self) -> str:
-        """Why the load generator was the bottleneck; empty if it was not."""
+        """The reasons why the load generator was the bottleneck, as text; empty if it was not."""
         is_open = self.load.rate_per_s is not None
         return bottleneck(self.lag, self.cpu_share, self.delays if is_open and not self.unsent else None, self.answered)
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader of the results has to know, one sentence each."""
+        """Warnings for the reader of the results, such as a bottleneck or an interrupt, each as text."""
         said = [self.bottleneck] if self.bottleneck else []
         if self.unsent:
             said.append(
@@ -110,15 +115,14 @@ class Figures:
     def time(self, part: str, metric: str) -> float | None:
         """Return a time in seconds.
 
-        A call without an answer counts as slower than every answered one, so that a service cannot meet a limit by
-        failing fast. Its time is infinite.
+        The time of a call without an answer is infinite, so that a service cannot meet a limit by failing fast.
 
         Args:
             part: Empty for the latency, `first-byte`, or `gap`.
-            metric: `mean`, `max`, or a percentile such as `p99.9`. The mean is that of the answered calls.
+            metric: `mean`, `max`, or a percentile such as `p99.9`. The mean includes only answered calls.
 
         Returns:
-            The time, or `None` if nothing was measured.
+            The time; infinite if it is that of a call without an answer; `None` if nothing was measured.
         """
         found, histogram = {
             "": (self.answered, self.recorder.answered),
@@ -136,7 +140,11 @@ class Figures:
         return float("inf") if value is None else value
 
     def why_none(self, part: str) -> str:
-        """Describe why some of the calls have no latency."""
+        """Describe why `time` returns `None`.
+
+        Args:
+            part: As for `time`.
+        """
         if not self.answered.count:
             return "no call was answered"
         return "the calls were no streams (--stream)" if part else "nothing was measured"

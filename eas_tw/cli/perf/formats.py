@@ -1,4 +1,4 @@
-"""The formats of `--output`, as functions from the JSON document to text."""
+"""The formats of `--output`: functions that convert the JSON document to text."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Histograms of durations, whose memory does not grow with the number of values.
 
 `Histogram` is an HDR histogram with 3 significant digits, from 1 µs to an hour, in about 190 kB. `CompactHistogram` has
-at least 2 significant digits and stores only what occurs, for parts of a run of which there are many: seconds and
-instances.
+at least 2 significant digits and stores only non-empty buckets. It is used for the seconds of a run and for instances,
+because there may be many.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ except ImportError:
 _LONGEST_US = 3_600_000_000
 _DIGITS = 3
 _BUCKET_BITS = 8
-"""A compact histogram has 128 buckets between a power of 2 and the next."""
+"""Bits of a value that select its bucket; a compact histogram has 128 buckets between a power of 2 and the next."""
 
 
 class Histogram:
     """An HDR histogram of durations.
 
-    A duration of more than an hour is counted as an hour. `max_s` and `mean_s` are exact.
+    A duration of more than an hour is counted as an hour. `max_s` and `mean_s`, in seconds, are exact.
     """
 
     def __init__(self) -> None:
@@ -59,11 +59,11 @@ class Histogram:
         return self._sum_s / len(self) if len(self) else 0.0
 
     def distribution(self) -> Distribution:
-        """Return the durations in seconds; each is the greatest value of its bucket, which is at most 0.1 % more."""
+        """Return the durations in seconds, each rounded up to the greatest value of its bucket, at most 0.1 % more."""
         return _distribution(self._counts, self.max_s)
 
     def encoded(self) -> str:
-        """Return the histogram in HdrHistogram's own format (V2, compressed, base64), in microseconds."""
+        """Return the histogram, in microseconds, in HdrHistogram's format (V2, compressed, base64)."""
         text: str = self._counts.encode().decode("ascii")
         return text
 
@@ -76,7 +76,7 @@ def decoded(text: str) -> Distribution:
     """
     try:
         counts: Any = HdrHistogram.decode(text)
-    except Exception as error:  # noqa: BLE001  of base64, zlib and struct, and the package's own
+    except Exception as error:  # noqa: BLE001  errors of base64, zlib and struct, and of the package
         raise ValueError(f"not an HDR histogram: {error}") from None
     return _distribution(counts, counts.max_value / 1e6)
 
@@ -118,11 +118,11 @@ class CompactHistogram:
         self.max_s = max(self.max_s, other.max_s)
 
     def counted(self) -> Iterator[tuple[float, int]]:
-        """Return pairs of a duration in seconds, the greatest one of its bucket, and its count."""
+        """Return pairs of the greatest duration of a bucket, in seconds, and the count of the bucket."""
         return ((min(_highest(bucket) / 1e6, self.max_s), count) for bucket, count in self._counts.items())
 
     def distribution(self) -> Distribution:
-        """Return the durations in seconds; each is the greatest one of its bucket."""
+        """Return the durations in seconds, each rounded up to the greatest value of its bucket."""
         return Distribution.of(self.counted())
 
 

@@ -1,4 +1,4 @@
-"""`CallsInFlight`, which starts calls and reports how they ended."""
+"""`CallsInFlight`, which starts calls and reports their results."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ class Clock(Protocol):
 
 @frozen
 class StreamTimes:
-    """When the parts of a streamed response arrived.
+    """The arrival times of the parts of a streamed response.
 
     Attributes:
-        first_byte_s: The time of the first byte of the body; `None` if the body is empty.
-        gaps: The time between two events.
+        first_byte_s: The time of the first byte of the body, in seconds of the reactor's clock; `None` if the body is
+            empty.
+        gaps: The times between two events.
         events: The number of events, or of pieces if the response is not a stream of server-sent events.
-        tokens: The number of tokens of a language model's answer; 0 if it is none.
+        tokens: The number of tokens in the answer of a language model; 0 for other responses.
     """
 
     first_byte_s: float | None
@@ -49,10 +50,10 @@ class EndedCall:
     """A call that has ended; times are seconds of the reactor's clock.
 
     Attributes:
-        due_s: The time at which the call should have started: in an open loop that of the schedule, in a closed loop
+        due_s: The time at which the call should have started: in an open loop by the schedule, in a closed loop
             `sent_s`.
-        sent_s: The time at which it was started.
-        ended_s: The time at which it ended.
+        sent_s: The time at which the call was started.
+        ended_s: The time at which the call ended.
         error: The error; `None` if the call was answered.
         stream: The times of a streamed response; `None` for other responses, and for errors.
     """
@@ -65,23 +66,23 @@ class EndedCall:
 
     @property
     def latency_s(self) -> float:
-        """The seconds from the time at which the call was due, or was sent if that is earlier, to its end."""
+        """The seconds from the due time of the call, or its start if that is earlier, to its end."""
         return self.ended_s - min(self.due_s, self.sent_s)
 
     @property
     def delay_s(self) -> float:
-        """How late the call was sent, in seconds, ≥ 0."""
+        """The lateness of the call: the seconds from its due time to its start, ≥ 0."""
         return max(0.0, self.sent_s - self.due_s)
 
 
 class CallsInFlight:
-    """Starts calls, and knows those that have not ended.
+    """Starts calls, and keeps a table of the calls that have not ended.
 
     Args:
         clock: The reactor.
-        send: A function that starts a call. Its Deferred fires with a `StreamTimes` or any other value, or fails with
-            an `EasError`.
-        on_ended: A function that is called with each call that has ended, but not with a cancelled one.
+        send: A function that starts a call and returns a Deferred. This fires with a `StreamTimes` or any other value,
+            or fails with an `EasError`.
+        on_ended: A function that is called with each call that has ended, except those that `cancel` has ended.
     """
 
     def __init__(self, clock: Clock, send: Callable[[], Deferred[Any]], on_ended: Callable[[EndedCall], None]) -> None:
@@ -96,7 +97,7 @@ class CallsInFlight:
         return len(self._running)
 
     def oldest_s(self) -> float:
-        """Return the seconds since the oldest call in flight was due; 0 if there is none."""
+        """Return the seconds since the earliest due time of the calls in flight; 0 if there is none."""
         now_s = self._clock.seconds()
         return max((now_s - due_s for due_s, _ in self._running.values()), default=0.0)
 
@@ -104,10 +105,11 @@ class CallsInFlight:
         """Start a call.
 
         Args:
-            due_s: The time at which the call was due.
+            due_s: The time at which the call was due, in seconds of the reactor's clock.
 
         Returns:
-            A Deferred that fires when the call has ended, also with an `EasError`. It fails with any other exception.
+            A Deferred that fires with `None` when the call has succeeded, or failed with an `EasError`. It fails with
+            any other exception of the call.
         """
         sent_s = self._clock.seconds()
         number = self._started

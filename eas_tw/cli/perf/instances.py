@@ -1,4 +1,4 @@
-"""`InstanceTable`, which counts for each instance what the events of the client say."""
+"""`InstanceTable`, which counts attempts and ejections of each instance from the client's events."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @define
 class InstanceRow:
-    """What happened on one instance.
+    """The counts of one instance.
 
     Attributes:
-        attempts: The number of attempts that ended, without those that the client cancelled because another attempt of
-            the same call had been answered.
-        errors: The number of attempts that were not answered with a success.
+        attempts: The number of attempts that ended, without attempts that the client cancelled because another attempt
+            of the same call had been answered.
+        errors: The number of these attempts that did not get a successful response.
         retries: The number of attempts that were retries of an attempt that had failed.
         hedges: The number of attempts that were hedges.
         ejections: The number of times that the instance was ejected.
-        latencies: The durations of the attempts that were answered; for a stream, until its head.
+        latencies: The durations of the answered attempts; for a stream, until the head of the response.
     """
 
     attempts: int = 0
@@ -42,8 +42,8 @@ class InstanceTable:
     """A listener of a client's events. Attempts that began before the measurement are not counted.
 
     Args:
-        seconds: The reactor's clock.
-        begin_s: The beginning of the measurement.
+        seconds: A function that returns the time of the reactor's clock, in seconds.
+        begin_s: The beginning of the measurement, in seconds of that clock.
 
     Attributes:
         rows: A row for each instance that had an attempt or an ejection, by address.

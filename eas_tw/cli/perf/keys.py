@@ -1,4 +1,4 @@
-"""`--key-from`: the key of each call, by which the balancer `hash` chooses the instance."""
+"""The option `--key-from`: the key of each call, by which the balancer `hash` chooses the instance."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ if TYPE_CHECKING:
 
 
 def keyed(requests: Sequence[Any], key_from: str | None) -> Iterator[tuple[Any, dict[str, str]]]:
-    """Return the requests of a run in turn, without end, each with further keyword arguments of `predict`.
+    """Return an endless iterator over the requests of a run, each with further keyword arguments of `predict`.
 
     Args:
-        requests: The requests, at least one.
-        key_from: `None` for no keys of their own, or
+        requests: The requests, at least one; they are repeated.
+        key_from: The source of the keys, which is one of
 
             1. a file, whose lines are used as keys in turn;
-            2. the path of a field of JSON bodies, such as `user` or `messages.0.content`.
+            2. the path of a field of JSON bodies, such as `user` or `messages.0.content`;
+            3. `None`, to add no key to the arguments.
 
     Raises:
-        ConfigError: The file has no line, or a body does not have the field.
+        ConfigError: The file has no line that is not empty, or a body does not have the field.
         OSError: The file cannot be read.
     """
     if key_from is None:

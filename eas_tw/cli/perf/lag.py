@@ -1,4 +1,4 @@
-"""`GeneratorWatch`, which measures whether the load generator itself was too slow."""
+"""`GeneratorWatch`, which measures timer lag and CPU time, to detect that the load generator itself is too slow."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ def process_cpu_s() -> float:
 
 
 class GeneratorWatch:
-    """Measures how late the reactor's timers are, and how much CPU the process takes.
+    """Measures the lateness of the reactor's timers, and the CPU time of the process.
 
-    A reactor that is busy calls its timers late. It also reads responses late, and that lateness is a part of every
-    measured latency.
+    A busy reactor calls its timers late. It also reads responses late, which increases every measured latency.
 
     Args:
         clock: The reactor.
         cpu_s: A function that returns the CPU time of the process, in seconds.
 
     Attributes:
-        lag: How late the timers were.
+        lag: The lateness of the timers.
     """
 
     def __init__(self, clock: Clock, cpu_s: Callable[[], float] = process_cpu_s) -> None:
@@ -42,14 +41,14 @@ class GeneratorWatch:
         self.lag = CompactHistogram()
 
     def start(self) -> None:
-        """Begin to measure; what was measured before is dropped."""
+        """Start a measurement; earlier measurements are dropped."""
         self.stop()
         self.lag = CompactHistogram()
         self._began_s, self._began_cpu_s = self._clock.seconds(), self._cpu_s()
         self._wait()
 
     def stop(self) -> None:
-        """End the measurement, so that no timer is left."""
+        """Stop the measurement, and cancel its timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""`--fail-if`: limits of a run, such as `p99>50ms`, whose violation is an exit code."""
+"""The option `--fail-if`: limits of a run, such as `p99>50ms`; if one is violated, the exit code is 1."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _GRAMMAR = (
 
 
 class PerfFailed(EasError):
-    """A result violates a limit of `--fail-if`, or is worse than the one that it is compared with."""
+    """A result violates a limit of `--fail-if`, or is worse than the first result of `perf compare`."""
 
 
 @frozen
@@ -39,11 +39,11 @@ class Limit:
     """One limit.
 
     Attributes:
-        text: The limit as given.
-        part: What is measured: empty for calls, `first-byte` or `gap` for parts of streams.
+        text: The limit as given on the command line.
+        part: Empty for whole calls; `first-byte` or `gap` for parts of streams.
         metric: `p99` and other percentiles, `mean`, `max`, `errors`, `rate`, `events` or `tokens`.
-        comparison: The operator; the limit is violated if it is true.
-        bound: The bound, in seconds, as a share from 0 to 1, or per second.
+        comparison: The operator; the limit is violated if the comparison of the result with `bound` is true.
+        bound: The bound: seconds for a time, a share from 0 to 1 for `errors`, else a number per second.
     """
 
     text: str
@@ -53,7 +53,7 @@ class Limit:
     bound: float
 
     def violation(self, figures: Figures) -> str:
-        """Return a sentence that says how a result violates the limit; empty if it does not."""
+        """Describe how a result violates the limit; empty if it does not violate it."""
         value = self._value(figures)
         if value is None:
             return f"{self.text}: there is no value, because {figures.why_none(self.part)}"
@@ -62,7 +62,7 @@ class Limit:
         return f"{self.text}: it is {self._shown(value, figures)}"
 
     def _value(self, figures: Figures) -> float | None:
-        """Return what the limit is compared with; infinity for the time of a call that was not answered."""
+        """Return the value to compare with `bound`; infinite for a call without an answer, `None` if there is none."""
         if self.metric == "errors":
             return figures.error_share
         if self.metric in ("rate", "events", "tokens"):
@@ -85,7 +85,7 @@ def parse(text: str) -> Limit:
     """Parse a limit.
 
     Raises:
-        ConfigError: It is not valid.
+        ConfigError: The text is not a valid limit.
     """
     match = _PATTERN.fullmatch(text)
     if match is None:
@@ -110,5 +110,5 @@ def violations(limits: Iterable[Limit], figures: Figures) -> list[str]:
 
 
 def covers_errors(limits: Iterable[Limit]) -> bool:
-    """Return whether a limit says how many calls may fail."""
+    """Return whether there is a limit for errors."""
     return any(limit.metric == "errors" for limit in limits)

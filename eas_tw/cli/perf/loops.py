@@ -1,8 +1,8 @@
-"""The two ways to put load on a service: a closed and an open loop.
+"""The two ways to put load on a service: a closed loop and an open loop.
 
 A closed loop has a fixed number of callers, each of which waits for its response before it calls again. When the
-service stalls, the callers stall too, so few calls show it. An open loop starts calls at the times of a schedule,
-whatever the service does, as independent users would.
+service stalls, the callers stall as well, so only a few calls have a high latency. An open loop starts calls at the
+times of a schedule and does not wait for responses, like independent users.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 EARLY_S = 0.001
-"""The time by which calls of an open loop may be sent early.
+"""The time in seconds by which calls of an open loop may be sent early.
 
-Timers of a reactor are up to 1 ms late, because epoll and poll count in milliseconds. For a service that answers within
-a millisecond, that would be half of the measured latency. So calls are sent up to 1 ms early instead, and the latency
-of such a call counts from its start.
+Timers of a reactor are up to 1 ms late, because epoll and poll have a resolution of milliseconds. For a service that
+answers within a millisecond, that would be half of the measured latency. So calls are sent up to 1 ms early instead,
+and the latency of such a call counts from its start.
 """
 
 _REST_S = 0.001
@@ -40,7 +40,7 @@ class Phases:
         begin_s: The beginning of the ramp.
         full_s: The end of the ramp.
         measure_s: The end of the warm-up, at which the measurement begins.
-        until_s: The end of the measurement; no call is started at or after it. `None` for no such time.
+        until_s: The end of the measurement; no call is started at or after this time. `None` for no bound.
         requests: The number of calls of the measurement; `None` for no bound.
     """
 
@@ -52,7 +52,17 @@ class Phases:
 
 
 class ClosedLoop:
-    """Keeps a fixed number of calls in flight."""
+    """Keeps a fixed number of calls in flight.
+
+    Args:
+        clock: The reactor.
+        calls: Starts the calls.
+        load: The number of calls in flight; the rate is not used.
+        phases: The times of the step.
+
+    Attributes:
+        unsent: Always 0, as the counterpart of `OpenLoop.unsent`.
+    """
 
     def __init__(self, clock: Clock, calls: CallsInFlight, load: Load, phases: Phases) -> None:
         self._clock = clock
@@ -65,7 +75,7 @@ class ClosedLoop:
         self.unsent = 0
 
     def run(self) -> Deferred[None]:
-        """Make the calls; the result fires when the last one has ended."""
+        """Make the calls; return a Deferred that fires when the last call has ended."""
         phases = self._phases
         ramp_s = phases.full_s - phases.begin_s
         callers = self._callers
@@ -88,8 +98,8 @@ class ClosedLoop:
         while self._takes_another():
             ending = self._calls.start(self._clock.seconds())
             if ending.called:
-                # The call has ended without waiting for anything, such as that of a client without instances. Timers
-                # and signals have to get their turn.
+                # The call has ended synchronously, for example because the client has no instances. Without a pause,
+                # this loop would block the reactor, and no timer or signal would be handled.
                 await self._pause(_REST_S)
             await ending
 
@@ -123,7 +133,7 @@ def _first(failure: Failure) -> Failure:
 class OpenLoop:
     """Starts calls at the times of a schedule.
 
-    If `load.in_flight` calls are in flight, the next ones wait. Their latency is counted from the time at which they
+    If `load.in_flight` calls are in flight, further calls wait. Their latency is counted from the time at which they
     were due. A call that still waits at the end of the measurement is not sent.
 
     Args:
@@ -134,7 +144,7 @@ class OpenLoop:
         early_s: The seconds that a call may be sent early.
 
     Attributes:
-        unsent: The number of calls that were due in the measurement, and were not sent.
+        unsent: The number of calls that were due in the measurement but not sent.
     """
 
     def __init__(
@@ -158,14 +168,14 @@ class OpenLoop:
         self.unsent = 0
 
     def run(self) -> Deferred[None]:
-        """Make the calls; the result fires when the last one has ended."""
+        """Make the calls; return a Deferred that fires when the last call has ended."""
         if self._until_s is not None:
             self._timers["stop"] = self._clock.callLater(self._until_s - self._clock.seconds(), self._reach_end)
         self._send_due()
         return self._done
 
     def stop(self) -> None:
-        """Start no further call, not even one that is due and waits."""
+        """Start no further call, not even a call that is due and waits."""
         if self._is_stopped:
             return
         self._is_stopped = True
@@ -203,7 +213,7 @@ class OpenLoop:
         self._look_for_end()
 
     def _ended(self, _: None) -> None:
-        # Otherwise `_send_due` is running, or will be called by its timer.
+        # If the condition is false, `_send_due` is running, or its timer will call it.
         if not self._is_sending and "send" not in self._timers:
             self._send_due()
 

@@ -1,4 +1,4 @@
-"""`OverTime`, the results of a measurement by the time at which the calls were due."""
+"""`OverTime`, the results of a measurement in intervals of time; a call is counted in the interval of its due time."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Interval:
 class OverTime:
     """Latencies and failures for each interval of a measurement.
 
-    There are at most 240 intervals, whatever the duration of the measurement. They begin with a quarter of a second,
-    and become twice as long each time that they do not suffice.
+    There are at most 240 intervals, whatever the duration of the measurement. Their length is a quarter of a second at
+    first, and is doubled whenever more intervals would be needed.
 
     Args:
-        begin_s: The beginning of the measurement.
+        begin_s: The beginning of the measurement, in seconds of the reactor's clock.
 
     Attributes:
         interval_s: The length of an interval, in seconds.
@@ -66,9 +66,9 @@ class OverTime:
             interval.failed += 1
 
     def rows(self) -> list[tuple[float, Interval]]:
-        """Return the intervals, each with its beginning in seconds since that of the measurement.
+        """Return all intervals up to the last one with a call, each with its start in seconds since `begin_s`.
 
-        An interval in which no call was due is empty.
+        For an interval in which no call was due, the counts are 0.
         """
         last = max(self._intervals, default=-1)
         return [(number * self.interval_s, self._intervals.get(number) or Interval()) for number in range(last + 1)]

@@ -1,4 +1,4 @@
-"""The results of a run as one HTML file without scripts, which needs nothing else and can be attached to a ticket."""
+"""The results of a run as a single HTML file, without scripts or other files, which can be attached to a ticket."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _percentile_curve(step: dict[str, Any]) -> str:
     found = decoded(step["histograms"]["answered"])
     if not found.count:
         return ""
-    # Not farther to the right than there are calls: the 99.9th percentile of 100 calls is their maximum.
+    # Percentiles for which there are too few calls are left out: the 99.9th percentile of 100 calls is their maximum.
     shares = [share for share in _CURVE if share == 0.0 or found.count * (100 - share) >= 100]  # noqa: PLR2004  percent
     end = _nines(shares[-1]) or 1.0
     values = [(share, (found.percentile(share) if share else found.at_rank(1)) or 0.0) for share in shares]
@@ -124,7 +124,7 @@ def _percentile_curve(step: dict[str, Any]) -> str:
 
 
 def _nines(share: float) -> float:
-    """Return the place of a percentile on the x axis: 90 is 1, 99 is 2, 99.9 is 3."""
+    """Return the position of a percentile on the logarithmic x axis: 90 is at 1, 99 at 2, 99.9 at 3."""
     return -log10(1 - share / 100)
 
 

@@ -24,10 +24,10 @@ class PerfRun:
 
     Args:
         clock: The reactor.
-        send: A function that starts a call.
-        listen: The client's `listen`.
+        send: A function that starts a call and returns its Deferred.
+        listen: The client's method `listen`.
         plan: The plan.
-        display: Where progress is shown; `None` for nowhere.
+        display: The display of progress; `None` to show none.
 
     Attributes:
         results: The results of the steps that have ended.
@@ -52,7 +52,7 @@ class PerfRun:
         self.is_interrupted = False
 
     async def run(self) -> None:
-        """Run the steps until the last one, or until `interrupt`."""
+        """Run all steps, or until `interrupt` is called."""
         try:
             for load in self._plan.loads:
                 if not self.is_interrupted:
@@ -62,7 +62,7 @@ class PerfRun:
                 self._display.close()
 
     def interrupt(self) -> None:
-        """End the current step at once; there are results of what was measured until now."""
+        """End the current step now, and run no further step; `results` also has the results of the interrupted step."""
         self.is_interrupted = True
         if self._step is not None:
             self._step.interrupt()

@@ -1,4 +1,4 @@
-"""`Plan`, what a run of `eas-tw perf` is to do, as values without I/O."""
+"""`Plan`, the settings of a run of `eas-tw perf`, and the parsing of its numbers."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Load:
     """The load of one step of a run.
 
     Attributes:
-        in_flight: Closed loop: the number of concurrent calls, each of which begins when the one before it has ended.
-            Open loop: the maximum number of concurrent calls.
-        rate_per_s: Open loop: the number of calls per second; `None` for a closed loop.
+        in_flight: In a closed loop, the number of concurrent calls. In an open loop, the maximum number of concurrent
+            calls.
+        rate_per_s: In an open loop, the number of calls per second; `None` for a closed loop.
     """
 
     in_flight: int
@@ -40,7 +40,7 @@ class Load:
 
 @frozen
 class Plan:
-    """A run.
+    """The settings of a run.
 
     Attributes:
         loads: The load of each step, in order; at least one.
@@ -49,7 +49,7 @@ class Plan:
         ramp_s: The seconds in which the load of a step grows from 0, before the measurement.
         warm_up_s: The seconds of full load between the ramp and the measurement.
         is_stream: Whether the responses are read as streams.
-        limits: What fails the run (`--fail-if`).
+        limits: The limits of `--fail-if`.
         output: The format of the result: `pretty`, `json`, `csv` or `html`.
         output_file: The file for the result; `None` for standard output.
         shows_progress: Whether progress is shown on standard error.
@@ -92,10 +92,10 @@ def loads(in_flight: str | None, rate: str | None, max_in_flight: str | None) ->
 
 
 def whole(option: str, text: str) -> int:
-    """Return a whole number ≥ 1.
+    """Parse the value of an option that is a whole number ≥ 1.
 
     Raises:
-        ConfigError: It is none; the message names the option.
+        ConfigError: The text is not such a number; the message names the option.
     """
     try:
         number = int(text)
@@ -107,10 +107,10 @@ def whole(option: str, text: str) -> int:
 
 
 def positive(option: str, text: str) -> float:
-    """Return a finite number > 0.
+    """Parse the value of an option that is a finite number > 0.
 
     Raises:
-        ConfigError: It is none; the message names the option.
+        ConfigError: The text is not such a number; the message names the option.
     """
     number = _number(text)
     if not 0 < number < float("inf"):
@@ -119,10 +119,10 @@ def positive(option: str, text: str) -> float:
 
 
 def not_negative(option: str, text: str) -> float:
-    """Return a finite number ≥ 0.
+    """Parse the value of an option that is a finite number ≥ 0.
 
     Raises:
-        ConfigError: It is none; the message names the option.
+        ConfigError: The text is not such a number; the message names the option.
     """
     number = _number(text)
     if not 0 <= number < float("inf"):

@@ -16,19 +16,19 @@ PLAIN_EVERY_S = 10.0
 
 
 class Display(Protocol):
-    """Where progress is shown.
+    """A display of progress.
 
     Attributes:
-        every_s: The seconds between two lines.
+        every_s: The interval between two lines, in seconds.
     """
 
     every_s: float
 
     def show(self, line: str) -> None:
-        """Show a line, in place of the one before if the display can do that."""
+        """Show a line; a display that updates its line replaces the previous line."""
 
     def close(self) -> None:
-        """End the display; nothing is left of a line that is updated."""
+        """End the display; a line that is updated is removed."""
 
 
 class PlainDisplay:
@@ -41,7 +41,7 @@ class PlainDisplay:
 
     def show(self, line: str) -> None:
         """Print a line."""
-        with contextlib.suppress(OSError):  # standard error may be closed; the results do not need it
+        with contextlib.suppress(OSError):  # standard error may be closed; the run continues
             print(line, file=self._stream, flush=True)
 
     def close(self) -> None:
@@ -57,8 +57,8 @@ class TerminalDisplay:
         from rich.console import Console  # noqa: PLC0415  an optional dependency
         from rich.live import Live  # noqa: PLC0415
 
-        # Without rich's own thread, which would take the interpreter's lock at times of its own, and without its
-        # replacements of sys.stdout and sys.stderr, which this line does not need.
+        # No auto_refresh, because its thread would compete with the reactor thread for the GIL. No redirects, because
+        # nothing else is printed while the line is shown.
         self._live: Any = Live(
             console=Console(file=stream),
             auto_refresh=False,
@@ -81,7 +81,7 @@ class TerminalDisplay:
 
 
 def display_for(stream: TextIO) -> Display:
-    """Return the display for a stream: a line that is updated if it is a terminal and rich is installed."""
+    """Return the display for a stream: an updated line if it is a terminal and rich is installed, else plain lines."""
     if stream.isatty():
         try:
             return TerminalDisplay(stream)
@@ -102,11 +102,11 @@ class Progress:
         self._looping.clock = clock
 
     def start(self) -> None:
-        """Begin."""
+        """Begin to show progress."""
         self._looping.start(self._display.every_s, now=False)
 
     def stop(self) -> None:
-        """End."""
+        """Show no further progress."""
         if self._looping.running:
             self._looping.stop()
 
@@ -121,9 +121,9 @@ def line_of(step: Step, now_s: float, per_s: float, recent: CompactHistogram) ->
 
     Args:
         step: The step.
-        now_s: The time of the reactor's clock.
-        per_s: The number of answered calls per second since the line before.
-        recent: The latencies of the calls that were answered since the line before.
+        now_s: The current time, in seconds of the reactor's clock.
+        per_s: The number of answered calls per second since the previous line.
+        recent: The latencies of the calls that were answered since the previous line.
     """
     phases, recorder = step.phases, step.recorder
     if now_s < phases.full_s:

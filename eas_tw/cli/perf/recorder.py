@@ -23,7 +23,7 @@ class ErrorRow:
     Attributes:
         kind: The name of the error's class.
         status: The HTTP status of a `StatusError`; `None` for other errors.
-        example: The message of the last one.
+        example: The message of the last error, up to 300 characters.
         count: The number of calls.
     """
 
@@ -34,25 +34,27 @@ class ErrorRow:
 
     @property
     def name(self) -> str:
-        """The class, with the status if there is one."""
+        """The name of the class, followed by the HTTP status if there is one."""
         return self.kind if self.status is None else f"{self.kind} {self.status}"
 
 
 class Recorder:
-    """Counts the calls of a measurement: those that were due at or after `begin_s`.
+    """Counts the calls of a measurement, which are the calls that were due at or after `begin_s`.
+
+    Times are seconds of the reactor's clock.
 
     Attributes:
-        begin_s: The beginning of the measurement; `begin` sets it.
+        begin_s: The beginning of the measurement, set by `begin`.
         answered: The latencies of the answered calls.
         failed: The latencies of the failed calls, until their error.
-        delays: For all calls, the time from when they were due to when they were sent.
-        errors: A row for each kind of error.
-        last_error: The error of the call that failed last; `None` if none has failed.
-        last_ended_s: The time at which the last call ended.
-        over_time: The results by the time at which the calls were due.
-        recent: The latencies of the answered calls that ended since `take_recent` was called.
-        first_bytes: For streams, the time from when the call was due to the first byte of the body.
-        gaps: For streams, the time between two events.
+        delays: For all calls, the time from the due time to the start of the call.
+        errors: A row for each kind of error, by class name and HTTP status.
+        last_error: The error of the last failed call; `None` if none has failed.
+        last_ended_s: The time at which the last call ended; `begin_s` before the first.
+        over_time: The results in intervals of time.
+        recent: The latencies of the calls that were answered since `take_recent` was called.
+        first_bytes: For streams, the time from the due time of the call to the first byte of the body.
+        gaps: For streams, the times between two events.
         events: The number of events of all streams.
         tokens: The number of tokens of all streams.
     """
@@ -73,7 +75,7 @@ class Recorder:
         self.tokens = 0
 
     def begin(self, begin_s: float) -> None:
-        """Set the beginning of the measurement, before the first call."""
+        """Set the beginning of the measurement; called before the first call."""
         self.begin_s = self.last_ended_s = begin_s
         self.over_time = OverTime(begin_s)
 
@@ -99,7 +101,7 @@ class Recorder:
             self._record_stream(call, call.stream)
 
     def take_recent(self) -> CompactHistogram:
-        """Return `recent`, and begin a new one."""
+        """Return `recent`, and replace it by an empty histogram."""
         taken, self.recent = self.recent, CompactHistogram()
         return taken
 

@@ -22,11 +22,11 @@ def document(steps: Sequence[Figures], about: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         steps: The results of each step, at least one.
-        about: What the run was: service, start, request, settings.
+        about: Further entries for the top level: version, service, endpoint, start, settings, interrupt.
 
     Returns:
-        A JSON object. `steps` has the results of each step. With one step, its figures also stand at the top level;
-        with several, the sums of their counts do.
+        A JSON object. `steps` has the results of each step. The top level also has the figures of the step if there is
+        only one, and otherwise the sums of the steps' counts.
     """
     results = [_step(step) for step in steps]
     top = dict(results[0]) if len(results) == 1 else _sums(results)
@@ -92,7 +92,7 @@ def _step(step: Figures) -> dict[str, Any]:
 
 
 def _times(found: Distribution, histogram: Histogram) -> dict[str, float]:
-    """Return mean, percentiles and maximum in milliseconds; nothing if nothing was recorded."""
+    """Return mean, percentiles and maximum in milliseconds; empty if nothing was recorded."""
     if not found.count:
         return {}
     times = {"mean_ms": round(histogram.mean_s * 1000, 3)}

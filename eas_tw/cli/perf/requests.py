@@ -1,4 +1,4 @@
-"""What the calls of a run send: one request, or the lines of a file in turn."""
+"""The requests of a run: one request for all calls, or the lines of a file in turn."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def requests_of(options: argparse.Namespace) -> tuple[Any, ...]:
     """Read the requests of a run.
 
     Args:
-        options: The flags. `bodies` is a file with one body a line; without it there is one request, as for
+        options: The flags. `bodies` is a file with one body in each line; without it there is one request, as for
             `eas-tw predict`.
 
     Raises:
-        ConfigError: The flags contradict each other, or the file has no line.
-        BodyError: A body is not valid; the message has its line.
+        ConfigError: The flags contradict each other, or the file has no body.
+        BodyError: A body is not valid; the message has its line number.
         OSError: A file cannot be read.
     """
     if options.bodies is None:

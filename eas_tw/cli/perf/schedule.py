@@ -1,4 +1,4 @@
-"""The times at which the calls of an open loop are due, as arithmetic without a clock."""
+"""Computes the times at which the calls of an open loop are due; it does not read a clock."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from attrs import frozen
 
 @frozen
 class Schedule:
-    """A constant rate of calls, which may grow linearly from 0 at the beginning.
+    """A schedule of calls at a constant rate, after an optional ramp in which the rate grows linearly from 0.
 
     Attributes:
-        start_s: The time of the first call.
+        start_s: The time of the first call, in seconds of the reactor's clock.
         rate_per_s: The number of calls per second, > 0.
         ramp_s: The seconds in which the rate grows from 0 to `rate_per_s`; 0 for the full rate from the first call on.
     """
@@ -28,7 +28,7 @@ class Schedule:
             number: The number of the call, from 0.
         """
         if number < self._ramp_calls:
-            # After t seconds of the ramp, rate * t² / (2 * ramp) calls are due.
+            # In the first t seconds of the ramp, rate * t² / (2 * ramp) calls are due.
             return self.start_s + sqrt(2 * number * self.ramp_s / self.rate_per_s)
         return self.start_s + self.ramp_s + (number - self._ramp_calls) / self.rate_per_s
 
@@ -41,7 +41,7 @@ class Schedule:
             number = ceil(self.rate_per_s * passed_s**2 / (2 * self.ramp_s))
         else:
             number = ceil(self._ramp_calls + (passed_s - self.ramp_s) * self.rate_per_s)
-        # The formulas may be off by one call, because of the rounding of floating-point numbers.
+        # Rounding of floating-point numbers may make the result wrong by one call.
         while number > 0 and self.time_of(number - 1) >= time_s:
             number -= 1
         while self.time_of(number) < time_s:

@@ -30,7 +30,7 @@ def sender(
 
     Args:
         client: The client, after its `init`.
-        requests: The request of each call, with keyword arguments for this call.
+        requests: An iterator of the request of each call, with keyword arguments for this call.
         details: The keyword arguments of `predict`, or of `stream`, for all calls.
         is_stream: Whether the response is read as a stream.
     """
@@ -49,11 +49,11 @@ def sender(
 
 
 async def times_of(stream: Stream, seconds: Callable[[], float]) -> StreamTimes:
-    """Read a stream to its end.
+    """Read a stream to its end, and return the arrival times of its parts.
 
     Args:
         stream: The stream.
-        seconds: The reactor's clock.
+        seconds: A function that returns the time of the reactor's clock.
 
     Raises:
         EasError: The stream broke, or its body cannot be parsed.
@@ -65,7 +65,7 @@ async def times_of(stream: Stream, seconds: Callable[[], float]) -> StreamTimes:
         now_s = seconds()
         if first_s is None:
             first_s = now_s
-        # Of other responses each piece counts as an event, and none as a token.
+        # For a response without server-sent events, each piece counts as an event, and the number of tokens is 0.
         parts = [""] if parser is None else [event.data for event in parser.feed(piece)]
         for data in parts:
             if last_s is not None:
@@ -84,9 +84,9 @@ def _has_events(stream: Stream) -> bool:
 class TokenCount:
     """Counts the tokens of a language model's answer.
 
-    The number in the event's `usage.completion_tokens` is used if there is one; it stands in the last event if the
-    request asks for it (`"stream_options": {"include_usage": true}`). Otherwise each event with text counts as a token,
-    which is what servers usually send.
+    If an event contains `usage.completion_tokens`, that number is used; servers add it to the last event if the request
+    has `"stream_options": {"include_usage": true}`. Otherwise each event with text counts as one token, because servers
+    usually send one token per event.
     """
 
     def __init__(self) -> None:
@@ -95,12 +95,12 @@ class TokenCount:
 
     @property
     def total(self) -> int:
-        """The number of tokens."""
+        """The number of tokens so far."""
         return self._texts if self._reported is None else self._reported
 
     def add(self, text: str) -> None:
-        """Count an event with this data."""
-        if "choices" not in text:  # other events have no tokens, and are not parsed
+        """Count the tokens of an event, from its data."""
+        if "choices" not in text:  # such events have no tokens, so they are not parsed
             return
         try:
             data = json.loads(text)

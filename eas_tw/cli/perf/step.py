@@ -1,4 +1,4 @@
-"""`Step`, one load on a service from the ramp to the last response."""
+"""`Step`, which runs one load of a plan: ramp, warm-up and measurement."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 
 class Step:
-    """Runs one load.
+    """Runs one load, from the ramp to the last response.
 
     Args:
         clock: The reactor.
-        send: A function that starts a call.
-        listen: The client's `listen`.
-        plan: The run.
+        send: A function that starts a call and returns its Deferred.
+        listen: The client's method `listen`.
+        plan: The settings of the run.
         load: The load of this step.
         cpu_s: A function that returns the CPU time of the process, in seconds.
 
     Attributes:
         load: The load of this step.
         phases: The times of the step.
-        recorder: The calls.
+        recorder: The counts of the calls that have ended.
         calls: The calls in flight.
     """
 
@@ -53,7 +53,7 @@ class Step:
         self._clock = clock
         self._listen = listen
         self.load = load
-        self.recorder = Recorder()  # before the clock is read, because its histograms take a millisecond
+        self.recorder = Recorder()  # made before the clock is read, because making its histograms takes a millisecond
         self.phases = _phases(clock.seconds(), plan)
         self.recorder.begin(self.phases.measure_s)
         self._instances = InstanceTable(clock.seconds, self.phases.measure_s)
@@ -67,7 +67,7 @@ class Step:
 
     @property
     def unsent(self) -> int:
-        """The number of calls that were due and were not sent."""
+        """The number of calls that were due but not sent."""
         return self._loop.unsent
 
     @property
@@ -93,7 +93,7 @@ class Step:
         return self._figures()
 
     def interrupt(self) -> None:
-        """Start no further call, and cancel those in flight; `run` returns what was measured before."""
+        """Start no further call, and cancel the calls in flight; `run` returns the results so far."""
         if self._is_interrupted:
             return
         self._is_interrupted = True
@@ -115,7 +115,7 @@ class Step:
         )
 
     def _ended_s(self) -> float:
-        """Return the end of the measurement: that of the last call, but not before a duration that was asked for."""
+        """Return the end of the measurement: of the last call, or of the given duration if that is later."""
         if self._is_interrupted:
             return self._clock.seconds()
         recorder, phases = self.recorder, self.phases

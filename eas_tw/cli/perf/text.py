@@ -1,4 +1,4 @@
-"""The results of a run as text for people, and as CSV; both are made from the JSON document."""
+"""The results of a run as readable text and as CSV; both are made from the JSON document."""
 
 from __future__ import annotations
 
