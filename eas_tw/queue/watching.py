@@ -156,10 +156,14 @@ class Watching:
         self.committed([known for known in self._known if known < index])
 
     def forget_stale(self) -> None:
-        """Stop counting the frames of earlier connections: other clients may have committed them."""
-        for index in self._stale:
+        """Stop counting the reader's frames of earlier connections: other clients may have committed them.
+
+        Unread frames of earlier connections remain stale, so that the reader does not get more than `window` of them.
+        """
+        unread = {frame.index for frame in self._unread}
+        for index in [index for index in self._stale if index not in unread]:
+            del self._stale[index]
             self._in_hand.pop(index, None)
-        self._stale.clear()
 
     def restarted(self) -> None:
         """Drop the state of all frames, because the queue was recreated and its new frames reuse indexes."""

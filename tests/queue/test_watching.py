@@ -152,6 +152,23 @@ def test_a_frame_beyond_the_window_shows_that_another_client_has_committed() -> 
     assert take_all(state) == [4]
 
 
+def test_unread_frames_of_several_connections_are_limited_by_the_window() -> None:
+    state = watching(window=2)
+    receive(state, 1, 2)
+    take_all(state)
+    for frames in ((3, 4), (5, 6)):
+        state.lost()
+        receive(state, *frames)
+    assert take_all(state) == []
+    state.forget_stale()
+    assert take_all(state) == [3, 4]
+    assert state.is_at_window
+    state.committed([3])
+    assert take_all(state) == [5]
+    state.forget_stale()
+    assert take_all(state) == [6]
+
+
 def test_a_truncated_frame_does_not_count_for_the_window() -> None:
     state = watching(window=2)
     receive(state, 1, 2)

@@ -12,8 +12,8 @@ import pytest
 from simulator.messages import Response
 from simulator.virtual.checkers.discovery import good_view
 from simulator.virtual.checkers.retries import EndedAttempt, RetryChecker
-from simulator.virtual.faults.attribution import FaultAttribution
-from simulator.virtual.faults.catalog import INSIDE, LATER_KINDS, LATEST_KINDS
+from simulator.virtual.faults.attribution import FaultAttribution, FaultEffect
+from simulator.virtual.faults.catalog import INSIDE, LATER_KINDS, LATEST_KINDS, ON_CLIENTS
 from simulator.virtual.faults.rewriting import ODD_ROWS, Rewriting
 from simulator.virtual.network.fault_points import LOCAL, Failing, is_injected
 from simulator.virtual.plan import PlannedFault, RunPlan
@@ -149,3 +149,14 @@ def test_every_later_kind_can_be_injected_and_is_deterministic(kind: str) -> Non
 def test_local_errors_are_named_by_errno_and_inside_kinds_have_a_point() -> None:
     assert all(name.startswith("E") for name in LOCAL)
     assert all(kind.point for kind in INSIDE.values())
+
+
+def test_the_delays_of_a_clock_that_is_set_back_repeatedly_add_up() -> None:
+    attribution = FaultAttribution()
+    for begin_s in (100.0, 102.0):
+        effect = FaultEffect(ON_CLIENTS["jump_back"], "jump_back", None, frozenset({0}), (), begin_s)
+        attribution.add(effect)
+        effect.end(begin_s)
+    assert attribution.disturbs_sockets(0, 160.0, 160.0)
+    assert not attribution.disturbs_sockets(0, 170.0, 170.0)
+    assert not attribution.disturbs_sockets(1, 103.0, 103.0)

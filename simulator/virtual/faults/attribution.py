@@ -24,8 +24,6 @@ from simulator.virtual.faults.catalog import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from simulator.virtual.faults.catalog import CatalogEntry
     from simulator.virtual.network.sockets import Address
 
@@ -56,6 +54,7 @@ class FaultEffect:
         statuses: HTTP statuses that it may cause.
         begin_s: Time at which it began, in virtual seconds.
         until_s: Time until which it explains failures, in virtual seconds.
+        carried_s: Seconds for which earlier faults of its kind still explain failures when it begins, if they add up.
     """
 
     kind: CatalogEntry
@@ -65,11 +64,12 @@ class FaultEffect:
     statuses: tuple[int, ...]
     begin_s: float
     until_s: float = math.inf
+    carried_s: float = 0.0
 
     def end(self, now_s: float) -> None:
         """Record the end of the fault."""
         echo_s = now_s - self.begin_s if self.kind.echoes else 0.0
-        self.until_s = now_s + _AFTERWARDS_S + self.kind.lingers_s + echo_s
+        self.until_s = now_s + _AFTERWARDS_S + self.kind.lingers_s + echo_s + self.carried_s
 
     def affects(self, client: int) -> bool:
         """Whether the fault affects a client, by the client's number."""
@@ -94,13 +94,10 @@ class FaultAttribution:
     def add(self, effect: FaultEffect) -> None:
         """Add a fault that begins."""
         self._effects = [t for t in self._effects if t.until_s > effect.begin_s - _FORGOTTEN_AFTER_S]
+        if effect.kind.adds_up:
+            ends = [t.until_s for t in self._effects if t.kind is effect.kind and t.until_s < math.inf]
+            effect.carried_s = max([effect.begin_s, *ends]) - effect.begin_s
         self._effects.append(effect)
-
-    def extend(self, kinds: Collection[Scope], to_s: float) -> None:
-        """Extend the time for which faults of these scopes explain failures."""
-        for effect in self._effects:
-            if effect.kind.scope in kinds:
-                effect.until_s = max(effect.until_s, to_s)
 
     def explain(
         self, address: Address, attempt_status: str, status: int, client: int, window: tuple[float, float]

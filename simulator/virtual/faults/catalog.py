@@ -69,6 +69,7 @@ class CatalogEntry:
         lingers_s: Seconds after its end for which it explains failures, in addition to the second that every fault has.
         echoes: Whether it explains failures for as long after its end as it lasted, because retransmissions back off
             exponentially.
+        adds_up: Whether each such fault prolongs the time for which the ones before it explain failures.
         is_content: Whether it changes only the content of discovery replies, and does not affect their delivery.
         point: Name of the failing point in `fault_points.POINTS`; empty if it is not such a fault.
     """
@@ -82,6 +83,7 @@ class CatalogEntry:
     fault: str = ""
     lingers_s: float = 0.0
     echoes: bool = False
+    adds_up: bool = False
     is_content: bool = False
     point: str = ""
 
@@ -217,6 +219,7 @@ ON_CLIENTS: dict[str, CatalogEntry] = {
     ),
     "jump_back": CatalogEntry(
         "a client's wall clock is set back", Scope.CLIENT, LATE, lasts_s=(0.0, 0.0), lingers_s=30.0,
+        adds_up=True,  # a pending timer fires late by the sum of the steps
         draws={"by_s": _choice(0.5, 3.0, 20.0)},
     ),
 }  # fmt: skip
