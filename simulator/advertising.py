@@ -1,4 +1,4 @@
-"""The host under which clients reach the simulator: as configured, or the listening address, or the client's target."""
+"""The host under which clients reach the simulator: configured, or derived from the listener or the connection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_advertise(given: Any) -> str:
         given: A host name or an IP address; empty for none.
 
     Raises:
-        SpecError: It is neither, or it is a wildcard address.
+        SpecError: The host is neither a name nor an address, or it is a wildcard address.
     """
     text = given[1:-1] if isinstance(given, str) and given.startswith("[") and given.endswith("]") else given
     is_name = isinstance(text, str) and (not text or _NAME.fullmatch(text) is not None)
@@ -76,20 +76,23 @@ class Advertised:
         self._fixed = self.advertise or ("" if is_wildcard(host) else host)
 
     def to(self, connection: ServerConnection | None = None) -> str:
-        """Choose the host for the client of a connection; without a connection, for this machine.
+        """Return the host under which the client of a connection reaches the simulator.
+
+        Args:
+            connection: The connection; `None` for a client on this machine.
 
         Returns:
             1. The advertised host, if one is configured.
             2. Otherwise the address on which the simulator listens, unless that is a wildcard.
-            3. Otherwise the local address of the connection.
+            3. Otherwise the local address of the connection, or a loopback address without a connection.
         """
         return self._fixed or (loopback(self.host) if connection is None else local_address(connection))
 
     def is_ours(self, host: str, connection: ServerConnection) -> bool:
-        """Whether a Host header names this machine.
+        """Whether a Host header names this machine; others are rejected as a defence against DNS rebinding.
 
-        A page of another origin that makes a browser send requests here sends that origin's host (DNS rebinding). An
-        address cannot be rebound, so the local address of the connection is as trustworthy as `localhost`.
+        In that attack the name of a web page's origin is resolved to this machine, and the browser sends that name as
+        Host. An address cannot be rebound, so the local address of the connection is as trustworthy as `localhost`.
         """
         name = (host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host).strip("[]").lower()
         known = ("localhost", "127.0.0.1", "::1", self.host.lower(), self.advertise.lower())

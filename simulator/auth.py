@@ -1,7 +1,7 @@
 """Authentication of requests: the service's token in clear text, as a bearer token, or as a signature made with it.
 
-Written from the wire contract, without code of the client, so that an error in the client's signing cannot be repeated
-here and go unnoticed.
+The module is written from the wire contract and shares no code with the client. An error in the client's signing
+therefore makes requests fail.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SCHEME = "EAS "
 _BEARER = "bearer "
-"""The prefix in lower case: the case of the scheme does not matter (RFC 9110 §11.1)."""
+"""The prefix in lower case, since the scheme is case-insensitive (RFC 9110 §11.1)."""
 
 
 def is_authorized(request: ReceivedRequest, token: str) -> bool:
@@ -47,7 +47,7 @@ def _signature(request: ReceivedRequest, token: str) -> str:
 
 @lru_cache(maxsize=64)
 def _keyed(token: str) -> hmac.HMAC:
-    """Return an HMAC-SHA1 with its key set. Cached, because setting the key takes longer than hashing a short text."""
+    """Return an HMAC-SHA1 with its key. It is cached, because the key setup takes longer than hashing a short text."""
     return hmac.new(token.encode(), digestmod="sha1")
 
 

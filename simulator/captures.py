@@ -1,7 +1,7 @@
-"""Headers and bodies of requests and responses, kept beside the journal's rows for services that enable it.
+"""Headers and bodies of requests and responses, stored with the journal's rows for services that enable it.
 
-It is disabled by default, because the contents may be secret and large. The memory of all services together is bounded;
-the oldest captures are dropped first.
+Capturing is disabled by default, because the contents may be secret and large. The memory of all services together is
+bounded; the oldest captures are dropped first.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Message:
 
     Attributes:
         headers: Names in lower case.
-        body: As much of the body as is kept.
-        body_bytes: Size of the whole body.
+        body: The stored beginning of the body.
+        body_bytes: Size of the whole body, in bytes.
     """
 
     headers: Mapping[str, str]
@@ -71,11 +71,11 @@ class Captures:
         self._bytes = 0
 
     def get(self, number: int) -> Capture | None:
-        """Return the capture of a row; `None` when it was not kept, or has been dropped."""
+        """Return the capture of a row; `None` if there was none, or it has been dropped."""
         return self._kept.get(number)
 
     def keep(self, number: int, capture: Capture) -> None:
-        """Keep a capture, and drop the oldest ones beyond `MAX_TOTAL_BYTES`."""
+        """Store a capture, and drop the oldest ones beyond `MAX_TOTAL_BYTES`."""
         self._kept[number] = capture
         self._bytes += capture.size
         while self._bytes > MAX_TOTAL_BYTES and self._kept:

@@ -17,8 +17,9 @@ _EXIT_CODE = 1
 def end_with_parent(pipe: Connection) -> None:
     """End this process as soon as the other end of `pipe` is closed.
 
-    Only the parent holds the other end, so the kernel closes it when the parent dies, even by SIGKILL. Call it first in
-    a spawned child; a forked child would hold the other end itself.
+    Only the parent has the other end open, so the kernel closes it when the parent ends, even by SIGKILL. The function
+    must be called first in a spawned child. In a forked child it does not work, because the child inherits the other
+    end, which is then never closed.
 
     Args:
         pipe: The reading end of a `multiprocessing` pipe.

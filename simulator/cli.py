@@ -1,4 +1,4 @@
-"""The command line: a table of commands, each in its own module, which is imported when the command is used.
+"""The command line: a table of commands. Each has its own module, which is imported only when the command is used.
 
 A command's module is `simulator.commands.NAME` and has two functions: `add_arguments(parser)`, and `run(options)`,
 which returns the exit code.
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:  # also after `--help` and `--version`, which raise SystemExit
             flush_output()
     except BrokenPipeError:
-        # The reader has closed the pipe, as `head` does when it has its lines. That is no error.
+        # A reader such as `head` closes the pipe when it has read enough. That is not an error.
         discard_output()
         return 0
     except KeyboardInterrupt:
@@ -78,11 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _begin_to_serve(arguments: Sequence[str]) -> None:
-    """Do what must be done before the slow imports and the parsing of the command line."""
+    """Remove a stale ready file and handle signals, before the slow imports and the parsing of the command line."""
     remove_stale_in(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
-        # Nothing listens and nothing has been written yet, so an immediate exit loses nothing. `serve` replaces this
-        # handler.
+        # The process can exit immediately, because nothing listens and nothing has been written yet. `serve` replaces
+        # this handler.
         signal.signal(number, lambda *_: os._exit(0))
 
 

@@ -1,4 +1,4 @@
-"""The computation of a request: a canned response, another program's, or the processor's."""
+"""The computation of a response: by a stub, by another program, or by the processor."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ def work_s(instance: SimulatedInstance, faults: Iterable[Fault]) -> float:
 
 
 def compute_request(instance: SimulatedInstance, request: ReceivedRequest) -> Any:
-    """Run a stub or the processor; returns what a processor returns, or raises."""
+    """Run a stub or the processor, and return its result in any form that a processor may return.
+
+    Raises:
+        Exception: The processor raised it; the response is a 400.
+    """
     service = instance.service
     clock, processor = service.world.reactor, service.processor
     if service.stubs:

@@ -31,7 +31,7 @@ UPSTREAMS = ("/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/", "/api/v1/ser
 VIPSERVER_LIST, VIPSERVER_HOSTS = "/vipserver/serverlist", "/vipserver/api/srvIPXT"
 _PREDICT = "/api/predict/"
 _ENDINGS = ("unreachable", "timeout", "http_status", "garbage")
-"""Fault types that replace the whole reply, the strongest first."""
+"""Fault types that replace the whole reply, in the order of precedence."""
 _SILENT = ("unreachable", "timeout")
 
 
@@ -39,7 +39,7 @@ class ControlPlane:
     """The HTTP handler of the endpoint.
 
     Attributes:
-        requests: Number of discovery requests by what answered them: a fault's type, `ok`, or `unknown_service`.
+        requests: Number of discovery requests by result: a fault's type, `ok`, or `unknown_service`.
         replies: The last reply of each service.
     """
 
@@ -54,7 +54,7 @@ class ControlPlane:
         """Answer a request at the endpoint."""
         if request.target == "*":  # OPTIONS of the server as a whole (RFC 9110 §9.3.7)
             return Response(200, b"", "", {"Allow": "GET, HEAD, POST, OPTIONS"})
-        # The official SDK, given an endpoint with a trailing slash, requests //api/v1/…
+        # If its endpoint ends in a slash, the official SDK requests //api/v1/…
         path = "/" + unquote(request.path).lstrip("/")
         for prefix in UPSTREAMS:
             if path.startswith(prefix):
@@ -66,7 +66,7 @@ class ControlPlane:
             return self._discover(request, domain, _vipserver)
         if path.startswith(_PREDICT):
             return self._predict(request, path)
-        # A browser is often opened at the endpoint itself; no client asks for this path.
+        # People often open the endpoint itself in a browser. No client requests this path.
         hint = b"The page of the simulator is at /_eas/\n" if path == "/" else b""
         return Response(404, b"404 page not found\n" + hint, "text/plain")
 
@@ -79,7 +79,7 @@ class ControlPlane:
         return dotted or [service for service in services.values() if name and service.group == name]
 
     def remember(self, fault: Fault) -> None:
-        """Tell the discovery faults that a fault has been added; some of them keep a copy of the present rows."""
+        """Initialise the state of a new fault: `stale` stores the present rows, `flapping` its start time."""
         self._list_faults.begin(fault, [_row(i) for service in self._world.services.values() for i in service.listed()])
 
     def forget(self, names: Collection[str]) -> None:
@@ -108,8 +108,8 @@ class ControlPlane:
     ) -> Answer:
         """Build a discovery reply under faults.
 
-        Silence takes precedence over a status, a status over a list. Faults that change the list or delay the reply are
-        combined.
+        A fault without a response takes precedence over one with a status, and that over a list. Faults that change the
+        list or delay the reply are combined.
         """
         ending = next((fault for type_ in _ENDINGS for fault in faults if fault.type == type_), None)
         list_faults = [fault for fault in faults if fault.type in LIST_FAULTS]
@@ -153,12 +153,12 @@ class ControlPlane:
             rows = self._list_faults.tell(fault, names, rows)
         absent = [_row(i) for service in services for i in service.instances.values() if not i.registered]
         response = render(names, self._advertise(rows, request), self._advertise(absent, request))
-        # Blanks in front of the last brace: the document stays valid JSON and reaches any size.
+        # Spaces before the last brace enlarge the document, which stays valid JSON.
         padding = sum(fault.get("bytes") for fault in faults if fault.type == "huge")
         return response._replace(body=response.body[:-1] + b" " * padding + b"}") if padding else response
 
     def _advertise(self, rows: Sequence[Any], request: ReceivedRequest) -> Sequence[Any]:
-        """Replace the addresses in the rows by ones that the requesting client can reach."""
+        """Replace the simulator's address in the rows by the host under which the requesting client reaches it."""
         host, ours = self._world.advertised.to(request.connection), self._world.host
         if host == ours:
             return rows
@@ -200,7 +200,7 @@ def _upstreams(names: Sequence[str], rows: Sequence[Any], _: Sequence[Any]) -> R
 
 
 def _vipserver(names: Sequence[str], rows: Sequence[Any], absent: Sequence[Any]) -> Response:
-    """Build a VIPServer reply, which also lists hosts that are out of service, and marks them as such."""
+    """Build a VIPServer reply. It lists unregistered instances as well, as hosts that are not `valid`."""
     hosts = [{**row, "valid": True} if isinstance(row, dict) else row for row in rows]
     hosts += [{**row, "valid": False} for row in absent]
     return _json({"dom": ",".join(names), "hosts": hosts})

@@ -1,7 +1,7 @@
 """Delivery of a response in pieces with pauses, and the end of its connection.
 
-A `Wire` describes the delivery; `Pacer` performs it on a transport. This module does not know faults: `response_faults`
-turns faults into wires.
+A `Wire` describes the delivery, and `Pacer` performs it on a transport. The module is independent of faults;
+`response_faults` builds wires from faults.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Ending(Enum):
-    """What happens to a connection after a response."""
+    """The action on a connection after a response."""
 
     KEEP = "keep"
     CLOSE = "close"
@@ -31,11 +31,11 @@ class Ending(Enum):
 
 @frozen
 class IdleEnd:
-    """How an idle connection is closed without notice.
+    """The close of an idle connection without notice.
 
     Attributes:
         after_s: Seconds from the response to the close, unless a request arrives before.
-        at_next_request: Whether to close when the next request arrives, without answering it, instead of after a time.
+        at_next_request: Whether to close when the next request arrives, without a response, instead of after `after_s`.
         reset: Whether to close with an RST instead of a FIN.
     """
 
@@ -46,14 +46,14 @@ class IdleEnd:
 
 @frozen
 class Wire:
-    """A response as it is delivered.
+    """The delivery of a response.
 
     Attributes:
         pieces: Bytes to send, each with a pause in seconds before it; each is sent in its own segment, as far as TCP
             allows.
-        ending: What happens to the connection afterwards.
+        ending: Action on the connection afterwards.
         after_s: Pause before the ending, in seconds.
-        idle_end: The unannounced end of a connection that is kept; `None` for none.
+        idle_end: Close of the connection, without notice, while it is idle afterwards; `None` for none.
     """
 
     pieces: Iterable[tuple[float, bytes]] = ()
@@ -64,13 +64,13 @@ class Wire:
 
 @implementer(IPullProducer)
 class Pacer:
-    """Sends one wire. Each piece waits until the previous one has left, so that the ending cannot overtake the bytes.
+    """Sends one wire. A piece is written when the transport's buffer is empty, so that no ending discards unsent bytes.
 
     Args:
         clock: Clock for the pauses.
         transport: Transport to write to.
         wire: What to send.
-        done: Called when the ending is due, unless the connection is lost before.
+        done: Called after the last piece and `after_s`, unless the connection is lost before.
     """
 
     def __init__(self, clock: Any, transport: Any, wire: Wire, done: Callable[[], None]) -> None:
@@ -98,7 +98,7 @@ class Pacer:
             self._after(pause_s, self._send, data)
 
     def stopProducing(self) -> None:
-        """Stop sending, because the connection is lost (`IProducer`)."""
+        """Stop sending, because the connection has been lost (`IProducer`)."""
         self._is_over = True
         if self._timer is not None:
             self._timer.cancel()

@@ -1,7 +1,7 @@
 """Discovery faults: each changes the rows of a discovery reply.
 
-All are pure functions except `flapping`, which remembers its last rows, and `stale`, which remembers the rows that were
-present when it was added.
+All are pure functions except `flapping`, which stores the addresses that it leaves out at present, and `stale`, which
+stores the rows that were present when it was added.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class DiscoveryFaults:
 
 
 class _Flapping:
-    """Leaves out a varying part of the instances."""
+    """A `flapping` fault: leaves out some instances in every second period, or in every second reply."""
 
     def __init__(self, fault: Fault, now: float) -> None:
         self._fault = fault
@@ -116,7 +116,7 @@ def _double(fault: Fault, rows: list[Row], others: list[Any]) -> list[Any]:
 
 
 def _strangers(fault: Fault, rows: list[Row], _: list[Any]) -> list[Any]:
-    """Add rows of addresses on which nothing listens: loopback addresses with ports below 1024."""
+    """Replace the rows by rows with addresses on which nothing listens: loopback addresses with port 1."""
     like = rows[0] if rows else {"app": "stranger", "service": ""}
     return [
         {**like, "ip": f"127.254.{number // 250}.{number % 250 + 1}", "port": 1, "weight": 100}

@@ -28,7 +28,7 @@ DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
 
 
 class DurationError(ValueError):
-    """An invalid duration; the text says what was expected."""
+    """Raised for an invalid duration; the text describes what is expected."""
 
 
 @frozen
@@ -59,7 +59,7 @@ class Duration:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether it is always 0."""
+        """Whether the duration is always 0."""
         return not any(self.parameters)
 
     def draw(self, rng: Random) -> float:
@@ -78,7 +78,7 @@ class Duration:
         """Parse a number, a text of the command line, or a table of a scenario.
 
         Raises:
-            DurationError: It does not describe a duration.
+            DurationError: The value does not describe a duration.
         """
         if isinstance(given, Duration):
             return given

@@ -1,7 +1,7 @@
 """The expectations of a scenario: metrics of its traffic that must lie within bounds.
 
-An expectation names a metric, optionally of one instance, status or reason (`of`), optionally in a window of time, and
-its bounds. Pure: the player of the scenario fills the `TrafficAccount`.
+An expectation has a metric and its bounds. It can be restricted to one instance, status or reason (`of`), and to a
+window of time. The module has no I/O: the player of the scenario fills the `TrafficAccount`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class CallRecord:
     Attributes:
         at_s: Start of the call, in seconds from the beginning of the scenario.
         took_s: Seconds until its response or error.
-        problem: Why the call is lost; empty for a right response.
+        problem: Error of a lost call; empty for a call with a correct response.
     """
 
     at_s: float
@@ -65,7 +65,7 @@ class TrafficAccount:
     ejected: int = 0
 
     def window(self, from_s: float, until_s: float | None) -> TrafficAccount:
-        """Return the part of the account in a window of time; the totals are kept as they are.
+        """Return the account with only the calls and requests in a window of time; the totals are unchanged.
 
         Args:
             from_s: Beginning of the window, in seconds from the beginning of the scenario.
@@ -115,7 +115,7 @@ class Metric:
     Attributes:
         says: Description, one line.
         value: Computes the metric from an account and the expectation's `of`.
-        of: What `of` may name; empty if the metric does not use it.
+        of: Kind of value that `of` takes, in words; empty if the metric does not use it.
         has_window: Whether the metric can be restricted to a window of time.
     """
 
@@ -172,7 +172,7 @@ METRICS: dict[str, Metric] = {
 
 @frozen
 class Expectation:
-    """One expectation.
+    """The bounds of a metric, optionally in a window of time.
 
     Attributes:
         what: A key of `METRICS`.

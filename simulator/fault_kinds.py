@@ -1,7 +1,7 @@
 """The table of fault kinds: where each applies, its attributes with unit and range, and its description.
 
 Validation, the admin API's schema, the command line's help and the documentation are all derived from this table. Names
-and units are those of Toxiproxy where Toxiproxy has the fault. Does not know active faults or sockets.
+and units are those of Toxiproxy where Toxiproxy has the fault. The module is independent of active faults and I/O.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Attribute:
         if self.choices:
             return value in self.choices
         if isinstance(value, str) and value != value.encode("utf-8", "ignore").decode():
-            return False  # an unpaired surrogate, which UTF-8 cannot encode, so no response could carry it
+            return False  # an unpaired surrogate, which UTF-8 cannot encode, so it cannot be sent in a response
         size: Any = len(value) if isinstance(value, str) else value
         return (self.low is None or self.low <= size) and (self.high is None or size <= self.high)
 
@@ -224,7 +224,7 @@ ON_INSTANCES: Mapping[str, FaultKind] = {
     **_ON_THE_WIRE,
     "slow_close": _kind("the response has `Connection: close`, but the FIN is late", _ms("delay", 1000, "delay")),
     "close_idle": _kind(
-        "the kept connection closes while it is idle, without notice",
+        "the persistent connection closes while it is idle, without notice",
         _ms("idle", 0, "idle time until it closes"),
         _flag("race", "close when the next request arrives instead, without answering it"),
         _flag("reset", "end with an RST instead of a FIN"),
@@ -245,7 +245,7 @@ ON_INSTANCES: Mapping[str, FaultKind] = {
     "garble_stream": _kind(
         "bytes in the middle of the response's body are changed",
         _AFTER_BYTES,
-        _bytes("bytes", 1, "that are changed, where=body", 1),
+        _bytes("bytes", 1, "number of changed bytes, for where=body", 1),
         _choice(
             "where",
             "what is changed: the body, or the framing of a chunked one (the next chunk has no size)",
@@ -259,7 +259,7 @@ ON_INSTANCES: Mapping[str, FaultKind] = {
         Attribute("factor", 10, "factor of the processing time", high=10**6),
         _ms("extra", 100, "additional processing time"),
     ),
-    "reused": _kind("another service has the address now: 404"),
+    "reused": _kind("requests are answered with 404, as if another service had the address now"),
     "full": _kind("a put into a queue is answered with 429, as if the queue were full"),
     "delay_commit": _kind(
         "a commit or reject takes effect late, and is answered then; its client may have disconnected before",
@@ -272,7 +272,7 @@ ON_INSTANCES: Mapping[str, FaultKind] = {
     "redeliver": _kind(
         "a frame that a watch has sent, and that is not committed in time, is sent once more to any consumer of its "
         "group",
-        _ms("after", 0, "time for the commit"),
+        _ms("after", 0, "time within which the frame must be committed"),
     ),
     "duplicate_frame": _kind("a watch sends a frame twice, one after the other"),
 }
@@ -286,25 +286,25 @@ ON_DISCOVERY: Mapping[str, FaultKind] = {
     "stale": _kind("the list as it was when the fault was added"),
     "latency": _LATENCY,
     "timeout": _SILENCE,
-    "bad_rows": _kind("invalid rows of every kind among the valid ones"),
+    "bad_rows": _kind("the list has invalid rows of every kind beside the valid ones"),
     "zero_weights": _kind(
         "every weight is 0",
         Attribute("weight", 0, "weight to use instead, such as a negative one", low=-(2**31), high=2**31),
     ),
     "duplicates": _kind(
-        "every row several times, with other weights",
+        "every row is repeated with other weights",
         Attribute("copies", 2, "number of copies of each row", "integer", low=2, high=1000),
     ),
     "flapping": _kind(
         "some instances are in one reply and not in the next",
-        Attribute("missing", 0.5, "share of the instances that come and go; at least one instance", high=1),
+        Attribute("missing", 0.5, "share of the instances that are left out; at least one instance", high=1),
         _ms("period", 0, "time between two changes; 0 for a change with each reply"),
     ),
     "strangers": _kind(
         "a valid list of addresses on which nothing listens, as if the whole fleet were replaced",
         Attribute("rows", 3, "number of rows", "integer", low=1, high=10_000),
     ),
-    "huge": _kind("the list, with padding", _bytes("bytes", 32 * 2**20, "size of the padding", 1, 2**28)),
+    "huge": _kind("the list is enlarged with padding", _bytes("bytes", 32 * 2**20, "size of the padding", 1, 2**28)),
     "unreachable": _kind("the connection is reset"),
     **_ON_THE_WIRE,
 }

@@ -1,6 +1,6 @@
-"""The active faults: which of them apply at a moment, drawn from a seeded rng, and the log of their activations.
+"""The active faults, the random draw of those that apply to a request, and the log of their activations.
 
-Does not know sockets. Callers pass the place and the moment of a request, and carry out the faults that are returned.
+The module has no I/O. Callers pass the target and the moment of a request, and carry out the faults that are returned.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def _moment(fault: Fault) -> str:
         return str(fault.get("at"))
     if fault.type in QUEUE_MOMENTS:
         return QUEUE_MOMENTS[fault.type]
-    # A listener that refuses in the kernel cannot count or draw. A fault with a limit or a probability is therefore an
-    # RST immediately after the accept.
+    # Connections to a port that does not listen are refused by the kernel, so they cannot be counted or drawn. A
+    # `refuse` with a limit or a probability is therefore an RST immediately after the accept.
     return ACCEPT if fault.type == "refuse" else REQUEST
 
 
@@ -146,17 +146,17 @@ class FaultRegistry:
 
     @property
     def strikes(self) -> deque[Activation]:
-        """`activations`, under its older name; deprecated."""
+        """Deprecated name of `activations`."""
         warnings.warn("FaultRegistry.strikes is deprecated: use activations", DeprecationWarning, stacklevel=2)
         return self.activations
 
     @property
     def is_quiet(self) -> bool:
-        """Whether no fault is active."""
+        """Whether there is no fault; one that has ended counts until it is removed."""
         return not self._active
 
     def get(self, name: str) -> Fault | None:
-        """Return the fault of that name, or `None`."""
+        """Return the active fault of that name; `None` if there is none."""
         return next((fault for fault in self if fault.name == name), None)
 
     def activation_count(self, name: str) -> int:
@@ -177,9 +177,9 @@ class FaultRegistry:
         Args:
             service: Name of the instance's service.
             instance: Id of the instance.
-            zone: Its zone.
-            moment: The moment.
-            takes: Whether a fault has an effect here; the others are not drawn. `None` for all.
+            zone: Zone of the instance; empty for none.
+            moment: One of the moments above.
+            takes: Returns whether a fault has an effect here; other faults are not drawn. `None` to draw all.
         """
         if not self._active:
             return []

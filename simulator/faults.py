@@ -1,7 +1,8 @@
-"""Faults as immutable values: type, target, attributes and schedule, the same in tests, TOML, the admin API and seeds.
+"""Faults as immutable values with type, target, attributes and schedule.
 
-A fault validates itself on construction with the table of `fault_kinds`; an error gives the path of the wrong value.
-`fault_registry` decides when a fault applies; instances and the control plane carry it out.
+Tests, TOML files, the admin API and the simulation use the same values. A fault is validated on construction with the
+table of `fault_kinds`; an error gives the path of the wrong value. `fault_registry` decides when a fault applies, and
+instances and the control plane carry it out.
 """
 
 from __future__ import annotations
@@ -30,20 +31,20 @@ _TIMES = Attribute(
 )
 _SKIP = Attribute("skip", 0, "number of first opportunities at which it does not apply", "integer", high=_MOST)
 _DURATION = Attribute(
-    "duration_s", None, "until it ends; null for no limit", unit="seconds", high=DAY_S, is_optional=True
+    "duration_s", None, "time until it ends; null for no limit", unit="seconds", high=DAY_S, is_optional=True
 )
 WHEN = (_NAME, _PROBABILITY, _TIMES, _SKIP, _DURATION)
 """The attributes that every fault has beside its type, target and own attributes."""
 
 _PLACES = {
     "service": "the service; for `group/service` the whole name",
-    "instance": "the instance; without it all of the service",
-    "zone": "the zone whose instances are affected; without it all",
+    "instance": "the instance; if absent, all instances of the service",
+    "zone": "the zone whose instances are affected; if absent, all zones",
 }
 
 
 class FaultError(ValueError):
-    """An invalid fault; the text begins with the path of the wrong value."""
+    """Raised for an invalid fault; the text begins with the path of the wrong value."""
 
 
 @frozen
@@ -103,7 +104,7 @@ class Fault:
 
     Attributes:
         type: A key of `ON_INSTANCES` or `ON_DISCOVERY`.
-        target: Where the fault applies.
+        target: Discovery, or the instances to which the fault applies.
         attributes: Attributes of the type; absent ones have their defaults.
         name: Name of the fault; generated when empty.
         probability: Probability to apply at each opportunity, 0 to 1.
@@ -153,7 +154,7 @@ class Fault:
 
     @property
     def kind(self) -> FaultKind:
-        """The kind that describes its type."""
+        """The fault kind of its type."""
         return kinds_on(self.target)[self.type]
 
     def get(self, attribute: str) -> Any:

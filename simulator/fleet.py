@@ -27,16 +27,15 @@ _SPREAD_NETS = range(16, 32)
 They resemble the 172.16.x.y of the EAS documents. The next net is tried when an address is in use.
 """
 _PER_NET, _BLOCKS = 250, 15
-"""Instances in a net, and blocks of 16 nets from 127.16 to 127.255. After 3,750 instances, of which only the last exist
-at the same time, the addresses repeat."""
+"""Instances in a net, and blocks of 16 nets from 127.16 to 127.255. After 3,750 instances the addresses repeat."""
 
 
 def spread_ips(service: int, number: int) -> list[str]:
-    """Return the addresses to try, in order, for an instance that has one of its own.
+    """Return the addresses to try, in order, for an instance with its own address.
 
     Args:
-        service: The number of its service, ≥ 0.
-        number: The number of the instance in its service, ≥ 0; those that were removed count too.
+        service: Number of its service, ≥ 0.
+        number: Number of the instance in its service, ≥ 0; removed instances count as well.
     """
     block, last = number // _PER_NET % _BLOCKS, number % _PER_NET + 1
     return [f"127.{net + block * len(_SPREAD_NETS)}.{service % 256}.{last}" for net in _SPREAD_NETS]
@@ -75,11 +74,11 @@ class Service:
         return f"<service {self.name} instances={len(self.instances)}>"
 
     def answers(self, path: str) -> bool:
-        """Whether a request's path belongs to this service: `/api/predict/`, one of its names, and anything below."""
+        """Whether a request's path belongs to this service: it is `/api/predict/NAME`, or a path below that."""
         return path in self._bases or path.startswith(self._below)
 
     def below(self, path: str) -> str:
-        """Return the part of a request's path below the service's own; empty, or beginning with a slash."""
+        """Return a request's path relative to the service's own path: empty, or with a leading slash."""
         base = max((base for base in self._bases if path == base or path.startswith(f"{base}/")), key=len, default="")
         return path.removeprefix(base)
 
@@ -89,7 +88,16 @@ class Service:
             self.add_instance(weight=self.spec.weight(number))
 
     def add_instance(self, *, weight: float = 100, registered: bool = True) -> SimulatedInstance:
-        """Start one more instance, on its own address."""
+        """Start another instance on its own address.
+
+        Args:
+            weight: Weight in discovery replies.
+            registered: Whether discovery replies list it.
+
+        Raises:
+            SpecError: The weight is invalid, or the service has too many instances.
+            CannotListenError: The address is in use.
+        """
         if len(self.instances) >= MAX_INSTANCES:
             raise SpecError(f"service {self.name} has {MAX_INSTANCES} instances already")
         instance = self._start(self._numbered, check_weight(weight))
@@ -99,7 +107,7 @@ class Service:
         return instance
 
     def remove_instance(self, instance_id: str) -> Deferred[Any]:
-        """Stop an instance and remove its registration; fires when its port and connections are closed."""
+        """Stop and remove an instance; the Deferred fires when its port and connections are closed."""
         return self.instances.pop(instance_id).stop()
 
     def terminate(self, instance_id: str, grace_s: float = GRACE_S) -> Deferred[None]:
@@ -107,11 +115,11 @@ class Service:
 
         Args:
             instance_id: Id of the instance.
-            grace_s: Seconds after which it is stopped in any case, and unfinished requests are reset.
+            grace_s: Seconds after which the instance is stopped in any case, and unfinished requests are reset.
 
         Returns:
             A Deferred that fires when the instance no longer listens and its idle connections are closed. The instance
-            stops later by itself. A change of its state or registration in the meantime cancels the termination.
+            stops later. A change of its state or registration in the meantime cancels the termination.
         """
         instance = self.instances[instance_id]
         instance.registered = False
@@ -126,7 +134,7 @@ class Service:
         return draining
 
     def replace(self) -> Deferred[Any]:
-        """Start as many new instances on new addresses, and stop the old ones immediately."""
+        """Replace all instances: start the same number on new addresses, and stop the old ones immediately."""
         old = list(self.instances.values())
         for instance in old:
             self.add_instance(weight=instance.weight)
@@ -137,7 +145,7 @@ class Service:
         return [instance for instance in self.instances.values() if instance.registered]
 
     def reset(self) -> Deferred[Any]:
-        """Return to the specification: its instances run, registered, with their weights; all others are removed."""
+        """Return to the specification: run its instances, registered and with their weights, and remove all others."""
         self.gateway = self.spec.gateway
         first = {self._id(number) for number in range(self.spec.instances)}
         waiting = [
@@ -158,9 +166,9 @@ class Service:
         return DeferredList(waiting)
 
     def stop(self) -> Deferred[Any]:
-        """Stop all instances; fires when all ports and connections are closed."""
+        """Stop all instances; the Deferred fires when all ports and connections are closed."""
         if self.queues is not None:
-            self.queues.clear()  # or each instance would compute the frames of the one that was stopped before
+            self.queues.clear()  # otherwise the frames of a stopped instance would go to the next one
         return DeferredList([instance.stop() for instance in self.instances.values()])
 
     def _id(self, number: int) -> str:

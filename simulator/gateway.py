@@ -1,7 +1,7 @@
 """The gateway: forwards requests on new connections to registered instances by weight; sends 502, 503 and 504.
 
-A response is passed on as it arrives, and read no faster than the client reads it. A response that is complete when its
-head is complete is sent at once. After the head no error status can be sent: if the instance then closes the
+A response is forwarded while it arrives, and read no faster than the client reads it. A response whose body arrives
+together with its head is sent as a whole. After the head no error status can be sent: if the instance then closes the
 connection, or sends nothing until the timeout, the gateway closes the client's connection.
 """
 
@@ -33,7 +33,7 @@ CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 60.0
 """Seconds that the gateway waits for the head, and between two pieces of the body."""
 MAX_UNREAD_BYTES = 64 * 2**10
-"""Bytes of a body that the client has not read; above that the instance's connection is not read."""
+"""Limit on the bytes of a body that the client has not read; above it, reading from the instance is paused."""
 _ONE_CONNECTION = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"}
 )
@@ -53,7 +53,14 @@ def forward(
 ) -> Answer | Deferred[Answer]:
     """Return the response of one of `instances`, or the gateway's own error.
 
-    The service's `gateway` setting says what happens when an instance refuses the connection.
+    The service's `gateway` mode determines what happens when an instance refuses the connection (`GATEWAY_MODES`).
+
+    Args:
+        reactor: Reactor that opens the connections.
+        request: Request to forward.
+        instances: Registered instances to choose from; may be empty.
+        rng: Random source of the choice.
+        timeout_s: Seconds to wait for the head, and between two pieces of the body.
     """
     able = [
         instance
@@ -79,6 +86,7 @@ class _Trip(ClientFactory):
         request: Request to forward.
         instances: Instances to choose from; at least one.
         rng: Random source of the choice.
+        timeout_s: Seconds to wait for the head, and between two pieces of the body.
     """
 
     noisy = False
@@ -102,7 +110,7 @@ class _Trip(ClientFactory):
         self._connector: Any
 
     def start(self) -> None:
-        """Start."""
+        """Start the timeout, and connect to an instance."""
         self.wait()
         self._connect()
 
@@ -118,7 +126,7 @@ class _Trip(ClientFactory):
             timer.cancel()
 
     def leave(self) -> None:
-        """Close the connection to the instance, because the client needs no more of the response."""
+        """Close the connection to the instance, because the rest of the response is not needed."""
         self.stop_waiting()
         self._connector.disconnect()
 
@@ -153,7 +161,7 @@ class _Trip(ClientFactory):
             self._connector.disconnect()
 
     def stream(self, answer: StreamResponse) -> None:
-        """Send a head whose body is still to arrive."""
+        """Send the head of a response whose body has not arrived yet."""
         self.answer.callback(answer)
 
 
@@ -181,7 +189,7 @@ class _Body:
         self._wake()
 
     def end(self, error: str = "") -> None:
-        """Complete the body; with an error, break it off."""
+        """End the body. With an error text it is incomplete, and the client's connection is closed."""
         if not self._has_ended:
             self._has_ended = True
             self._error = error
@@ -208,7 +216,7 @@ class _Body:
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Stop, because the client has disconnected or has the whole body."""
+        """Close the connection to the instance, because the client has disconnected or has received the whole body."""
         self._has_ended = True
         self._trip.leave()
 
@@ -227,7 +235,7 @@ class _Messenger(Protocol):
         self._trip = trip
         self._parser = HttpResponseParser(self)
         self._stream: _Body | None = None
-        self._offers_websocket = "upgrade" in trip.request.headers  # the reader lets no other offer pass
+        self._offers_websocket = "upgrade" in trip.request.headers  # `RequestReader` removes all other offers
         self._is_websocket = False
         self._begin()
 
@@ -246,7 +254,7 @@ class _Messenger(Protocol):
         self.transport.write("\r\n".join(lines).encode("latin-1") + request.body)
 
     def dataReceived(self, data: bytes) -> None:
-        """Feed bytes of the response to the parser, or pass on those of a WebSocket (`IProtocol`)."""
+        """Feed bytes of the response to the parser, or forward bytes of a WebSocket (`IProtocol`)."""
         if self._is_websocket and self._stream is not None:
             self._stream.put(data)
             return
@@ -261,17 +269,17 @@ class _Messenger(Protocol):
         except HttpParserError:
             self._break("the instance did not answer in HTTP")
             return
-        # A body that arrived with its head is sent whole. The end of any other body is unknown, so it is streamed.
+        # A body that arrived together with its head is sent as a whole. Any other body is streamed.
         if self._has_head and self._stream is None and not self._trip.answer.called:
             self._begin_stream()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The instance closed the connection (`IProtocol`)."""
+        """Handle the loss of the connection to the instance (`IProtocol`)."""
         is_end = self._stream is not None and self._is_ended_by_close and reason.check(ConnectionDone) is not None
         if is_end and self._stream is not None:
             self._stream.end()
         else:
-            self._break("the instance hung up")
+            self._break("the instance closed the connection before the end of the response")
 
     def _break(self, why: str) -> None:
         if self._stream is not None:
@@ -293,7 +301,7 @@ class _Messenger(Protocol):
             self._body.clear()
 
     def _begin_websocket(self, data: bytes) -> None:
-        """Pass bytes on in both directions, because the instance has accepted the WebSocket."""
+        """Forward bytes in both directions, because the instance has accepted the WebSocket."""
         self._is_websocket = self._is_ended_by_close = True
         body = self._stream = _Body(self._trip, self.transport)
         _, kept = self._returned()
@@ -302,7 +310,7 @@ class _Messenger(Protocol):
             body.put(data)
 
     def on_message_begin(self) -> None:
-        """Begin a response, perhaps after an interim one (httptools)."""
+        """Reset the state for a new response; an interim response may have preceded it (httptools)."""
         self._begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -310,7 +318,10 @@ class _Messenger(Protocol):
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """Handle the end of the head, with which a response to HEAD ends, whatever its Content-Length (httptools)."""
+        """Handle the end of the head (httptools).
+
+        RFC 9112 §6.3: a response to HEAD has no body, whatever its Content-Length says.
+        """
         status = self._parser.get_status_code()
         if status < _OK:
             return
@@ -327,7 +338,7 @@ class _Messenger(Protocol):
             self._body += body
 
     def on_message_complete(self) -> None:
-        """Pass the complete response on (httptools)."""
+        """Forward the complete response (httptools)."""
         status = self._parser.get_status_code()
         if self._stream is not None:
             self._stream.end()
@@ -336,7 +347,7 @@ class _Messenger(Protocol):
 
     def _begin(self) -> None:
         self._headers: dict[str, str] = {}
-        # One growing buffer, because the pieces may be of one byte each.
+        # One growing buffer instead of a list, because each piece may be a single byte.
         self._body = bytearray()
         self._has_head = self._is_ended_by_close = False
 

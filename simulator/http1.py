@@ -1,9 +1,10 @@
 """A small HTTP/1.1 server on httptools, used by instances, control plane and admin API.
 
-Requests of a connection are answered in order, one at a time. Pipelined requests wait, and so does the error response
-to bytes that are not HTTP/1.1. A handler returns a `Response`, a `StreamResponse` whose body is produced while it is
-sent, a `Wire` for a delivery in pieces, a Deferred of one, or `HANG` for no response at all. Does not know routes or
-faults.
+Requests of a connection are answered in order, one at a time. Pipelined requests wait. If the client sends bytes that
+are not HTTP/1.1, the error response waits for the responses before it.
+
+A handler returns a `Response`, a `StreamResponse` whose body is produced while it is sent, a `Wire` for a delivery in
+pieces, a Deferred of one, or `HANG` for no response at all. The server is independent of routes and faults.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class ServerConnection(Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is being answered or waiting."""
+        """Whether no request is being received, waits, or is being answered."""
         return not (self._is_busy or self._waiting or self._reader.has_begun)
 
     @property
@@ -118,7 +119,7 @@ class ServerConnection(Protocol):
                 self._serve_next()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
-        """Release everything, because the connection is lost (`IProtocol`)."""
+        """Cancel timers and the request in progress, because the connection is lost (`IProtocol`)."""
         self._is_open = False
         self._receive = None
         self._waiting.clear()
@@ -134,7 +135,7 @@ class ServerConnection(Protocol):
     # -- called by the reader
 
     def head_came(self, method: str, target: str) -> None:
-        """Handle a complete head; its client may be waiting for `100 Continue` before it sends the body."""
+        """Handle a complete head, and send `100 Continue` if the client waits for it before it sends the body."""
         if self._reader.wants_continue:
             self._write_continue()
         if self.server.on_head is not None:
@@ -180,7 +181,7 @@ class ServerConnection(Protocol):
             self._write_continue()
 
     def _write_continue(self) -> None:
-        """Send `100 Continue`, unless another response is due first: it would be read as part of that response."""
+        """Send `100 Continue`, unless an earlier request is unanswered: the client would take it for that response."""
         if self._is_open and not self._is_busy and not self._waiting:
             self._reader.wants_continue = False
             self._write(_CONTINUE)
@@ -208,7 +209,7 @@ class ServerConnection(Protocol):
             stream.discard()
             return
         self._receive = stream.receive
-        # A direct write would overtake what the transport has buffered of the stream.
+        # A direct write would overtake bytes of the stream in the transport's buffer.
         self._write_to_socket = None
         StreamSender(
             self.server.clock,
@@ -220,7 +221,7 @@ class ServerConnection(Protocol):
         ).start()
 
     def _write(self, data: bytes) -> None:
-        """Write to the socket directly, without polling it first; the transport handles the rest and all errors."""
+        """Write to the socket directly, which saves a poll; the transport sends the rest and handles errors."""
         write_to_socket = self._write_to_socket
         if write_to_socket is not None:
             try:
@@ -229,7 +230,7 @@ class ServerConnection(Protocol):
                 written = 0
             if written == len(data):
                 return
-            # The transport may have data to write from now on, and a direct write would overtake it.
+            # From now on the transport's buffer may have bytes, which a direct write would overtake.
             self._write_to_socket = None
             data = data[written:]
         self.transport.write(data)
@@ -248,7 +249,7 @@ class ServerConnection(Protocol):
             self._serve_next()
 
     def _is_ended_by_a_request(self) -> bool:
-        """Whether the connection closes because bytes of a request arrive; otherwise cancel the pending idle end."""
+        """Close the connection if its idle end is `at_next_request`, else cancel that; return whether it was closed."""
         ends = self._idle_end is not None and self._idle_end.at_next_request
         if ends:
             self._end_idle()
@@ -274,13 +275,13 @@ class ServerConnection(Protocol):
 
     def _failed(self, failure: Failure, request: ReceivedRequest) -> None:
         if self._is_open:
-            _log.failure("a handler failed by a bug", failure)
+            _log.failure("a request handler raised an exception, which is a bug", failure)
             why = b"the simulator has a bug; see its log"
             self._answer(Response(HTTPStatus.INTERNAL_SERVER_ERROR, why, close=True), request)
 
 
 class Server(Factory):
-    """Accepts connections, and keeps the open ones.
+    """Accepts connections, and lists the open ones.
 
     Args:
         handler: Answers requests.
@@ -312,7 +313,7 @@ class Server(Factory):
             self.on_open(connection)
 
     def closed(self, connection: ServerConnection) -> None:
-        """Forget a closed connection."""
+        """Remove a closed connection."""
         self.connections.pop(connection, None)
         if not self.connections:
             emptied, self._emptied = self._emptied, []
@@ -325,7 +326,7 @@ class Server(Factory):
             connection.reset()
 
     def close_idle(self) -> None:
-        """Close the connections without a request."""
+        """Close the connections on which no request is answered or waits."""
         for connection in list(self.connections):
             if connection.is_idle:
                 connection.close()

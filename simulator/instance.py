@@ -1,6 +1,6 @@
 """A simulated instance: its address, state, workers and connections. `request_handler` handles its requests.
 
-The state does not change what discovery returns; that depends on the registration with the service.
+Discovery replies do not depend on the state, but on whether the instance is registered.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class State(StrEnum):
 
     RUNNING = "running"
     HUNG = "hung"
-    """Accepts and reads, but answers nothing until it runs again; then it answers what it has read."""
+    """Accepts connections and reads requests, but sends no response until it runs again."""
     CRASHED = "crashed"
-    """Its connections were reset, and its port refuses new ones."""
+    """All connections were reset, and the port refuses new ones."""
     DRAINING = "draining"
-    """Terminating: refuses new connections, has closed idle ones, answers requests on the others and closes them."""
+    """Terminating: refuses new connections, has closed idle ones, and closes the others after their last response."""
 
 
 class SimulatedInstance:
@@ -54,10 +54,10 @@ class SimulatedInstance:
         zone: Availability zone; empty for none.
 
     Attributes:
-        life: Number of crashes, with which work that began in an earlier life is recognised.
-        memory: State that its processor keeps between requests; empty after a crash or a reset.
+        life: Number of crashes and stops. Work that began at another number is obsolete.
+        memory: State that its processor stores between requests; empty after a crash or a reset.
         streams: Running streamed responses, in the order in which they began.
-        watches: Open watches of a queue service; they have no end of their own, so a draining instance ends them.
+        watches: Open watches of a queue service. They do not end by themselves, so a draining instance ends them.
     """
 
     def __init__(
@@ -101,21 +101,21 @@ class SimulatedInstance:
 
     @property
     def is_draining(self) -> bool:
-        """Whether it only finishes requests that it has accepted."""
+        """Whether the state is `DRAINING`."""
         return self.state is State.DRAINING
 
     @property
     def is_hung(self) -> bool:
-        """Whether it accepts and reads, but answers nothing."""
+        """Whether the state is `HUNG`."""
         return self.state is State.HUNG
 
     def start(self) -> None:
-        """Start to listen."""
+        """Listen on the address, and start the queue worker, if there is one."""
         self.address.listen(self.server)
         self._run_queue_worker()
 
     def stop(self) -> Deferred[Any]:
-        """Stop permanently; fires when the port and all connections are closed."""
+        """Stop permanently; the Deferred fires when the port and all connections are closed."""
         if self._queue_worker is not None:
             self._queue_worker.stop()
         self._begin_anew()
@@ -126,15 +126,15 @@ class SimulatedInstance:
     # -- changes of state
 
     def crash(self) -> Deferred[None]:
-        """Reset all connections and refuse new ones; fires when that is in effect."""
+        """Reset all connections and refuse new ones; the Deferred fires when the port refuses."""
         return self.set_state(State.CRASHED)
 
     def restart(self) -> Deferred[None]:
-        """Run again, on the same address."""
+        """Run again on the same address, after a crash."""
         return self.set_state(State.RUNNING)
 
     def hang(self) -> Deferred[None]:
-        """Accept and read, but answer nothing."""
+        """Accept connections and read requests, but send no response."""
         return self.set_state(State.HUNG)
 
     def resume(self) -> Deferred[None]:
@@ -142,11 +142,11 @@ class SimulatedInstance:
         return self.set_state(State.RUNNING)
 
     def drain(self) -> Deferred[None]:
-        """Finish accepted requests and refuse new connections."""
+        """Finish accepted requests, and refuse new connections; the Deferred fires when the port refuses."""
         return self.set_state(State.DRAINING)
 
     def set_state(self, state: State) -> Deferred[None]:
-        """Change the state; fires when the change is in effect."""
+        """Change the state; the Deferred fires when the port listens or refuses accordingly."""
         self.state = state
         if state is State.CRASHED:
             self._begin_anew()
@@ -161,12 +161,12 @@ class SimulatedInstance:
         return self.apply_faults()
 
     def reset(self) -> Deferred[None]:
-        """Run with all workers idle and a full rate limit; work that has begun continues, but holds no worker."""
+        """Run with idle workers and a full token bucket; work that has begun continues without occupying a worker."""
         self._staff()
         return self.set_state(State.RUNNING)
 
     def apply_faults(self) -> Deferred[None]:
-        """Listen or refuse, according to state and faults; fires when that is in effect."""
+        """Listen or refuse, according to state and faults; the Deferred fires when this has taken effect."""
         faulty = self.service.world.faults.refuses(self.service.name, self.id, self.zone)
         if faulty or self.state in (State.CRASHED, State.DRAINING):
             return self.address.refuse()
@@ -180,7 +180,7 @@ class SimulatedInstance:
         return RequestHandler(self, request).answer()
 
     def when_running(self, act: Callable[[], None]) -> None:
-        """Call `act` now, or when the instance no longer hangs; never if it crashes before."""
+        """Call `act` now or, while the instance hangs, when it runs again; never if it crashes before."""
         if self.state is State.HUNG:
             self._held.append(act)
         else:
@@ -208,7 +208,8 @@ class SimulatedInstance:
         self.life += 1
         self._held.clear()
         self._timers.cancel()
-        # The streams that are ended below free workers of this life, which must not begin queued jobs.
+        # The caller resets the connections afterwards. The streams that end then release workers of this object, which
+        # must not begin queued jobs.
         self.workers.discard_waiting()
         self._staff()
 

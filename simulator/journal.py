@@ -1,6 +1,6 @@
 """The journal: one row for each request that reached an instance.
 
-Its memory is bounded: only the newest rows are kept, while the totals include all rows.
+The memory is bounded: only the newest rows are stored, but the totals include all rows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 100_000
 MAX_ACCOUNTS = 20_000
 MAX_PATH = 512
-"""Characters of a path that are kept. A head may have 64 KiB; 100,000 paths of that length would take 6 GB."""
+"""Maximum length of a stored path. A head may have 64 KiB; 100,000 paths of that length would take 6 GB."""
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the buckets of the response time histogram, in seconds."""
 
@@ -31,7 +31,7 @@ class Row(NamedTuple):
     """One request that reached an instance.
 
     Attributes:
-        at: Time of the response, or of its suppression, in seconds since the epoch.
+        at: Time at which the request ended, with or without a response, in seconds since the epoch.
         service: Name of the instance's service.
         instance: Id of the instance.
         method: HTTP method.
@@ -60,7 +60,7 @@ class Row(NamedTuple):
 
     @property
     def is_good(self) -> bool:
-        """Whether it was answered completely, with 2xx; the client's end of a WebSocket is complete."""
+        """Whether it was answered completely with 2xx; a WebSocket that the client closed counts as complete."""
         if self.status == HTTPStatus.SWITCHING_PROTOCOLS:
             return self.stream in (StreamEnd.COMPLETE, StreamEnd.CLIENT_CLOSED)
         return 200 <= self.status < 300 and self.stream in ("", StreamEnd.COMPLETE)  # noqa: PLR2004
@@ -71,7 +71,7 @@ FIELDS: Mapping[str, type] = get_type_hints(Row)
 
 
 class MatchError(ValueError):
-    """An invalid matcher; the text begins with the path of the wrong value."""
+    """Raised for an invalid matcher; the text begins with the path of the wrong value."""
 
 
 @frozen
@@ -79,9 +79,9 @@ class Matcher:
     """Selects rows by the values of their fields.
 
     Attributes:
-        equal: Field to required value.
+        equal: Required values, by field.
         status_class: First digit of the status; `None` for any.
-        after: Rows with greater numbers are selected.
+        after: Number of a row; only rows with greater numbers are selected.
     """
 
     equal: Mapping[str, Any] = field(factory=dict)
@@ -126,8 +126,8 @@ class RequestTotals:
         bytes_in: Sum of the sizes of the request bodies.
         bytes_out: Sum of the sizes of the response bodies.
         elapsed_s: Sum of the response times, in seconds.
-        slower: Histogram: `slower[i]` counts response times up to `BUCKETS_S[i]` and above the bucket before; the last
-            counts those above all.
+        slower: Histogram of the response times: `slower[i]` counts those up to `BUCKETS_S[i]` and above the previous
+            bound; the last element counts those above all bounds.
     """
 
     service: str
@@ -158,7 +158,7 @@ class Journal:
     Rows are numbered from 1, in the order in which they were written.
 
     Attributes:
-        captures: Headers and bodies, of services that enable it.
+        captures: Headers and bodies of rows, for services that enable capturing.
     """
 
     def __init__(self) -> None:
@@ -178,7 +178,7 @@ class Journal:
         return Counter({name: account.requests for name, account in self.accounts.items()})
 
     def account(self, instance: str) -> RequestTotals:
-        """Return the totals of an instance."""
+        """Return the totals of an instance; zeros if it had no request."""
         return self.accounts.get(instance) or RequestTotals("")
 
     def write(self, row: Row) -> None:
@@ -207,7 +207,7 @@ class Journal:
         return list(islice(found, limit))[::-1]
 
     def count(self, matcher: Matcher) -> int:
-        """Count the kept rows that match."""
+        """Count the stored rows that match."""
         return sum(map(matcher.accepts, self.rows))
 
 

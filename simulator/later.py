@@ -15,7 +15,7 @@ def _duration(given: Any) -> Duration:
 
 @frozen
 class Later:
-    """A result that is due after a delay; the instance waits, the processor has returned.
+    """A result that the instance uses after a delay. The processor returns it immediately and does not block.
 
     Attributes:
         seconds: Delay: a number from 0 to 3600, or a `Duration` to draw from.

@@ -1,4 +1,4 @@
-"""The lifetime of a serving process: until a signal, the end of standard input, or a failure."""
+"""The lifetime of a serving process, which ends by a signal, the end of standard input, or a failure."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _BUG = 1
 
 
 class Lifetime:
-    """Runs a reactor until its end is requested, which then happens once and in bounded time.
+    """Runs a reactor until its end is requested. The end takes place once, and in bounded time.
 
     Args:
         reactor: Twisted's global reactor.
-        stop: Stops what is served; returns a Deferred that fires when it has stopped.
-        cleanup: Removes what must not be left behind; called when the end begins, and again immediately before exit.
+        stop: Stops the served simulator; returns a Deferred that fires when it has stopped.
+        cleanup: Removes files that must not remain; called when the end begins, and again immediately before exit.
     """
 
     def __init__(self, reactor: Any, stop: Callable[[], Deferred[Any]], cleanup: Callable[[], None]) -> None:
@@ -54,8 +54,8 @@ class Lifetime:
                 signal.signal(number, self._signalled)
             try:
                 begin()
-            except Exception:  # noqa: BLE001  half of what should run is worse than nothing
-                _log.failure("a bug kept the simulator from starting")
+            except Exception:  # noqa: BLE001  a partly started simulator must not run
+                _log.failure("the simulator cannot start, because of a bug")
                 self.end(_BUG)
 
         self._reactor.callWhenRunning(running)
@@ -66,7 +66,7 @@ class Lifetime:
         return self._code
 
     def end(self, code: int = 0) -> None:
-        """Begin the end; the first exit code is kept."""
+        """Begin the end with an exit code; only the first call has an effect."""
         if self._timer is not None:
             return
         self._code = code
@@ -76,7 +76,7 @@ class Lifetime:
         self._stop().addBoth(lambda _: self._timer.active() and (self._timer.cancel(), self._reactor.stop()))
 
     def end_with_stdin(self) -> None:
-        """End when standard input is closed, which also happens when the program that holds the other end is killed."""
+        """End when standard input is closed, which also happens when the program at its other end is killed."""
         threading.Thread(target=_wait_for_eof, daemon=True).start()
 
     def _signalled(self, *_: Any) -> None:

@@ -27,8 +27,8 @@ def malform(how: str, response: Response, wire: Wire) -> Wire:
     """
     good = b"".join(data for _, data in wire.pieces)
     found = WAYS[how](good, response)
-    # Bytes before or after a complete response leave the connection as it was. A broken response is followed by a FIN,
-    # since its end cannot be recognised otherwise.
+    # Additional bytes around a complete response do not change the ending. A broken response is followed by a FIN,
+    # since the client cannot detect its end otherwise.
     ending = wire.ending if how in COMPLETE else Ending.CLOSE
     return evolve(wire, pieces=[(0.0, found)], ending=ending)
 

@@ -1,4 +1,4 @@
-"""Masking of tokens in texts for people: in clear text, percent-encoded in any way, escaped, and truncated."""
+"""Masking of tokens in displayed texts: tokens in clear text, percent-encoded, escaped or truncated."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ class TokenMask:
         tokens = dict.fromkeys(token for token in (*self._services.values(), *self._retired) if token)
         spellings = {spelling for token in tokens for spelling in _spellings(token)}
         self._spellings = _longest_first(spellings)
-        # A token may itself look percent-encoded, so its decoded form must be searched for as well.
+        # A token may have percent signs, so its decoded form is searched for as well.
         self._encoded = _longest_first({*spellings, *map(_decoded, tokens)})
         self._have_blanks = any(" " in token for token in self._encoded)
 
     def _mask_encoded(self, text: str) -> str:
-        """Decode step by step, in both character sets; the step at which a token is found is returned, masked."""
+        """Mask tokens in percent-encoded text; the decoded form in which a token was found is returned, masked."""
         for charset in ("utf-8", "latin-1"):
             decoded = text
             for _ in range(_MAX_DECODED):

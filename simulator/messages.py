@@ -1,4 +1,4 @@
-"""The messages on a connection: complete requests, responses, silence; and the bytes of a response."""
+"""The messages on a connection: requests, responses, the absence of a response, and the serialisation of responses."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class ReceivedRequest(NamedTuple):
     Attributes:
         method: HTTP method, such as `POST`.
         target: Path and query as sent, or `*`; scheme and host of a target in absolute form are removed.
-        headers: Header fields with names in lower case; of a repeated field the last value.
+        headers: Header fields with names in lower case; a repeated field has its last value.
         body: Body of the request.
         connection: Connection on which the request was received.
-        keep: Whether the client allows the connection to be kept.
+        keep: Whether the client permits a persistent connection (RFC 9112 §9.3).
         version: `1.1` or `1.0`.
     """
 
@@ -92,10 +92,10 @@ def render(response: Response, *, keep: bool, request: ReceivedRequest | None = 
 
     Args:
         response: The response.
-        keep: Whether the connection is kept.
-        request: The request that it answers: a response to HEAD has no body, but the length of one (RFC 9110 §9.3.2),
-            and a client of HTTP/1.0 waits for the close unless it reads `keep-alive` (RFC 9112 §9.3). `None` for a GET
-            of HTTP/1.1.
+        keep: Whether the connection stays open afterwards.
+        request: The answered request; `None` for a GET of HTTP/1.1. A response to HEAD has a Content-Length, but no
+            body (RFC 9110 §9.3.2). With HTTP/1.0 a connection that stays open needs `Connection: keep-alive` (RFC 9112
+            §9.3).
     """
     is_bodyless = response.status in BODYLESS
     fields = "" if is_bodyless else f"Content-Length: {len(response.body)}\r\n"
@@ -106,7 +106,7 @@ def render(response: Response, *, keep: bool, request: ReceivedRequest | None = 
 
 
 class Framing(Enum):
-    """How the client finds the end of a streamed body (RFC 9112 §6.3)."""
+    """The framing of a streamed body, by which the client detects its end (RFC 9112 §6.3)."""
 
     NONE = "none"
     """There is no body."""
@@ -125,17 +125,17 @@ def framing_of(stream: StreamResponse, request: ReceivedRequest) -> Framing:
         return Framing.NONE
     if stream.length is not None:
         return Framing.LENGTH
-    # A client of HTTP/1.0 does not know chunked framing (RFC 9112 §6.1).
+    # HTTP/1.0 has no chunked transfer coding (RFC 9112 §6.1).
     return Framing.CLOSE if request.version == "1.0" else Framing.CHUNKED
 
 
 def render_head(stream: StreamResponse, *, keep: bool, request: ReceivedRequest) -> bytes:
-    """Serialise the head of a streamed response; for a HEAD request with the fields that it has for a GET.
+    """Serialise the head of a streamed response; a response to HEAD has the same fields as one to GET.
 
     Args:
         stream: The response.
-        keep: Whether the connection is kept.
-        request: The request that it answers.
+        keep: Whether the connection stays open afterwards.
+        request: The answered request.
     """
     if stream.receive is not None:
         upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -171,7 +171,7 @@ def _head(
 
 
 BODYLESS = frozenset({*range(100, 200), 204, 304})
-"""Statuses whose responses end with their head (RFC 9112 §6.3); a body would be read as the next response."""
+"""Statuses whose responses have no body (RFC 9112 §6.3); the client would read one as the next response."""
 _PHRASES = {status.value: status.phrase for status in HTTPStatus} | {450: "Queue Full", 499: "Client Closed Request"}
 
 

@@ -22,12 +22,12 @@ _BACKLOG = 1024
 
 
 class Address:
-    """One ip:port that listens, refuses, or has been released.
+    """One ip:port, which listens, refuses connections, or has been released.
 
     Args:
         reactor: Reactor that listens.
         ip: Address to bind.
-        port: Port to bind; 0 for any that is free; the port is then kept for the lifetime of the object.
+        port: Port to bind; 0 for any that is free, which is then used for the lifetime of the object.
     """
 
     def __init__(self, reactor: Any, ip: str, port: int = 0) -> None:
@@ -58,14 +58,14 @@ class Address:
             self.port = host.port
 
     def refuse(self) -> Deferred[None]:
-        """Refuse connections, and keep the address; fires when that is in effect."""
+        """Refuse connections, and keep the address bound; the Deferred fires when connections are refused."""
         self._wanted = None
         if self._listening is None:
             return succeed(None)
         return self._stop().addCallback(lambda _: self._hold())
 
     def give_up(self) -> Deferred[None]:
-        """Release the address; fires when it is free."""
+        """Release the address; the Deferred fires when it is free."""
         self._wanted = None
         self._release()
         return self._stop()

@@ -1,7 +1,7 @@
 """The ready file: written atomically when everything listens, locked while the simulator runs, removed when it ends.
 
-It replaces only an empty file or the ready file of a dead simulator. The simulator holds a lock on it, so that a stale
-file is recognised even when another process has the same pid.
+It replaces only an empty file or the ready file of a simulator that has ended. The lock allows a stale file to be
+detected even if another process has the same pid by then.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CANNOT_LINK = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errn
 
 
 class ReadyFileError(Exception):
-    """A ready file that cannot be written; the text says where and why."""
+    """Raised if the ready file cannot be written; the text has its path and the reason."""
 
 
 class ReadyFile:
@@ -63,10 +63,10 @@ class ReadyFile:
             raise self._failed(error.strerror or str(error)) from error
 
     def publish(self, content: dict[str, Any]) -> None:
-        """Write the file atomically: a program that sees it can read all of it.
+        """Write the file atomically, so that no program reads an incomplete one.
 
         Raises:
-            ReadyFileError: It cannot be written; nothing is left behind.
+            ReadyFileError: The file cannot be written; no temporary file remains.
         """
         data = json.dumps({**content, "nonce": self.nonce}).encode() + b"\n"
         draft = ""
@@ -74,7 +74,7 @@ class ReadyFile:
             self._descriptor, draft = self._draft()
             with open(self._descriptor, "wb", closefd=False) as file:
                 file.write(data)
-            with contextlib.suppress(OSError):  # some file systems have no locks; then the pid decides
+            with contextlib.suppress(OSError):  # some file systems have no locks; then the pid is checked
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._make_way()
             self._place(draft)
@@ -86,7 +86,7 @@ class ReadyFile:
                     os.unlink(draft)  # noqa: PTH108
 
     def discard(self) -> None:
-        """Remove the file, if it is still the one that was published here; idempotent."""
+        """Remove the file, if it is still the one that this object has published; idempotent."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
@@ -139,7 +139,7 @@ class ReadyFile:
 
 
 def remove_stale(path: str | Path) -> bool:
-    """Remove the ready file of a dead simulator; return whether there was one. Ignores any other file."""
+    """Remove the ready file of a simulator that has ended; return whether there was one. Ignore any other file."""
     try:
         is_regular = stat.S_ISREG(os.lstat(path).st_mode)
         return is_regular and _remove_if_stale(path)
@@ -148,9 +148,9 @@ def remove_stale(path: str | Path) -> bool:
 
 
 def remove_stale_in(arguments: Sequence[str]) -> None:
-    """Remove the stale ready file that a command line names, before a program that waits for the new one reads it.
+    """Remove the stale ready file that a command line names, before a program that waits for the new file reads it.
 
-    Called before the command line is parsed, because imports and parsing take time.
+    It is called before the command line is parsed, because imports and parsing take time.
     """
     for at, argument in enumerate(arguments):
         if argument.startswith("--ready-file="):
@@ -173,7 +173,7 @@ def _remove_if_stale(path: str | Path) -> bool:
 
 
 def _read(descriptor: int) -> dict[str, Any] | None:
-    """Read a ready file; `None` when the content is something else."""
+    """Read a ready file; `None` if the content is not that of a ready file."""
     try:
         content = json.loads(os.pread(descriptor, _MAX_BYTES, 0))
     except (ValueError, RecursionError):
@@ -182,7 +182,7 @@ def _read(descriptor: int) -> dict[str, Any] | None:
 
 
 def _has_owner(descriptor: int, content: dict[str, Any]) -> bool:
-    """Whether the simulator that has written the file is running."""
+    """Whether the simulator that has written the file still runs."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,7 +1,7 @@
 """Recordings of real traffic: requests and responses, written as stubs to a TOML file.
 
-Each pair is appended as soon as it is complete, so that a killed recorder loses nothing. Tokens are not written:
-neither the Authorization header nor any value that contains the token.
+Each pair is appended as soon as it is complete, so that a killed recorder loses nothing. Request headers are not
+written, and the service's token is masked in all other texts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from simulator.messages import ReceivedRequest, Response
 
 _HEADER = """\
-# Requests to a service and what it answered. Replay: python -m simulator serve --replay FILE,
+# Requests to a service with its responses. Replay: python -m simulator serve --replay FILE,
 # or @pytest.mark.eas_service(replay="FILE"). Paths are below the service's own.
 """
 _NOT_KEPT = frozenset(

@@ -21,7 +21,7 @@ class Reply:
         at: Time, in seconds since the epoch.
         service: Name of the requested service.
         path: Path and query, as sent; truncated if long.
-        answer: What determined the reply: a fault's type, `ok`, or `unknown_service`.
+        answer: Result of the request, which is a fault's type, `ok`, or `unknown_service`.
         status: HTTP status; 0 for no response.
         body: The first bytes of the body, as text.
         body_bytes: Size of the whole body.

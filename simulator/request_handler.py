@@ -1,8 +1,8 @@
 """The handling of one request at an instance, up to one response and one row in the journal.
 
-The order: faults before the work, the checks of every instance (path, method, token), the rate limit, a worker, the
-processor, faults on the response. At any point the client may disconnect, the instance hang or the time limit end the
-request; a worker that has begun continues, as in the real service.
+The steps are: faults that replace the work, validation (path, token, rate limit), a worker, the processor, and faults
+on the response. At any time the client may disconnect, the instance may hang, or the time limit may end the request. A
+worker that has begun continues in each case, as in the real service.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ALLOW = {"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 
 
 class RequestHandler:
-    """The handling of one request (owner of a `WorkerJob`).
+    """Handles one request (`JobOwner`).
 
     Args:
         instance: The instance.
@@ -80,7 +80,7 @@ class RequestHandler:
         return self._is_over or self._is_answered
 
     def answer(self) -> Answer | Deferred[Answer]:
-        """Begin, unless the instance hangs; returns the response, or a Deferred of it."""
+        """Handle the request, now or when the instance no longer hangs; return the response, or a Deferred of it."""
         if self.instance.is_hung:
             self.instance.when_running(self._begin)
         else:
@@ -100,13 +100,13 @@ class RequestHandler:
         if faults.is_quiet:
             self._admit()
             return
-        # On a queue, `slow` is for the worker that computes the frame.
+        # In a queue service, `slow` applies to the worker that computes the frame (`QueueWorker`).
         takes = None if self._service.queues is None else _takes_no_worker
         self._faults = faults.on_instance(self._service.name, instance.id, instance.zone, takes=takes)
         self._after(delay_s(self._faults, "upstream", instance.rng), self._suffer)
 
     def _suffer(self) -> None:
-        """Apply faults before the work; no response takes precedence over a status. Response faults come later."""
+        """Apply the faults that replace the work, in the order of `_ENDINGS`; response faults are applied later."""
         for type_, end in _ENDINGS.items():
             for fault in self._faults:
                 if fault.type == type_ and not is_response_fault(fault):
@@ -148,11 +148,11 @@ class RequestHandler:
     def _problem(self) -> Response | None:
         request, service = self._request, self._service
         path = unquote(request.path) if "%" in request.target else request.path
-        if path == "*":  # OPTIONS of the server as a whole: a ping, for which no token is needed (RFC 9110 §9.3.7)
+        if path == "*":  # OPTIONS of the server as a whole needs no token, like a ping (RFC 9110 §9.3.7)
             return Response(200, b"", "", _ALLOW)
         if not service.answers(path):
             return text_response(404, f"no such service here: {service.world.mask(path)}")
-        # A queue takes the token as it is, and no signature.
+        # A queue service accepts the token in clear text only, and no signature.
         knows_token = is_authorized if service.queues is None else has_token
         if not knows_token(request, service.token):
             return text_response(401, "Unauthorized: the token is missing or wrong")
@@ -177,11 +177,11 @@ class RequestHandler:
         return work_s(self.instance, self._faults)
 
     def compute(self) -> Any:
-        """Run a stub or the processor; returns bytes, a response, or a Deferred of one; or raises."""
+        """Run a stub or the processor, and return its result (`compute_request`)."""
         return compute_request(self.instance, self._request)
 
     def _expire(self) -> None:
-        """Answer 408 because the instance's time limit is over, queueing included, and close the connection."""
+        """Answer 408 and close the connection, because the instance's time limit, queueing included, has passed."""
         self._limit = None
         if self._job is not None:
             self._job.withdraw()
@@ -221,7 +221,7 @@ class RequestHandler:
         Args:
             stream: The response.
             reader: Reads its pieces.
-            done: Called once, when the stream is over, also when it is not sent.
+            done: Called once, when the stream has ended or is not sent.
         """
         if self._is_over or self._is_answered:
             reader.close()
@@ -271,7 +271,7 @@ class RequestHandler:
             self._waiting.callback(answer)
 
     def _left(self, _: Deferred[Answer]) -> None:
-        """Handle the loss of the connection before there is a response."""
+        """Handle the loss of the connection before the response."""
         self._is_over = True
         self._stop_limit()
         if self._timer is not None:
@@ -331,4 +331,4 @@ _ENDINGS: dict[str, Callable[[RequestHandler, Fault], None]] = {
     "reused": RequestHandler._say_reused,  # noqa: SLF001
     "http_status": RequestHandler._say_status,  # noqa: SLF001
 }
-"""Faults that replace the work, the strongest first."""
+"""Faults that replace the work, in the order of precedence."""

@@ -1,4 +1,4 @@
-"""Validation of a request's head by HTTP/1.1 and the limits of this server, beyond what the parser checks. Pure."""
+"""Validation of a request's head beyond the parser's: rules of HTTP/1.1, and limits of this server. No I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HOST = re.compile(r"(?:\[[0-9A-Za-z:.%]+\]|[\w.~!$&'()*+,;=%-]*)(?::[0-9]*)?", 
 
 
 class RefusedRequest(Exception):
-    """A request that is answered with an error instead of being passed to the handler.
+    """Raised for a request that is answered with an error instead of being passed to the handler.
 
     Attributes:
         status: HTTP status of the error.
@@ -34,8 +34,8 @@ def check(method: str, target: str, version: str, headers: MutableMapping[str, s
         method: HTTP method, such as `POST`.
         target: Target as sent: a path, an absolute form as sent to a proxy, or `*`.
         version: HTTP version, such as `1.1`.
-        headers: Header fields with names in lower case. `host` is replaced by that of a target in absolute form (RFC
-            9112 §3.2.2).
+        headers: Header fields with names in lower case. The host of a target in absolute form replaces `host` (RFC 9112
+            §3.2.2).
 
     Returns:
         Path and query of the target, or `*`.

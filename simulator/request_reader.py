@@ -1,6 +1,6 @@
-"""Reads complete requests from the bytes of a connection, with one parser, validation and limits.
+"""Reads complete requests from the bytes of a connection: parses them, validates them, and enforces limits.
 
-Does not know the order of requests or the responses: those belong to the connection.
+The connection is responsible for the order of requests, and for the responses.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _USUAL = (
 _NAMES = {name.encode(): name.lower() for name in _USUAL}
 """Header names as most clients spell them. A lookup takes a third of the time of decoding the name."""
 _JOINED = frozenset({"connection", "transfer-encoding"})
-"""Fields that frame messages and are lists: repeated lines form one list (RFC 9110 §5.3), so the last must not win."""
+"""List fields that affect framing: repeated lines form one list (RFC 9110 §5.3), so the last must not replace it."""
 
 
 class RequestReader:
-    """Reads the requests of one connection, and calls its `head_came` and `request_came`.
+    """Reads the requests of one connection, and calls the connection's `head_came` and `request_came`.
 
     Attributes:
         has_begun: Whether a request has been received in part.
-        wants_continue: Whether its client waits for `100 Continue` before it sends the body.
+        wants_continue: Whether the client waits for `100 Continue` before it sends the body.
     """
 
     _body: bytes | bytearray
@@ -56,10 +56,10 @@ class RequestReader:
 
         Returns:
             1. `None` when the bytes are valid so far.
-            2. An error response when they are not; nothing that follows on the connection can be parsed then.
+            2. An error response if they are not. Later bytes of the connection cannot be parsed.
         """
-        # A header line, a trailer or a chunk extension without an end fires no callback, so the bytes that were fed
-        # since the last callback are counted here.
+        # The parser calls no callback for a header line, trailer or chunk extension without an end. The bytes since the
+        # last callback are therefore counted here.
         if self._fed_bytes > MAX_HEAD_BYTES:
             self._note_problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the request is too large")
         self._fed_bytes += len(data)
@@ -75,14 +75,14 @@ class RequestReader:
         return self._problem
 
     def close(self) -> None:
-        """Stop reading, and drop the parser: it refers to this object's methods, a cycle that needs the collector."""
+        """Drop the parser: it refers to this object, and only the garbage collector would free that cycle."""
         del self._parser
 
     def _head_without_upgrade(self) -> bytes:
         """Serialise the head again without its upgrade, for a parser that reads the body.
 
-        A server may ignore an offered upgrade (RFC 9110 §7.8), but llhttp takes everything after such a head for the
-        other protocol. The handler sees the offer of a WebSocket, and no other.
+        A server may ignore an offered upgrade (RFC 9110 §7.8), but llhttp treats all bytes after such a head as the
+        other protocol. Only the offer of a WebSocket is passed to the handler.
         """
         self._offers_websocket = self._headers.get("upgrade", "").strip().lower() == "websocket"
         self._parser = HttpRequestParser(self)
@@ -146,21 +146,20 @@ class RequestReader:
         elif not self._body:
             self._body = body
         else:
-            # One growing buffer: a list would hold an object for each chunk, and a chunk may be one byte.
+            # One growing buffer instead of a list, because each chunk may be a single byte.
             if isinstance(self._body, bytes):
                 self._body = bytearray(self._body)
             self._body += body
 
     def on_message_complete(self) -> None:
-        """Pass the complete request on (httptools)."""
+        """Pass the complete request to the connection (httptools)."""
         if self._problem is not None or self._is_upgrade:
             return
-        # After chunked framing in HTTP/1.0 the connection must be closed: a second request may be smuggled (RFC 9112
-        # §6.1).
         if self._offers_websocket:
             self._offers_websocket = False
             if self._method == "GET" and not self._body:  # the opening handshake of RFC 6455 §4.1
                 self._headers["upgrade"] = "websocket"
+        # RFC 9112 §6.1: the connection must be closed after chunked framing in HTTP/1.0 (request smuggling).
         is_odd = self._version == "1.0" and "transfer-encoding" in self._headers
         request = ReceivedRequest(
             self._method,
@@ -187,6 +186,6 @@ class RequestReader:
         self.has_begun = self.wants_continue = False
 
     def _note_problem(self, status: HTTPStatus, why: str) -> None:
-        """Record that nothing more on the connection can be parsed, and why; the first reason is kept."""
+        """Record why the connection cannot be parsed further; only the first reason is recorded."""
         if self._problem is None:
             self._problem = Response(status, f"{why}\n".encode(), "text/plain; charset=utf-8", close=True)

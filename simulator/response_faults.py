@@ -1,7 +1,7 @@
 """Response faults: each is a step that changes a response or its delivery.
 
-Pure: takes responses and an rng, returns wires. The order is fixed, independent of the order in which faults were
-added: first the body, then the head, then the delivery and the end of the connection.
+The functions are pure: they take responses and an rng, and return wires. The order of the steps does not depend on the
+order in which faults were added: first the body, then the head, then the delivery and the end of the connection.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TICK_S = 0.05
 
 
 def is_response_fault(fault: Fault) -> bool:
-    """Whether the fault leaves the work to the processor, and changes the response or its delivery."""
+    """Whether the fault changes the response or its delivery, and does not replace the processor's work."""
     tables: tuple[Mapping[str, object], ...] = (_ON_BODIES, _ON_BYTES, _ON_STREAMS, _ON_WIRES)
     return any(fault.type in table for table in tables) or _cuts_the_body(fault)
 
@@ -172,7 +172,7 @@ def _limit(wire: Wire, fault: Fault, _: Random) -> Wire:
 
 
 def slice_pieces(pieces: Iterable[tuple[float, bytes]], fault: Fault, rng: Random) -> Iterator[tuple[float, bytes]]:
-    """Split pieces, each with the pause before it, into the segments of a `slicer`."""
+    """Split pieces, each with the pause before it, into the segments of a `slicer` fault."""
     size, variation, pause_s = fault.get("average_size"), fault.get("size_variation"), fault.get("delay") / 1e6
     for before_s, data in pieces:
         start, pause = 0, before_s
@@ -185,7 +185,7 @@ def slice_pieces(pieces: Iterable[tuple[float, bytes]], fault: Fault, rng: Rando
 
 
 def throttle_pieces(pieces: Iterable[tuple[float, bytes]], fault: Fault) -> Iterator[tuple[float, bytes]]:
-    """Delay pieces, each with the pause before it, to the rate of a `bandwidth`."""
+    """Split and delay pieces, each with the pause before it, to the rate of a `bandwidth` fault."""
     per_s = fault.get("rate") * 1000
     size = max(1, int(per_s * _TICK_S))
     for before_s, data in pieces:
@@ -197,7 +197,7 @@ def throttle_pieces(pieces: Iterable[tuple[float, bytes]], fault: Fault) -> Iter
 
 
 def idle_end_of(fault: Fault) -> IdleEnd:
-    """Build the idle end of a `close_idle`."""
+    """Build the `IdleEnd` of a `close_idle` fault."""
     return IdleEnd(fault.get("idle") / 1000, fault.get("race"), fault.get("reset"))
 
 

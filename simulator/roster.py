@@ -1,6 +1,6 @@
 """The instances that exist at each time of a scenario, derived from its steps alone.
 
-With it a step that names an instance that does not exist is reported when the file is read, not while it plays.
+A step with an instance that does not exist at its time is therefore reported when the scenario is read.
 """
 
 from __future__ import annotations

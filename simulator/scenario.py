@@ -1,7 +1,7 @@
 """Scenario files in TOML: the services to simulate, a timeline, and expectations of a client.
 
 Every part is optional; `seed = 7` alone is valid. An error gives the path of the wrong value:
-`$.timeline[2].fault.type: expected one of …`. `[client]` is for the demo and is validated there, because only the demo
+`$.timeline[2].fault.type: expected one of …`. The table `[client]` is validated by the demo, because only the demo
 imports the client.
 """
 

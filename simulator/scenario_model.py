@@ -17,7 +17,7 @@ DEFAULT_LENGTH_S = 30.0
 
 
 class ScenarioError(ValueError):
-    """An invalid scenario; the text gives the path of the wrong value."""
+    """Raised for an invalid scenario; the text has the path of the wrong value."""
 
 
 @frozen
@@ -33,7 +33,7 @@ class Scenario:
         advertise: Host that discovery gives to clients; empty for none.
         client: Settings of the demo's client: `calls_per_s`, `service`, and any of `ClientConfig`.
         timeline: Steps; faults that are active from the beginning are steps at 0.
-        expectations: Expectations of the traffic; without any, that no call is lost.
+        expectations: Expectations of the traffic; if empty, that no call is lost.
     """
 
     title: str = ""

@@ -89,7 +89,7 @@ def _service(path: str, row: dict[str, Any]) -> ServiceSpec:
 
 
 def _timeline(rows: Sequence[dict[str, Any]], roster: Roster) -> list[TimelineStep]:
-    """Read the steps in the order of time, and validate each against the instances that exist then."""
+    """Read the steps in the order of time, and validate each against the instances that exist at its time."""
     timed = [
         (number(f"$.timeline[{at}].at_s", row.get("at_s"), 0, MAX_LENGTH_S), at, row) for at, row in enumerate(rows)
     ]

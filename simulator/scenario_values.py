@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def tables(given: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """Return the rows of `[[name]]`."""
+    """Return the tables of the array `[[name]]`; an empty list if it is absent."""
     rows = given.get(name, [])
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         wrong(f"$.{name}", f"[[{name}]] tables", rows)
@@ -20,21 +20,21 @@ def tables(given: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def table(path: str, given: Any) -> dict[str, Any]:
-    """Return a table."""
+    """Return `given`, if it is a table; otherwise raise."""
     if not isinstance(given, dict):
         wrong(path, "a table", given)
     return given
 
 
 def text(path: str, given: Any) -> str:
-    """Return a string."""
+    """Return `given`, if it is a string; otherwise raise."""
     if not isinstance(given, str):
         wrong(path, "a string", given)
     return given
 
 
 def number(path: str, given: Any, low: float, high: float, *, whole: bool = False) -> float:
-    """Return a number from `low` to `high`; with `whole` an integer."""
+    """Return `given`, if it is a number from `low` to `high`, with `whole` an integer; otherwise raise."""
     kinds = int if whole else (int, float)
     if not isinstance(given, kinds) or isinstance(given, bool) or not low <= given <= high:
         bounds = (f" ≥ {low:.10g}" if low > -inf else "") + (f" and ≤ {high:.10g}" if high < inf else "")
@@ -50,7 +50,7 @@ def known(path: str, given: dict[str, Any], known: Sequence[str], what: str) -> 
 
 
 def wrong(path: str, expected: str, got: Any) -> Never:
-    """Raise the error that a value is not what was expected."""
+    """Raise the error for a value that is not as expected."""
     raise ScenarioError(f"{path}: expected {expected}, got {repr(got)[:60]}")
 
 

@@ -31,7 +31,7 @@ LLM_WORKERS, LLM_KEEPALIVE_S = 256, 600.0
 """Defaults of a language model, which computes answers in parallel (vLLM's `max_num_seqs`) and takes long for each."""
 
 GATEWAY_MODES = ("fail", "retry", "avoid")
-"""What the gateway does when an instance refuses the connection.
+"""Modes of the gateway for the case that an instance refuses the connection.
 
 1. `fail`: it answers 502.
 2. `retry`: it tries the other registered instances.
@@ -40,7 +40,7 @@ GATEWAY_MODES = ("fail", "retry", "avoid")
 
 
 class SpecError(ValueError):
-    """An invalid specification; the text says why."""
+    """Raised for an invalid specification; the text has the reason."""
 
 
 def _duration(given: Any) -> Duration:
@@ -58,8 +58,8 @@ class ServiceSpec:
         name: `service` or `group/service`.
         instances: Number of instances.
         weights: Weights of the first, second, … instance; 100 for the others.
-        token: Token that requests must carry; empty for none.
-        processor: A name that `processors.find` knows, or a callable; empty to choose by the service's name.
+        token: Token that requests must have; empty for none.
+        processor: A name that `processors.find` accepts, or a callable; empty to choose by the service's name.
         workers: Number of requests that an instance computes at a time; by default `WORKERS`, or `LLM_WORKERS` with the
             processor `llm`.
         queue: Number of requests that wait for a worker; further ones are answered with 450.
@@ -69,14 +69,14 @@ class ServiceSpec:
         rate_limit: Requests per second that an instance accepts; further ones are answered with 429. `None` for no
             limit.
         zones: Availability zones, to which the instances are assigned in turn.
-        gateway: What the gateway does when an instance refuses connections: one of `GATEWAY_MODES`.
-        capture_bytes: Bytes of each request's and response's body that the journal keeps, with the headers; `None` for
-            neither.
-        queue_service: Whether requests go to an input queue, and results to the queue `/sink`.
-        queue_workers: Whether the instances of a queue service compute: without, both queues have only clients.
-        input_length: Greatest number of frames of the input queue; further ones are answered with 429.
-        sink_length: Greatest number of frames of the sink; when it is full, workers wait.
-        max_payload_bytes: Greatest payload of a frame; larger ones are answered with 413.
+        gateway: Mode of the gateway when an instance refuses connections: one of `GATEWAY_MODES`.
+        capture_bytes: Bytes of each request's and response's body that the journal stores, with the headers; `None` to
+            store neither.
+        queue_service: Whether requests are put into an input queue, and results into the queue `/sink`.
+        queue_workers: Whether the instances of a queue service compute frames. If not, only clients use both queues.
+        input_length: Maximum number of frames of the input queue; further ones are answered with 429.
+        sink_length: Maximum number of frames of the sink; workers wait while it is full.
+        max_payload_bytes: Maximum payload of a frame, in bytes; larger ones are answered with 413.
     """
 
     name: str

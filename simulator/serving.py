@@ -1,6 +1,6 @@
-"""Serving until a signal, with the banner, the ready file and the log.
+"""Serves a simulator until a signal, with the banner, the ready file and the log.
 
-It is the only module of the simulator that uses the process and the global reactor.
+Only this module and `simulator.demo` use the global reactor; all others get a reactor as an argument.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def serve(
     show_token: bool,
     prepare: Callable[[Simulator], object] = lambda _: None,
 ) -> int:
-    """Run a simulator until INT or TERM, and return the exit code.
+    """Run a simulator until SIGINT or SIGTERM, and return the exit code.
 
     Args:
         options: Parsed command line.
         services: Services to simulate.
-        steps: Timeline.
+        steps: Steps of the timeline.
         seed: Seed of all random draws.
         show_token: Whether the banner may print the token.
         prepare: Called with the simulator before it listens.
@@ -130,10 +130,10 @@ def _begin(
 
 
 class _Teller:
-    """Prints lines; ends the process when that fails, because the ports and events could not be reported.
+    """Prints lines. If that fails, it ends the process, because ports and events can no longer be reported.
 
     Attributes:
-        is_ready: Whether the banner has been printed. A pipe that is closed afterwards is not a failure.
+        is_ready: Whether the banner has been printed. A pipe that is closed afterwards is not an error.
     """
 
     def __init__(self, lifetime: Lifetime) -> None:
@@ -141,7 +141,7 @@ class _Teller:
         self.is_ready = False
 
     def tell(self, line: str) -> bool:
-        """Print a line and flush; return whether that was possible."""
+        """Print and flush a line; return whether this succeeded."""
         try:
             print(line, flush=True)
         except OSError as error:
@@ -241,7 +241,7 @@ def _allow_many_connections() -> None:
 
 
 class _MaskedFile:
-    """The file of a log observer; masks tokens."""
+    """The file of a log observer, which masks tokens in the written text."""
 
     def __init__(self, file: TextIO, mask: Callable[[str], str]) -> None:
         self._file = file

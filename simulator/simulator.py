@@ -1,6 +1,6 @@
 """The simulator: services, control plane, admin API, faults and journal on one reactor.
 
-Its only inputs from outside are the reactor and a seed, so the same code runs on real sockets and on a virtual network.
+Its only external inputs are the reactor and a seed, so the same code runs on real sockets and on a virtual network.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Simulator(TwistedService):
         spread_ips: Whether each instance has its own loopback address and the documented port 50000.
         advertise: Host name or address that discovery gives for every instance. Empty for the address on which it
             listens, or, if that is a wildcard, the address to which the request was sent.
-        instance_port: Port of the first instance, from which the others count up; 0 for any that are free.
+        instance_port: Port of the first instance; the others get the following ports. 0 for any free ports.
 
     Attributes:
         journal: Requests that reached instances.
@@ -60,11 +60,10 @@ class Simulator(TwistedService):
         services: Running services by name.
         began: Time at which it began to listen, in seconds of the reactor's clock.
         resets: Number of resets.
-        advertised: The host that clients are given.
-        mask: Masks the tokens of all services in a text for people.
+        advertised: The host that is given to clients.
+        mask: Masks the tokens of all services in a displayed text.
         gateway_timeout_s: Seconds that the gateway waits for an instance's response before it answers 504.
-        nonce: Random text that identifies this simulator, in its ready file and its state; empty if it has not been
-            set.
+        nonce: Random text that identifies this simulator in its ready file and its state; empty if not set.
     """
 
     def __init__(
@@ -116,7 +115,7 @@ class Simulator(TwistedService):
         self.on_capture: list[Callable[[Service, ReceivedRequest, Response], None]] = []
 
     def stream(self, name: str) -> Random:
-        """Return the random stream of one purpose."""
+        """Return the rng of one purpose, which is seeded from the simulator's seed and the name."""
         if name not in self._streams:
             self._streams[name] = Random(f"{self.seed}/{name}")
         return self._streams[name]
@@ -166,7 +165,11 @@ class Simulator(TwistedService):
         return list(self._server.connections)
 
     def instance(self, instance_id: str) -> SimulatedInstance:
-        """Return the instance of that id, of any service."""
+        """Return the instance with an id, of any service.
+
+        Raises:
+            KeyError: There is no such instance.
+        """
         for service in self.services.values():
             if instance_id in service.instances:
                 return service.instances[instance_id]
@@ -178,10 +181,11 @@ class Simulator(TwistedService):
         return float(self.reactor.seconds() - self.began)
 
     def add_service(self, spec: ServiceSpec) -> Service:
-        """Start one more service; a reset keeps it.
+        """Start another service; a reset does not remove it.
 
         Raises:
             SpecError: There is a service of that name.
+            CannotListenError: A port is in use.
         """
         if spec.name in self.services:
             raise SpecError(f"service {spec.name} is named twice")
@@ -195,7 +199,7 @@ class Simulator(TwistedService):
         return service
 
     def remove_service(self, name: str) -> Deferred[Any]:
-        """Stop a service and remove its faults; fires when its ports and connections are closed."""
+        """Stop a service and remove its faults; the Deferred fires when its ports and connections are closed."""
         for fault in [fault for fault in self.faults if fault.target.service == name]:
             self.faults.remove(fault.name)
         self.mask.retire(name)
@@ -207,7 +211,7 @@ class Simulator(TwistedService):
         self.start()
 
     def stopService(self) -> Deferred[Any]:
-        """Stop everything (`IService`); fires when every port and connection is closed."""
+        """Stop everything (`IService`); the Deferred fires when every port and connection is closed."""
         super().stopService()  # type: ignore[no-untyped-call]
         return self.stop()
 
@@ -235,7 +239,7 @@ class Simulator(TwistedService):
         return succeed(self)
 
     def stop(self) -> Deferred[Any]:
-        """Stop everything; fires when every port and connection is closed."""
+        """Stop everything; the Deferred fires when every port and connection is closed."""
         self._timers.cancel()
         gone = DeferredList(
             [self._address.give_up(), self._server.when_empty(), *(s.stop() for s in self.services.values())]
@@ -244,7 +248,11 @@ class Simulator(TwistedService):
         return gone
 
     def reset(self, seed: int | None = None) -> Deferred[Any]:
-        """Return to the initial state: instances as specified, no faults, an empty journal, the rng as seeded."""
+        """Return to the initial state: instances as specified, no faults, an empty journal, freshly seeded rngs.
+
+        Args:
+            seed: New seed; `None` for the present one.
+        """
         if seed is not None:
             self.seed = seed
         for name, rng in self._streams.items():
@@ -262,14 +270,14 @@ class Simulator(TwistedService):
     def captured(
         self, service: Service, number: int, request: ReceivedRequest, response: Response | None, size: int
     ) -> None:
-        """Keep the headers and bodies of a row of the journal, for a service that enables it.
+        """Store the headers and bodies of a row of the journal, for a service that enables it.
 
         Args:
             service: The service.
             number: Number of the row.
             request: The request.
-            response: The response, with as much of its body as is kept; `None` when none was sent.
-            size: Size of its whole body in bytes.
+            response: The response, perhaps with only the beginning of its body; `None` if none was sent.
+            size: Size of the whole body of the response, in bytes.
         """
         limit = service.spec.capture_bytes or 0
         asked = Message(request.headers, request.body[:limit], len(request.body))
@@ -287,7 +295,7 @@ class Simulator(TwistedService):
         self._timers.later(seconds, act, *arguments)
 
     def settled(self) -> Deferred[Any]:
-        """Return a Deferred that fires when all changes of listening that faults have caused are in effect."""
+        """Return a Deferred that fires when every port listens or refuses as the active faults require."""
         waiting, self._settling = self._settling, []
         return DeferredList(waiting)
 

@@ -1,6 +1,6 @@
 """Stream faults: each is a step that changes the pieces of a streamed response while it is sent.
 
-`response_faults` does the same to answers that are sent whole. Pure functions of faults and a random generator.
+`response_faults` does the same for responses that are sent as a whole. The steps have no I/O.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _NO_CHUNK_SIZE = b"not-a-size\r\n"
 
 
 class AfterBytes:
-    """Acts once, after a number of bytes.
+    """Replaces the rest of one piece, once, after a number of bytes.
 
     Args:
-        after_bytes: Number of bytes that pass before.
-        act: Takes the rest of the piece; returns the items that are sent instead.
+        after_bytes: Number of bytes that pass unchanged before.
+        act: Called with the rest of the piece; returns the items that are sent instead.
     """
 
     def __init__(self, after_bytes: int, act: Callable[[bytes], Iterable[Item]]) -> None:
@@ -102,7 +102,7 @@ class ChangeBytes:
     """Changes the next bytes, each to a random other value.
 
     Args:
-        count: Number of bytes to change; random positions are chosen within a piece.
+        count: Number of bytes to change; their positions within a piece are random.
         rng: Source of random draws.
     """
 
@@ -125,10 +125,10 @@ class ChangeBytes:
 
 
 class ChangeAfter:
-    """Changes bytes after a number of bytes.
+    """Changes consecutive bytes after a number of bytes, each to a random other value.
 
     Args:
-        after_bytes: Number of bytes that pass before.
+        after_bytes: Number of bytes that pass unchanged before.
         count: Number of bytes to change.
         rng: Source of random draws.
     """
@@ -154,7 +154,7 @@ class ChangeAfter:
 
 
 class _Pieces:
-    """A stateless step: a function of the pieces."""
+    """A step without state, which applies a function to each piece."""
 
     def __init__(self, change: Callable[[Iterable[tuple[float, bytes]]], Iterator[tuple[float, bytes]]]) -> None:
         self._change = change
@@ -187,7 +187,7 @@ def _stall(fault: Fault, _: Random) -> Step:
 
 
 def stall_s(fault: Fault) -> float:
-    """Return the length of a `stall_stream` in seconds; infinite for no end."""
+    """Return the length of a `stall_stream` in seconds; infinite if it does not end."""
     return fault.get("duration") / 1000 or inf
 
 
@@ -220,22 +220,22 @@ _ON_BODIES: dict[str, Callable[[Fault, Random], Step]] = {
     "reset_peer": lambda fault, _: AfterFirst(End(Ending.RESET, fault.get("timeout") / 1000)),
     "cut_stream": _cut,
 }
-"""Steps before the body is framed, in this order."""
+"""Steps on the body's pieces before they are framed, in the order in which they apply."""
 
 _ON_WIRES: dict[str, Callable[[Fault, Random], Step]] = {
     "limit_data": lambda fault, _: AfterBytes(fault.get("bytes"), lambda _: [End(ending_of(fault))]),
     "slicer": lambda fault, rng: _Pieces(lambda pieces: slice_pieces(pieces, fault, rng)),
     "bandwidth": lambda fault, _: _Pieces(lambda pieces: throttle_pieces(pieces, fault)),
 }
-"""Steps on the bytes of head and body, in this order."""
+"""Steps on the bytes of head and body, in the order in which they apply."""
 
 
 def plan_of(faults: Sequence[Fault], rng: Random) -> StreamPlan:
     """Build the plan of a stream under its activated faults.
 
     Args:
-        faults: The faults. Those that apply before a response exists are ignored, and so is `wrong_content_length`,
-            since a stream has no length.
+        faults: The faults. Faults that replace the work are ignored, and so is `wrong_content_length`, since a stream
+            has no length.
         rng: Random source for bytes and sizes.
     """
     plan = StreamPlan(

@@ -18,15 +18,15 @@ class RunningStream:
 
     Args:
         instance: The instance.
-        request: The request that it answers.
+        request: The answered request.
         status: HTTP status.
         began: Time of the complete request, in seconds of the clock.
-        ended: Called once, when the stream is over, with this object and how it ended.
+        ended: Called once, when the stream has ended, with this object and the kind of end.
 
     Attributes:
         bytes_out: Size of the body so far.
         first_byte_s: Seconds from the complete request to the first byte of the body; 0 while there is none.
-        captured: First bytes of the body, as many as the service keeps.
+        captured: First bytes of the body, at most the service's `capture_bytes`.
     """
 
     __slots__ = (

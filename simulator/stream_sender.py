@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _log = Logger(namespace="simulator.streaming")
 MAX_BATCH_BYTES = 2**16
-"""Greatest size, in bytes, of available pieces that are written together."""
+"""Maximum size, in bytes, of available pieces that are written together."""
 
 
 @implementer(IPullProducer)
@@ -33,14 +33,14 @@ class StreamSender:
     """Sends one streamed response.
 
     It is a pull producer: the next piece is requested from the source when the transport has passed the last one to the
-    kernel. A client that reads slowly therefore stops the source, and an ending cannot overtake the bytes before it.
+    kernel. A client that reads slowly therefore stops the source, and no ending discards unsent bytes.
 
     Args:
         clock: Clock for pauses.
         transport: Transport to write to.
         stream: Response to send.
-        request: The request that it answers.
-        keep: Whether the connection is kept afterwards.
+        request: The answered request.
+        keep: Whether the connection stays open afterwards.
         done: Called with the end of the connection, unless the connection is lost before.
     """
 
@@ -130,7 +130,7 @@ class StreamSender:
             return
         gate = self._plan.gate
         if gate is not None and gate.is_hung:
-            self._is_waiting = True  # keeps other calls from continuing meanwhile
+            self._is_waiting = True  # prevents other callbacks from sending meanwhile
             gate.when_running(lambda: self._open(data))
         elif data:
             self._is_writing = True
@@ -157,7 +157,7 @@ class StreamSender:
     # -- the source
 
     def _read(self) -> None:
-        """Request the next piece of the source; `_is_waiting` is set if it is not available yet."""
+        """Request the next piece of the source; set `_is_waiting` if it is not available yet."""
         if self._has_ended:
             self._items = iter([End(Ending.CLOSE)])
             return
@@ -187,12 +187,12 @@ class StreamSender:
         self._go_on_if_idle()
 
     def _go_on_if_idle(self) -> None:
-        # While the transport writes it calls `resumeProducing` by itself, once the client has read.
+        # While the transport has unsent bytes, it will call `resumeProducing` by itself.
         if not (self._is_going_on or self._is_writing):
             self._go_on()
 
     def _fail(self, why: str) -> None:
-        _log.warn("a stream broke, because its source failed: {why}", why=why)
+        _log.warn("a stream was aborted, because its source failed: {why}", why=why)
         self._has_ended = True
         self._items = self._through_wire([End(Ending.CLOSE, is_failure=True)])
 
@@ -214,7 +214,7 @@ class StreamSender:
                 yield item
             else:
                 pause_s, data = item
-                if pause_s > 0:  # it is sent after the pause, and is counted then
+                if pause_s > 0:  # the data is sent, and counted, after the pause
                     yield pause_s, b""
                 if data and observer is not None:
                     observer.body_sent(data)

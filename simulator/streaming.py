@@ -1,6 +1,6 @@
 """Responses whose body is produced while it is sent: the value that a handler returns, and the reader of its pieces.
 
-Does not know sockets or faults: `stream_sender` writes the pieces, `stream_faults` changes them.
+The module has no I/O and no faults: `stream_sender` writes the pieces, and `stream_faults` changes them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class StreamEnd(StrEnum):
-    """How a streamed response ended; the journal's field `stream`."""
+    """The kind of end of a streamed response; the journal's field `stream`."""
 
     COMPLETE = "complete"
     """The whole body was sent."""
@@ -45,11 +45,11 @@ class StreamEnd(StrEnum):
 
 @frozen
 class End:
-    """The end of a stream among its pieces.
+    """An item that marks the end of a stream.
 
     Attributes:
-        ending: What happens to the connection; `None` for the regular end, after which it may be kept.
-        after_s: Seconds before that.
+        ending: Action on the connection; `None` for the regular end, after which the connection may stay open.
+        after_s: Pause before the action, in seconds.
         is_failure: Whether the source of the body failed.
     """
 
@@ -77,7 +77,7 @@ class Step(Protocol):
 
 
 class Gate(Protocol):
-    """Holds a stream while its instance hangs."""
+    """Pauses a stream while its instance hangs."""
 
     @property
     def is_hung(self) -> bool:
@@ -103,14 +103,15 @@ class StreamPlan:
 
     Attributes:
         body_steps: Steps on the body's pieces before they are framed.
-        own_steps: Further such steps, of the stream's source. Unlike those of faults, they let pieces be written
-            together.
+        own_steps: Further such steps, from the stream's source. Unlike the steps of faults, they permit that available
+            pieces are written together.
         wire_steps: Steps on the bytes of head and body.
-        change_head: Changes the bytes of the head.
+        change_head: Changes the bytes of the head; `None` for no change.
         after_s: Seconds between the last byte and the close of the connection.
-        idle_end: The unannounced end of a connection that is kept; `None` for none.
+        idle_end: Close of the connection, without notice, while it is idle afterwards; `None` for none.
         must_close: Called at the end; returns whether to close the connection although the head did not announce it.
-        gate: Holds the stream; `None` for none.
+            `None` for no.
+        gate: Pauses the stream while its instance hangs; `None` for no pause.
         observer: Receives the progress of the stream; `None` for none.
     """
 
@@ -126,7 +127,7 @@ class StreamPlan:
 
     @property
     def is_batched(self) -> bool:
-        """Whether the pieces that are available are written together."""
+        """Whether available pieces are written together."""
         return not (self.body_steps or self.wire_steps)
 
 
@@ -134,19 +135,19 @@ class StreamPlan:
 class StreamResponse:
     """A response whose body is sent piece by piece, as soon as each piece is available.
 
-    The head goes out with the first piece; an empty first piece sends the head alone. An exception before the first
-    piece becomes a 400; a later one closes the connection.
+    The head is sent with the first piece; an empty first piece sends the head alone. An exception before the first
+    piece becomes a 400; a later exception closes the connection.
 
     Attributes:
         body: An iterator or asynchronous iterator of pieces. A piece is bytes, text (sent as UTF-8), a `Later` or a
             Deferred of one. It is closed (`close`, `aclose`) when the client disconnects.
-        status: 200-599.
+        status: HTTP status, 200 to 599; 101 with `receive`.
         content_type: Content-Type of the body; empty for none.
         headers: More header fields.
         close: Whether to close the connection after it.
         length: Size of the body in bytes, sent as Content-Length; `None` for a chunked body.
-        receive: Takes the client's bytes after the head, which changes the connection's protocol to WebSocket; `None`
-            for a response of HTTP.
+        receive: Called with the client's bytes after the upgrade of the connection to WebSocket; `None` for an HTTP
+            response.
         plan: The delivery.
     """
 
@@ -219,7 +220,7 @@ def close_source(body: Any) -> None:
     if close is not None:
         try:
             close()
-        except Exception as error:  # noqa: BLE001  the client is gone: nobody else can be told
+        except Exception as error:  # noqa: BLE001  the client has disconnected, so the error can only be logged
             _warn(str(error) or type(error).__name__)
 
 
@@ -233,7 +234,7 @@ class PieceReader:
     Args:
         body: An iterator or asynchronous iterator.
         clock: Clock for delayed pieces.
-        rng: Random source of the delays.
+        rng: Random source of the delays; `None` for a source without random delays.
     """
 
     def __init__(self, body: Any, clock: Any, rng: Random | None = None) -> None:
@@ -246,7 +247,7 @@ class PieceReader:
         self._is_closed = False
 
     def unread(self, piece: bytes | None) -> None:
-        """Put the first piece back; the end of the body, `None`, need not be kept."""
+        """Put the first piece back, so that `read` returns it again; `None`, the end of the body, is ignored."""
         if piece is not None:
             self._unread.append(piece)
 
@@ -256,10 +257,10 @@ class PieceReader:
         Returns:
             1. The piece.
             2. `None` at the end of the body.
-            3. A Deferred of either, which fails with what the source raises.
+            3. A Deferred of either, which fails with the exception of the source.
 
         Raises:
-            Exception: What the source raises.
+            Exception: The source raised it.
         """
         if self._unread:
             return self._unread.pop()

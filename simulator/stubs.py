@@ -1,7 +1,7 @@
 """Stubs: canned responses of a service, with the requests that they match and the number of their uses.
 
-They are for tests of an application, and use the terms of WireMock's stub mappings. Stubs take precedence over the
-service's processor. A service that has stubs answers an unmatched request with 404, so that a test notices it.
+They are for tests of an application; the terms are those of WireMock's stub mappings. Stubs take precedence over the
+service's processor. A service with stubs answers an unmatched request with 404, so that a test detects it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ABSENT: Any = object()
 
 
 class StubError(ValueError):
-    """An invalid stub; the text begins with the path of the wrong value."""
+    """Raised for an invalid stub; the text begins with the path of the wrong value."""
 
 
 @frozen
@@ -111,7 +111,7 @@ class Stub:
         name: Name, unique in its service.
         request: The requests that it answers.
         responses: Its responses, used in order; the last one is repeated.
-        times: Greatest number of requests that it answers; `None` for no limit.
+        times: Maximum number of requests that it answers; `None` for no limit.
         hits: Number of requests that it has answered.
     """
 
@@ -123,7 +123,7 @@ class Stub:
 
     @property
     def is_spent(self) -> bool:
-        """Whether it has answered as many requests as it may."""
+        """Whether it has answered its maximum number of requests."""
         return self.times is not None and self.hits >= self.times
 
     def next_response(self) -> StubResponse:
@@ -164,7 +164,7 @@ class Stubs:
         return stub
 
     def clear(self) -> None:
-        """Remove all stubs, and forget the unmatched requests."""
+        """Remove all stubs and the recorded unmatched requests."""
         self._stubs.clear()
         self.unmatched.clear()
         self.unmatched_total = 0

@@ -29,7 +29,7 @@ class TimelineStep:
     """One step of a timeline.
 
     Attributes:
-        at_s: Seconds from the beginning.
+        at_s: Time of the step, in seconds from the beginning.
         do: A key of `VERBS`.
         says: Description, for people.
         service: Name of the service; empty for the only one.
@@ -75,7 +75,7 @@ class Verb:
     Attributes:
         says: Description, one line.
         takes: Fields of the step that it uses, beside `at_s`, `do` and `says`.
-        act: Carries the step out; `None` if the player of the scenario does.
+        act: Carries out the step; `None` if the player of the scenario carries it out.
     """
 
     says: str
@@ -158,7 +158,7 @@ class Timeline:
     Args:
         world: The simulator.
         steps: The steps, in any order.
-        told: Called with each step when it is done.
+        told: Called with each step after it has been carried out, also if it failed.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class Timeline:
         self._timers = Timers(world.reactor)
 
     def start(self) -> None:
-        """Start or restart; the steps at 0 are done when this returns."""
+        """Start or restart the timeline; the steps at 0 are carried out before this returns."""
         self.stop()
         for step in self._steps:
             if step.at_s <= 0:
@@ -188,7 +188,7 @@ class Timeline:
             if act is not None:
                 act(self._world, step)
         except Exception:  # noqa: BLE001
-            # The fleet may have been changed through the admin API. A step that is impossible now must not stop the
+            # The step may be impossible, because the fleet was changed through the admin API. That must not stop the
             # timeline.
             _log.failure("a step of the scenario failed: {step}", step=str(step))
         self._told(step)

@@ -1,4 +1,4 @@
-"""A worker's job for one request: it runs the processor, and reads the first piece of a stream."""
+"""The job of a worker for one request or frame: runs the processor, and reads the first piece of a stream."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class JobOwner(Protocol):
-    """What a job is for: a request to an instance, or a frame of a queue."""
+    """The owner of a job: the handler of a request, or the computation of a frame."""
 
     @property
     def instance(self) -> SimulatedInstance:
-        """The instance."""
+        """The instance whose worker runs the job."""
 
     @property
     def clock(self) -> Any:
@@ -35,17 +35,17 @@ class JobOwner(Protocol):
         """Draw the time that a worker takes before the processor runs, in seconds."""
 
     def compute(self) -> Any:
-        """Run the processor; returns what a processor returns, or raises."""
+        """Run the processor, and return its result (`compute_request`)."""
 
     def respond(self, response: Response) -> None:
-        """Take the response."""
+        """Send or store the response of the job."""
 
     def respond_stream(self, stream: StreamResponse, reader: PieceReader, done: Callable[[], None]) -> None:
-        """Take a stream whose first piece has been read, and call `done` when it is over."""
+        """Send or store a stream whose first piece has been read, and call `done` when it has ended."""
 
 
 class WorkerJob:
-    """A worker's job for its owner. Unless it streams, it continues when the handler has ended before it."""
+    """A worker's job for its owner. If the owner ends first, the job continues, except for a stream."""
 
     __slots__ = ("_handler", "_instance", "_reader", "_workers")
 
@@ -56,11 +56,11 @@ class WorkerJob:
         self._reader: PieceReader | None = None
 
     def submit(self) -> bool:
-        """Queue for a worker; `False` when the queue is full."""
+        """Begin the work, now or when a worker is free; return `False` if the queue is full."""
         return self._workers.submit(self)
 
     def withdraw(self) -> None:
-        """Leave the queue; a job that has begun continues, unless it is a stream, which would have no reader."""
+        """Remove the job from the queue. If it has begun, it continues, except for a stream, which is closed."""
         self._workers.withdraw(self)
         self._end_stream()
 
@@ -75,7 +75,7 @@ class WorkerJob:
     def _compute(self) -> None:
         try:
             result = self._handler.compute()
-        except Exception as error:  # noqa: BLE001  a processor's exception is its caller's 400
+        except Exception as error:  # noqa: BLE001  a processor's exception becomes a 400
             self._finish(text_response(400, str(error) or type(error).__name__))
             return
         self._receive(result)
@@ -116,7 +116,7 @@ class WorkerJob:
             return
         try:
             first = self._reader.read()
-        except Exception as error:  # noqa: BLE001  a processor's exception is its caller's 400
+        except Exception as error:  # noqa: BLE001  a processor's exception becomes a 400
             self._refuse(str(error) or type(error).__name__)
             return
         if isinstance(first, Deferred):

@@ -43,7 +43,7 @@ class Workers:
         return len(self._waiting)
 
     def submit(self, job: Job) -> bool:
-        """Begin a job, now or when a worker is free; `False` when the queue is full as well."""
+        """Begin a job, now or when a worker is free; return `False` if the queue is full as well."""
         if self.busy < self.count:
             self.busy += 1
             job.begin()
@@ -77,7 +77,7 @@ class Workers:
 
 
 class RateLimit:
-    """A token bucket: `rate` requests per second, with a burst of the same number after an idle second.
+    """A token bucket: `rate` requests per second, with a burst of at most `rate`, but at least 1.
 
     Args:
         rate: Requests per second.
@@ -92,7 +92,7 @@ class RateLimit:
         self._at = seconds()
 
     def admit(self) -> int:
-        """Return 0 if the request may pass; otherwise the whole seconds after which one may."""
+        """Return 0 if the request is admitted, otherwise the number of whole seconds after which to retry."""
         now = self._seconds()
         self._left = min(self._most, self._left + (now - self._at) * self._rate)
         self._at = now

@@ -1,4 +1,4 @@
-"""The admin API: a table of operations and the access check. A change is in effect when its response arrives."""
+"""The admin API: a table of operations, and the access check. A change has taken effect when its response is sent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class AdminApi:
 
     Attributes:
         operations: The table of operations.
-        hub: Receives the events for open event streams.
+        hub: Sends events to the open event streams.
     """
 
     def __init__(self, world: Simulator) -> None:

@@ -1,7 +1,7 @@
-"""Validation of a value against a JSON Schema, for the part of JSON Schema that the API's table uses.
+"""Validation of values against the subset of JSON Schema that the admin API uses.
 
-It exists because of its messages, which give the path, the expectation and the value (`$.weight: expected a number ≥ 0,
-got -1`).
+No library is used, so that each error message can give the path, the expectation and the value: `$.weight: expected a
+number ≥ 0, got -1`.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ KNOWN = frozenset(
 )
 """The JSON Schema keywords that this module supports; a test checks that the table uses no other.
 
-`x-expected` is what is accepted, in words, where a pattern is no help to a reader.
+`x-expected` describes the accepted values in words. Error messages use it instead of a regular expression.
 """
 
 
 def problem(schema: Mapping[str, Any], value: Any, path: str = "$") -> str:
-    """Return the first violation, beginning with its path; empty when the value is valid."""
+    """Return the first violation, beginning with its path; an empty string if the value is valid."""
     return next(problems(schema, value, path), "")
 
 
@@ -113,7 +113,7 @@ def expected(schema: Mapping[str, Any]) -> str:
 
 def _short(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"  # noqa: PLR2004  a line of a terminal
+    return text if len(text) <= 60 else f"{text[:57]}…"  # noqa: PLR2004  so that a message fits on a line of a terminal
 
 
 def _or(words: list[str]) -> str:

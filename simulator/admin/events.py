@@ -2,18 +2,20 @@
 
 The fleet does not publish its changes. While a stream is open, the hub compares the state ten times a second with the
 previous one and appends the differences to a bounded log. Every stream has a position in that log and in the journal,
-and is sent what follows. A new stream, a stream that reconnects with its `Last-Event-ID` and a stream that is slow to
-read therefore take the same path. Without a stream nothing is compared.
+and is sent all later entries. The same code therefore serves a new stream, a stream that reconnects with its
+`Last-Event-ID`, and a stream whose client reads slowly. Without an open stream, no states are compared.
 
 The events, each with an id of `run.change.row`:
 
-- `state`: the whole state, as `/v1/state` returns it; sent first, after a reset, and when the log does not reach back
-  far enough.
-- `instance`, `instance_gone`, `fault`, `fault_gone`: an instance or a fault that is new, changed or gone.
-- `discovery`: the last discovery reply of a service, when there was one since the last comparison.
-- `request`: a row of the journal. A stream gets at most its rate, failed requests first, so the numbers may have gaps.
-- `tick`: once a second, the counts: `total`, `failures`, `instances` as `{id: [requests, failures, in flight,
-  connections, streams]}`, `discovery`, `struck`; and `streams`, the first of the streamed answers that run.
+- `state`: the whole state, as `/v1/state` returns it. It is sent first, after a reset, and when the log no longer has
+  all changes since the stream's position.
+- `instance`, `fault`: an instance or a fault was added or changed. `instance_gone`, `fault_gone`: it was removed.
+- `discovery`: the last discovery reply of a service, if there was one since the last comparison.
+- `request`: a row of the journal. The rate of a stream is limited; failed requests are sent first. The row numbers of a
+  stream may therefore have gaps.
+- `tick`: sent once a second with the counts `total`, `failures`, `instances` (`{id: [requests, failures, in flight,
+  connections, streams]}`), `discovery`, `queues` and `struck` (activations of each fault), and with `streams`, at most
+  20 of the running streamed responses.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ class Change:
 
 
 class EventWatch:
-    """The last compared state, and the log of differences. Does not know the streams."""
+    """The last compared state, and the log of differences. It is independent of the streams that read the log."""
 
     def __init__(self, world: Simulator) -> None:
         self._world = world
@@ -75,13 +77,13 @@ class EventWatch:
         self.changes: deque[Change] = deque(maxlen=MAX_CHANGES)
 
     def since(self, number: int) -> list[Change] | None:
-        """Return the changes with greater numbers; `None` when the log no longer has all of them."""
+        """Return the changes after `number`; `None` if the log no longer has all of them, or `number` is too large."""
         if not self.latest - len(self.changes) <= number <= self.latest:
             return None
         return [change for change in self.changes if change.number > number]
 
     def look(self) -> None:
-        """Compare the present state with the last one, and append the differences to the log."""
+        """Compare the present state with the previous one, and append the differences to the log."""
         if self._world.resets != self._resets:
             self._resets = self._world.resets
             self._note("state", None)
@@ -124,7 +126,7 @@ class EventWatch:
 
 
 class Hub:
-    """The open streams, and the watch that they share.
+    """The open event streams, and the comparison of states that they share.
 
     Attributes:
         streams: The open streams, in the order in which they were opened.
@@ -140,7 +142,7 @@ class Hub:
 
     @property
     def is_full(self) -> bool:
-        """Whether the greatest number of streams is open."""
+        """Whether the maximum number of streams is open."""
         return len(self.streams) >= MAX_STREAMS
 
     def open(self, connection: ServerConnection, last_id: str, rate: int) -> Deferred[Answer]:
@@ -148,14 +150,15 @@ class Hub:
 
         Args:
             connection: The client's connection; the stream writes the whole response to it.
-            last_id: The client's `Last-Event-ID`; empty, or an id of another run, for none.
-            rate: The most `request` events per second.
+            last_id: The client's `Last-Event-ID`. With an empty one, or one of another run, the stream begins with the
+                whole state.
+            rate: Maximum number of `request` events per second.
 
         Returns:
             A Deferred that never fires. It is cancelled when the client disconnects.
         """
-        # An id of an earlier run must not match: its change and row numbers mean nothing here. Runs differ in their
-        # start.
+        # Ids contain the start time, so that an id of an earlier run does not match: its numbers of changes and rows
+        # refer to another log.
         self.run = self.run or f"{int(self._world.began * 1000):x}"
         stream = Stream(self._world, self, connection, rate)
         self.streams[stream] = None
@@ -188,7 +191,7 @@ class Hub:
             stream.go_on(tick)
 
     def tick(self) -> dict[str, Any]:
-        """Return the present counts, as a `tick` event has them."""
+        """Return the present counts, which are the data of a `tick` event."""
         world, journal = self._world, self._world.journal
         return {
             "at": round(world.reactor.seconds(), 3),
@@ -240,7 +243,7 @@ class Stream:
         self._allowed = 0.0
 
     def begin(self, place: tuple[int, int]) -> None:
-        """Send the response's head, and all events from `place` on."""
+        """Send the head of the response, and all events after `place`, a pair of change number and row number."""
         self._change, self._row = place
         self._transport.write(_HEAD)
         self._transport.registerProducer(self, True)
@@ -248,7 +251,7 @@ class Stream:
         self.go_on(self._hub.tick())
 
     def go_on(self, tick: dict[str, Any] | None) -> None:
-        """Send what is new; nothing while the client's receive buffer is full."""
+        """Send the events since the last call, and a `tick` unless it is `None`; nothing while the client is slow."""
         self._allowed = min(float(self._rate), self._allowed + self._rate * LOOK_EVERY_S)
         if self._is_paused:
             return
@@ -292,15 +295,15 @@ class Stream:
     # -- IPushProducer
 
     def pauseProducing(self) -> None:
-        """Stop sending, because the client reads too slowly (`IPushProducer`)."""
+        """Stop sending, because the transport's buffer is full: the client reads too slowly (`IPushProducer`)."""
         self._is_paused = True
 
     def resumeProducing(self) -> None:
-        """Continue to send, because the client has caught up (`IPushProducer`)."""
+        """Continue to send, because the transport's buffer is empty (`IPushProducer`)."""
         self._is_paused = False
 
     def stopProducing(self) -> None:
-        """Close the stream, because the client has disconnected (`IPushProducer`)."""
+        """Do nothing: when the client disconnects, the stream's Deferred is cancelled (`IPushProducer`)."""
 
 
 def _sample(rows: list[tuple[int, Row]], limit: int) -> list[tuple[int, Row]]:

@@ -52,19 +52,22 @@ def _traffic(world: Simulator) -> Iterator[str]:
     yield from _family(
         "requests_total",
         "counter",
-        "Requests that reached an instance, by the status of their answer; 0 is no answer.",
+        "Requests that reached an instance, by status of the response; 0 for no response.",
         (({**who, "status": str(status)}, n) for who, a in accounts for status, n in sorted(a.statuses.items())),
     )
     yield from _family(
-        "faulty_requests_total", "counter", "Requests a fault had a part in.", ((who, a.faulty) for who, a in accounts)
+        "faulty_requests_total",
+        "counter",
+        "Requests to which a fault applied.",
+        ((who, a.faulty) for who, a in accounts),
     )
     yield from _family(
         "request_bytes_total", "counter", "Bytes of request bodies.", ((who, a.bytes_in) for who, a in accounts)
     )
     yield from _family(
-        "response_bytes_total", "counter", "Bytes of answer bodies.", ((who, a.bytes_out) for who, a in accounts)
+        "response_bytes_total", "counter", "Bytes of response bodies.", ((who, a.bytes_out) for who, a in accounts)
     )
-    yield from _family("request_duration_seconds", "histogram", "From the whole request to the answer.", ())
+    yield from _family("request_duration_seconds", "histogram", "Time from the complete request to the response.", ())
     for who, account in accounts:
         bounds = [*map(str, BUCKETS_S), "+Inf"]
         for bound, so_far in zip(bounds, accumulate(account.slower), strict=True):
@@ -79,19 +82,19 @@ def _fleet(world: Simulator) -> Iterator[str]:
     yield from _family(
         "instance_state",
         "gauge",
-        "1 for the state an instance is in.",
+        "1 for the present state of an instance, 0 for the others.",
         (({**who, "state": state.value}, int(i.state is state)) for who, i in everyone for state in State),
     )
     yield from _family(
         "instance_weight",
         "gauge",
-        "Weight of an instance in the list of discovery.",
+        "Weight of an instance in discovery replies.",
         ((who, i.weight) for who, i in everyone),
     )
     yield from _family(
         "instance_registered",
         "gauge",
-        "Whether discovery lists an instance.",
+        "Whether discovery replies list an instance.",
         ((who, int(i.registered)) for who, i in everyone),
     )
     yield from _family(
@@ -100,17 +103,17 @@ def _fleet(world: Simulator) -> Iterator[str]:
     yield from _family(
         "requests_in_flight",
         "gauge",
-        "Requests that are not answered yet, or not to the end.",
+        "Requests that are not completely answered.",
         ((who, views.in_flight(i)) for who, i in everyone),
     )
     yield from _family(
-        "streams_running", "gauge", "Streamed answers that run.", ((who, len(i.streams)) for who, i in everyone)
+        "streams_running", "gauge", "Running streamed responses.", ((who, len(i.streams)) for who, i in everyone)
     )
-    yield from _family("workers_busy", "gauge", "Workers that compute.", ((who, i.workers.busy) for who, i in everyone))
+    yield from _family("workers_busy", "gauge", "Busy workers.", ((who, i.workers.busy) for who, i in everyone))
     yield from _family(
         "requests_queued",
         "gauge",
-        "Requests that wait for a turn.",
+        "Requests that wait for a worker.",
         ((who, i.workers.waiting) for who, i in everyone),
     )
 
@@ -119,8 +122,8 @@ def _queues(world: Simulator) -> Iterator[str]:
     stores = [queue.store for service in world.services.values() if service.queues for queue in service.queues.queues]
     counts: dict[str, tuple[str, Callable[[QueueStore], int]]] = {
         "queue_length": ("Frames in a queue.", lambda store: len(store.frames)),
-        "queue_pending": ("Frames that a consumer has without a commit.", lambda store: store.pending),
-        "queue_consumers": ("Consumers with an open watch, and workers.", lambda store: store.consumers),
+        "queue_pending": ("Frames that were sent to a consumer and are not committed.", lambda store: store.pending),
+        "queue_consumers": ("Consumers with an open watch, workers included.", lambda store: store.consumers),
     }
     for name, (says, count) in counts.items():
         yield from _family(name, "gauge", says, (({"queue": store.name}, count(store)) for store in stores))
@@ -134,7 +137,7 @@ def _discovery(world: Simulator) -> Iterator[str]:
     yield from _family(
         "discovery_requests_total",
         "counter",
-        "Discovery requests, by what answered: a type of fault, ok, or unknown_service.",
+        "Discovery requests, by result: a fault type, ok, or unknown_service.",
         (({"answer": answer}, count) for answer, count in sorted(world.control_plane.requests.items())),
     )
 
@@ -144,11 +147,13 @@ def _faults(world: Simulator) -> Iterator[str]:
         ({"fault": world.mask(fault.name), "type": fault.type}, world.faults.activation_count(fault.name))
         for fault in world.faults
     ]
-    yield from _family("fault_activations_total", "counter", "How often a fault at work was applied.", counts)
+    yield from _family("fault_activations_total", "counter", "Activations of an active fault.", counts)
     yield from _family("fault_strikes_total", "counter", "Deprecated: fault_activations_total.", counts)
 
 
 def _itself(world: Simulator) -> Iterator[str]:
-    yield from _family("journal_rows", "gauge", "Rows the journal keeps.", [({}, len(world.journal.rows))])
+    yield from _family("journal_rows", "gauge", "Rows in the journal.", [({}, len(world.journal.rows))])
     yield from _family("event_streams", "gauge", "Open event streams.", [({}, len(world.admin.hub.streams))])
-    yield from _family("uptime_seconds", "gauge", "Since it began to listen.", [({}, round(world.uptime_s, 3))])
+    yield from _family(
+        "uptime_seconds", "gauge", "Seconds since the simulator began to listen.", [({}, round(world.uptime_s, 3))]
+    )

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 ROOT = "/_eas"
 _INTRODUCTION = """\
-Look at a fake PAI-EAS and change it. A write is in effect when its answer arrives; no answer contains a token.
-Writes need `Content-Type: application/json`, and the Host header must name the machine the simulator is on.
-Everything that is wrong is a problem document (RFC 9457) whose `detail` says what, where and what would be right.
+Inspects and changes a simulated PAI-EAS. A change has taken effect when its response is sent. No response contains a
+token. Writes need `Content-Type: application/json`, and the Host header must name the machine of the simulator. Every
+error is a problem document (RFC 9457) whose `detail` says what is wrong, where, and what is expected.
 """
 _NAMES = {
-    "service": "A service's name; the `/` of `group/service` is `%2F`",
-    "instance": "An instance's id",
-    "name": "A fault's name",
+    "service": "Name of the service; the `/` of `group/service` is encoded as `%2F`",
+    "instance": "Id of the instance",
+    "name": "Name of the fault",
 }
 
 
 def document(operations: Iterable[Operation]) -> dict[str, Any]:
-    """Build the OpenAPI document of a table."""
+    """Build the OpenAPI document of a table of operations."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
@@ -46,7 +46,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": COMPONENTS,
-            "responses": {"Problem": _answer("What was wrong", ref("Problem"), "application/problem+json")},
+            "responses": {"Problem": _answer("The error", ref("Problem"), "application/problem+json")},
         },
     }
 
@@ -71,7 +71,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 def operation_id(operation: Operation) -> str:
     """Derive a name that a generated client can use for a method, such as `patch_service_instance`."""
-    # A plural that is followed by a name becomes singular: services/{service} is one service.
+    # A plural before a name becomes singular, because services/{service} is one service.
     path = re.sub(r"s/\{\w+\}", "", operation.path.removeprefix("/v1"))
     return "_".join([operation.method.lower(), *re.findall(r"\w+", path)]) if path != "/" else "get_page"
 

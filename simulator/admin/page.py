@@ -31,7 +31,7 @@ def response() -> Response:
 
 
 def policy(html: bytes) -> str:
-    """Build the Content-Security-Policy: the inline style and script by hash, and requests to this origin only."""
+    """Build the Content-Security-Policy, which allows the inline style and script, and requests to this origin."""
     return "; ".join(
         [
             "default-src 'none'",

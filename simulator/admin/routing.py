@@ -1,6 +1,6 @@
 """Routing of admin requests: the operation table, the dispatch, and the JSON and error handling that operations share.
 
-The table is plain data. The same rows route and validate requests, and generate the OpenAPI document.
+The table is plain data, used to route and validate requests and to generate the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WRITES = ("POST", "PUT", "PATCH")
 
 
 class Problem(Exception):
-    """An error response: `application/problem+json`."""
+    """Raised to answer with a problem document (`application/problem+json`, RFC 9457)."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -71,7 +71,7 @@ class Parameter:
 
 
 COUNT = {"type": "integer", "minimum": 0, "maximum": _MAX_EXACT}
-LIMIT = Parameter("limit", "How many at most; the newest are given", COUNT, 100)
+LIMIT = Parameter("limit", "Maximum number of entries in the response", COUNT, 100)
 
 
 @frozen
@@ -81,7 +81,7 @@ class Operation:
     Attributes:
         method: HTTP method.
         path: Path below the API's root, with `{name}` for the parts that vary.
-        run: Takes the `Asked`; returns a JSON value, a `Response`, `None` for 204, or a Deferred of one of them.
+        run: Called with an `Asked`; returns a JSON value, a `Response`, `None` for 204, or a Deferred of one of them.
         says: Description, one line.
         gives: Schema of the body of a successful response; `None` for no body.
         takes: Schema of the request body; `None` for no body.
@@ -89,8 +89,7 @@ class Operation:
         status: Status of a successful response.
         media: Media type of a successful response.
         problems: Error statuses beyond those that every operation can return.
-        is_checked: Whether the router validates the body against `takes`. If false, `run` validates it, because it
-            knows more than a schema can express.
+        is_checked: Whether the router validates the body against `takes`. If false, `run` validates it.
     """
 
     method: str
@@ -140,7 +139,7 @@ def route(
     query: Sequence[tuple[str, str]],
     mask: Callable[..., str],
 ) -> Answer | Deferred[Answer]:
-    """Run the operation that matches a request; answer every error with a problem document.
+    """Run the operation that matches a request, and return its response, or a problem document for an error.
 
     Args:
         operations: The table.
@@ -212,7 +211,7 @@ def _body(operation: Operation, request: ReceivedRequest) -> Any:
     try:
         value = json.loads(request.body, parse_float=_number, parse_constant=_no_constant) if request.body else {}
         if b"\\ud" in request.body.lower():
-            # The value has half of a surrogate pair, which UTF-8 cannot encode, so no response could carry it (RFC 8259
+            # UTF-8 cannot encode an unpaired surrogate, so the value could not be returned in a response (RFC 8259
             # §8.2).
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -227,7 +226,7 @@ def _body(operation: Operation, request: ReceivedRequest) -> Any:
 
 
 def _number(text: str) -> float:
-    """Convert a JSON number: JSON does not distinguish 3.0 from the integer 3."""
+    """Convert a JSON number; 3.0 becomes the integer 3, because JSON does not distinguish them."""
     value = float(text)
     return int(value) if value.is_integer() and abs(value) < _MAX_EXACT else value
 

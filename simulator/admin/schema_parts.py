@@ -1,4 +1,4 @@
-"""The parts of which the admin API's JSON Schemas are made; they know none of its resources."""
+"""Functions that build JSON Schemas, independent of the admin API's resources."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 Schema = dict[str, Any]
 TYPE_NAMES = {str: "string", int: "integer", float: "number"}
-"""JSON Schema's names of Python's types."""
+"""Python types, with their names in JSON Schema."""
 
 
 def text(says: str, **more: Any) -> Schema:
@@ -45,4 +45,5 @@ def ref(name: str) -> Schema:
 
 def collection(name: str, component: str, **more: Any) -> Schema:
     """Build the schema of `{"<name>": [...]}`."""
-    return shape(f"All {name.replace('_', ' ')}", {name: listed("In order", ref(component)), **more})
+    noun = name.replace("_", " ")
+    return shape(f"An object with a list of {noun}", {name: listed(f"The {noun}", ref(component)), **more})

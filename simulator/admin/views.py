@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def state(world: Simulator, connection: ServerConnection | None = None) -> dict[str, Any]:
-    """Render the whole state; addresses are those that the client of `connection` can reach."""
+    """Render the whole state, with addresses that the client of `connection` can reach; `None` for this machine."""
     journal, replies = world.journal, world.control_plane.replies
     return {
         "seed": world.seed,
@@ -89,7 +89,7 @@ def in_flight(found: SimulatedInstance) -> int:
 
 
 def fault(world: Simulator, found: Fault) -> dict[str, Any]:
-    """Render a fault and its number of activations; its name and texts are masked, since a client chose them."""
+    """Render a fault and its number of activations. Name and attributes are masked, since they come from clients."""
     given = found.to_json()
     masked = {name: world.mask.value(given[name]) for name in ("name", "attributes")}
     return {**given, **masked, "struck": world.faults.activation_count(found.name)}
@@ -101,7 +101,7 @@ def activation(world: Simulator, found: Activation) -> dict[str, Any]:
 
 
 def row(world: Simulator, number: int, found: Row) -> dict[str, Any]:
-    """Render a row of the journal; its path is masked, since a client may have put a token into it."""
+    """Render a row of the journal; the path is masked, since a client may have put a token into it."""
     path = world.mask(found.path, is_cut=found.path.endswith("…"))
     return {**to_json(number, found), "path": path, "fault": world.mask(found.fault)}
 
@@ -124,7 +124,7 @@ def stream(world: Simulator, found: RunningStream) -> dict[str, Any]:
 
 
 def streams(world: Simulator, service: str | None = None, instance: str | None = None) -> Iterator[RunningStream]:
-    """Render the running streamed responses, of all instances or of the named service or instance."""
+    """Yield the running streamed responses of all instances, or of the named service or instance."""
     for one in world.services.values():
         for found in one.instances.values():
             if service in (None, one.name) and instance in (None, found.id):
@@ -132,7 +132,7 @@ def streams(world: Simulator, service: str | None = None, instance: str | None =
 
 
 def queue(world: Simulator, found: Queue) -> dict[str, Any]:
-    """Render a queue with its groups and consumers; their names are masked, since clients chose them."""
+    """Render a queue with its groups and consumers; their names are masked, since they come from clients."""
     store = found.store
     return {
         "name": store.name,
@@ -174,7 +174,7 @@ def stub(world: Simulator, found: Stub) -> dict[str, Any]:
 
 
 def captured(world: Simulator, found: Capture | None) -> dict[str, Any] | None:
-    """Render the captured headers and bodies of a row; `None` when they were not kept."""
+    """Render the captured headers and bodies of a row; `None` if they were not stored."""
     if found is None:
         return None
     response = found.response

@@ -20,7 +20,7 @@ def replace_closed_streams() -> None:
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  for as long as the process lives
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  open until the process ends
 
 
 def discard_output() -> None:
@@ -44,7 +44,7 @@ def flush_output() -> None:
 
 
 def check_reader() -> None:
-    """Raise BrokenPipeError if standard output has no reader, so that a command that prints nothing for long ends.
+    """Raise BrokenPipeError if standard output has no reader, which a command that seldom prints would not detect.
 
     Standard output has no reader if it was closed before the program began, or if it is a pipe, a socket or a terminal
     whose other end is closed.

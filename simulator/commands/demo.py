@@ -1,4 +1,4 @@
-"""The `demo` command; see `simulator.demo`."""
+"""The `demo` command: run a real client against a fleet with faults (`simulator.demo`)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Play a scenario; return 1 if an expectation was not met, such as that no call is lost."""
+    """Play a scenario; return 1 if one of its expectations was not met."""
     sys.path.insert(0, "")
     # Imported here, because no other command needs the client.
     from simulator import demo  # noqa: PLC0415

@@ -1,4 +1,7 @@
-"""The `faults` command: list, add and remove faults: `faults add latency --service s --set latency=200`."""
+"""The `faults` command: list, add and remove faults.
+
+An example is `faults add latency --service s --set latency=200`.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments, of which there are none."""
+    """Declare no arguments."""
 
 
 def run(_: argparse.Namespace) -> int:

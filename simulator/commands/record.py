@@ -34,11 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="file to which the addresses are written when everything listens",
     )
     add("--until-eof", action="store_true", help="end when standard input is closed, as when the parent process ends")
-    add("--log-format", choices=("text", "json"), default="text", help="level of the log (default: %(default)s)")
+    add("--log-format", choices=("text", "json"), default="text", help="format of the log (default: %(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Forward and record until INT or TERM."""
+    """Forward and record requests until SIGINT or SIGTERM."""
     name = options.service or options.url.url.rstrip("/").rpartition("/")[2]
     options.spread_ips, options.advertise, options.instance_port = False, "", 0
     try:

@@ -43,7 +43,8 @@ def with_remote(options: argparse.Namespace, work: Callable[[Remote], Any]) -> i
     Returns:
         1. 0 on success.
         2. 1 if the simulator rejects the request.
-        3. 69 if the simulator is not reachable.
+        3. 2 if the URL is invalid.
+        4. 69 if the simulator is not reachable.
     """
     try:
         remote = Remote(options.url or os.environ.get(VARIABLE, DEFAULT_URL))

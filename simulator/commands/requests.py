@@ -52,8 +52,8 @@ def _work(options: argparse.Namespace, remote: Remote) -> None:
     for row in found["requests"]:
         show(options, row, partial(_lines, row))
     with remote.events(rate=0) as events:
-        # The event stream only signals that there are new rows. The rows are read from the journal, so that filters
-        # apply and no row is skipped.
+        # The events only trigger the next read. The rows are read from the journal, so that filters apply and no row
+        # is skipped.
         for event, _ in events:
             check_reader()
             if event == "tick":

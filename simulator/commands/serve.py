@@ -1,4 +1,4 @@
-"""The `serve` command: its options, which are validated before anything listens."""
+"""The `serve` command: the options of a served simulator. They are validated before anything listens."""
 
 from __future__ import annotations
 
@@ -36,17 +36,24 @@ if TYPE_CHECKING:
     from simulator.simulator import Simulator
 
 _ADVERTISE_HELP = (
-    "name or address of this machine that discovery gives to others (default: --host, or when that is all addresses, "
-    "the one a request came in on)"
+    "host name or address of this machine in discovery replies (default: --host, or if that is a wildcard address, "
+    "the address to which the request was sent)"
 )
-_INSTANCE_PORT_HELP = "port of the first instance, from which the others count up (default: any that are free)"
+_INSTANCE_PORT_HELP = "port of the first instance; the others get the following ports (default: any free ports)"
 _GATEWAY_HELP = (
-    "what the gateway does when an instance refuses connections: answer 502, try the others, or leave such an instance "
-    "out (default: %(default)s)"
+    "mode of the gateway when an instance refuses connections: answer 502, try the others, or do not choose such an "
+    "instance (default: %(default)s)"
 )
-_WORKERS_HELP = f"requests computed at a time (default: {WORKERS}; {LLM_WORKERS} with the processor llm)"
-_KEEPALIVE_HELP = f"then 408; 0 for never (default: {KEEPALIVE_S:g}; {LLM_KEEPALIVE_S:g} with the processor llm)"
-_PROCESSING_HELP = "how long a request takes, constant or a distribution: uniform, exponential, lognormal"
+_QUEUE_HELP = "requests that wait for a worker; further ones are answered with 450 (default: %(default)s)"
+_RATE_LIMIT_HELP = "requests per second of an instance; further ones are answered with 429 (default: no limit)"
+_WORKERS_HELP = (
+    f"requests that an instance computes at a time (default: {WORKERS}; {LLM_WORKERS} with the processor llm)"
+)
+_KEEPALIVE_HELP = (
+    "seconds after which an unanswered request is answered with 408; 0 for never "
+    f"(default: {KEEPALIVE_S:g}; {LLM_KEEPALIVE_S:g} with the processor llm)"
+)
+_PROCESSING_HELP = "time that a request takes: constant, or a distribution (uniform, exponential, lognormal)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--host",
         default="127.0.0.1",
-        help="address to listen on; 0.0.0.0 or :: for all of this machine's (default: %(default)s)",
+        help="address to listen on; 0.0.0.0 or :: for all addresses of this machine (default: %(default)s)",
     )
     add("--advertise", default=None, metavar="HOST", help=_ADVERTISE_HELP)
     add(
@@ -73,21 +80,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="serve this --service through an input queue and a sink (asynchronous inference); may be repeated",
     )
-    add("--weight", type=_weights, default=(), metavar="W,W,…", help="one for each of a service's instances")
-    add("--token", default=None, help="token of the services; made up when not given, empty for none")
-    add("--processor", default="", metavar="echo|mnist|llm|MODULE:CALLABLE", help="what instances compute")
+    add("--weight", type=_weights, default=(), metavar="W,W,…", help="weight of each instance of a service")
+    add("--token", default=None, help="token of the services; random if not given, empty for none")
+    add("--processor", default="", metavar="echo|mnist|llm|MODULE:CALLABLE", help="processor of the instances")
     add(
         "--processor-path",
         action="append",
         default=[],
         metavar="FOLDER",
-        help="where MODULE is looked for, after all that is installed; may be repeated (default: the current folder)",
+        help="folder with MODULE, searched after installed packages; may be repeated (default: the current folder)",
     )
     add("--workers", type=int, default=None, metavar="N", help=_WORKERS_HELP)
-    add("--queue", type=int, default=QUEUE, metavar="N", help="requests that wait; then 450 (default: %(default)s)")
+    add("--queue", type=int, default=QUEUE, metavar="N", help=_QUEUE_HELP)
     add("--processing", type=_duration, default=Duration(), metavar="S|lognormal:MEDIAN,P99", help=_PROCESSING_HELP)
     add("--keepalive", type=float, default=None, metavar="S", help=_KEEPALIVE_HELP)
-    add("--rate-limit", type=float, default=None, metavar="N", help="requests a second an instance takes; then 429")
+    add("--rate-limit", type=float, default=None, metavar="N", help=_RATE_LIMIT_HELP)
     add("--gateway", choices=GATEWAY_MODES, default="fail", help=_GATEWAY_HELP)
     add(
         "--zones",
@@ -111,19 +118,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=None,
         metavar="PATH",
-        help="file for the addresses, written when everything listens; it must be new, or left by an ended simulator",
+        help="file to which the addresses are written when everything listens; it must be new, empty or stale",
     )
     add("--until-eof", action="store_true", help="end when standard input is closed, as when the parent process ends")
     add(
         "--log-format",
         choices=("text", "json"),
         default="text",
-        help="form of the log (default: %(default)s)",
+        help="format of the log (default: %(default)s)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until INT or TERM."""
+    """Serve until SIGINT or SIGTERM."""
     if options.until_eof and sys.stdin is None:
         options.parser.error("argument --until-eof: there is no standard input")
     try:

@@ -19,7 +19,7 @@ _MAX_HOURS = 10_000  # about 14 months
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--seed", type=int, required=True, help="any integer; the run follows from it")
+    parser.add_argument("--seed", type=int, required=True, help="any integer; it determines the run")
     add_choice(parser)
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON at the end")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from time import monotonic  # noqa: TID251  a progress bar is about real time
+from time import monotonic  # noqa: TID251  a progress bar shows real time
 from typing import TYPE_CHECKING
 
 from simulator.commands import FAILED, USAGE, say
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 class Progress:
-    """The progress output: each violation when it is found, and a bar with rate and ETA; without a terminal, lines."""
+    """Prints each violation when it is found, and the progress: as a bar on a terminal, otherwise as lines."""
 
     def __init__(self, seeds: int) -> None:
         self._seeds = seeds

@@ -49,7 +49,7 @@ def run(scenario: Scenario, *, seed: int, as_json: bool, is_built_in: bool) -> i
         end()
 
     def lost(error: OSError) -> None:
-        # Raised inside a timer the error would only be logged, and the demo would go on without output.
+        # The screen draws from a timer. Twisted would only log an exception there, and the demo would continue.
         unwritable.append(error)
         reactor.callLater(0, end)
 
@@ -67,7 +67,7 @@ def run(scenario: Scenario, *, seed: int, as_json: bool, is_built_in: bool) -> i
 
 
 def report(outcome: DemoOutcome, *, as_json: bool, with_results: bool) -> None:
-    """Print the outcome: as text, and as one line of JSON at the end."""
+    """Print the counts and lost calls, with `with_results` the expectations, and with `as_json` a line of JSON."""
     account = outcome.account
     summary = outcome.summary()
     refused = ", ".join(f"{reason} {count}" for reason, count in account.discovery_refused.items()) or "none"

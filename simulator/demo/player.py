@@ -1,7 +1,7 @@
-"""Plays a scenario: runs a simulator, a client with steady traffic and the timeline, and keeps account of the calls.
+"""Plays a scenario: runs a simulator, a client with steady traffic and the timeline, and records the calls.
 
-The reactors are arguments: on real sockets the simulator and the client share one, in virtual time the client has its
-own.
+The reactors are arguments. On real sockets the simulator and the client share a reactor. In virtual time the client has
+its own reactor.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CALLS_PER_S = 50.0
 MAX_CALLS_PER_S = 100_000
-_TOKEN = "demo-token"  # noqa: S105  it opens nothing but the demo
+_TOKEN = "demo-token"  # noqa: S105  the token of the demo's own services
 _DEFAULTS = {"poll_interval_s": 1.0, "discovery_timeout_s": 0.5, "attempt_timeout_s": 0.5}
 _OURS = ("service", "calls_per_s")
 _SETTINGS = [setting.name for setting in fields(ClientConfig)]
@@ -46,7 +46,7 @@ class DemoOutcome:
         return all(result.is_met for result in self.results)
 
     def summary(self) -> dict[str, Any]:
-        """The outcome as `demo --json` prints it."""
+        """Return the counts of the outcome, as `demo --json` prints them."""
         account = self.account
         return {
             "calls": len(account.calls),
@@ -68,7 +68,7 @@ class Audience(Protocol):
         """Called when a step of the timeline has been carried out."""
 
     def draw(self) -> None:
-        """Called at regular intervals, to refresh what is shown."""
+        """Called at regular intervals, to refresh the display."""
 
     def ended(self) -> None:
         """Called when the last call has ended."""
@@ -78,7 +78,7 @@ def client_config(scenario: Scenario, seed: int = 0) -> ClientConfig:
     """Build the settings of a scenario's client.
 
     Raises:
-        ScenarioError: The client has no such setting, or the value is invalid.
+        ScenarioError: A setting is unknown, or its value is invalid.
     """
     given = {name: value for name, value in scenario.client.items() if name not in _OURS}
     for name in given:
@@ -171,7 +171,7 @@ class Player:
         timeline.stop()
 
     async def _get_ready(self) -> None:
-        """Wait for the first good list, as a program would; `init` is repeated until it succeeds."""
+        """Repeat `init` until it succeeds, as a program would, and then start the calls."""
         while self.account.ready_s is None:
             try:
                 await self.client.init()

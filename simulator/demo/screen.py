@@ -19,7 +19,7 @@ class Screen:
 
     Args:
         player: The player.
-        lost: Called once, when standard output cannot be written to.
+        lost: Called once with the error, if writing to standard output fails.
     """
 
     def __init__(self, player: Player, lost: Callable[[OSError], None]) -> None:

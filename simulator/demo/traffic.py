@@ -1,4 +1,4 @@
-"""The demo's calls: made at a steady rate, each with a unique body, each response checked."""
+"""The demo's calls, which are made at a steady rate. Each has a unique body, and its response is checked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from eas_tw import PredictClient
 
 MNIST, ECHO, ANY = "mnist", "echo", "any"
-"""How a response is checked: against the scores of the image, against the call's own text, or not at all."""
+"""Kinds of checks of a response: equal to the scores of the image, equal to the request's text, or no check."""
 
 
 class DemoTraffic:
@@ -57,7 +57,7 @@ class DemoTraffic:
             self._loop.start(1 / per_s)
 
     def stop(self) -> Deferred[None]:
-        """Start no more calls; the Deferred fires when the last one has ended."""
+        """Stop making calls; return a Deferred that fires when the last call has ended."""
         self._pause()
         idle: Deferred[None] = Deferred()
         if self._open:
@@ -80,7 +80,7 @@ class DemoTraffic:
         self._open += 1
         try:
             problem = await self._ask(number)
-        except Exception as error:  # noqa: BLE001  whatever it is, the call is lost
+        except Exception as error:  # noqa: BLE001  with any exception the call counts as lost
             problem = f"{type(error).__name__}: {error}"
         self._record(CallRecord(began - self._began, self._reactor.seconds() - began, problem))
         self._open -= 1
@@ -88,7 +88,7 @@ class DemoTraffic:
             self._idle.callback(None)
 
     async def _ask(self, number: int) -> str:
-        """Make one call, and return what is wrong with its response; empty when nothing is."""
+        """Make one call, and return a description of the error in its response; an empty string if it is correct."""
         if self._kind == MNIST:
             image = [float((number * 7 + pixel) % 16) for pixel in range(PIXELS)]
             request = TFRequest("predict_images")

@@ -1,11 +1,12 @@
-"""Processors: what an instance computes.
+"""Processors, which compute the responses of an instance; `compute` runs one.
 
 A processor is a callable of the request's body, or of the value that a codec decodes from it, or a `RequestProcessor`,
-which takes the whole request. It returns bytes, text, a `Response` or a value that the codec encodes; immediately,
+which takes the whole request. It returns bytes, text, a `Response` or a value that the codec encodes: immediately,
 later (`Later`), or as a Deferred or coroutine. A generator, an asynchronous generator or a `StreamResponse` is sent
-piece by piece. An exception becomes a 400 with the exception's text. `compute` is the only way from a body to a result.
-Built-in processors run immediately; a user's ordinary function runs in its own thread, so that a function that blocks
-occupies its worker and nothing else.
+piece by piece. An exception becomes a 400 with the exception's text.
+
+Built-in processors run immediately. A user's ordinary function runs in its own thread, so that a blocking function
+occupies only its worker.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ SEARCH_PATH: list[str] = []
 
 
 class ProcessorError(ValueError):
-    """A processor that cannot be loaded; the text says why."""
+    """Raised for a processor that cannot be loaded or run; the text has the reason."""
 
 
 @frozen
@@ -116,7 +117,7 @@ def compute(processor: Processor, body: bytes, reactor: Any, request: ProcessorR
         inner = compute(processor.inner, plain, reactor, request and evolve(request, body=plain))
         return _compressed_answer(_then(inner, _same), processor)
     if isinstance(processor, Forward):
-        raise ProcessorError("forward cannot stand inside another processor")
+        raise ProcessorError("forward cannot be combined with a compression")
     if isinstance(processor, RequestProcessor):
         if request is None:
             raise ProcessorError("this processor needs the whole request")

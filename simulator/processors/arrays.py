@@ -1,4 +1,4 @@
-"""Shared parts of the tensor processors: messages by name, parsed by protobuf itself, and validation of tensors."""
+"""Functions that the tensor processors share: parsing of messages with protobuf, and validation of tensors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from eas_tw.body import schema
 
 FLOAT, INT64 = 1, 9
-#: The field that holds the elements, by the number of the `DT_…`.
+#: The field with the elements, by the number of the `DT_…`.
 FIELDS = {
     1: "float_val",
     2: "double_val",
@@ -40,11 +40,11 @@ def elements(array: Any, where: str) -> list[Any]:
     """Return the elements of an `ArrayProto`.
 
     Raises:
-        ValueError: Their number differs from the shape's, or they are not in the field of the dtype.
+        ValueError: The number of elements differs from the shape's, or the dtype is not supported.
     """
     field = FIELDS.get(array.dtype, "")
     if not hasattr(array, field):
-        raise ValueError(f"{where}: no model takes elements of dtype {array.dtype}")
+        raise ValueError(f"{where}: elements of dtype {array.dtype} are not supported")
     values = list(getattr(array, field))
     check(list(array.array_shape.dim), len(values), where)
     return values
@@ -54,7 +54,7 @@ def check(shape: list[int], count: int, where: str) -> None:
     """Check that the number of elements fits a shape.
 
     Raises:
-        ValueError: It does not.
+        ValueError: The number differs, or a dimension is negative.
     """
     if count != prod(shape) or any(dim < 0 for dim in shape):
         raise ValueError(f"{where}: shape {shape} and {count} elements do not fit")

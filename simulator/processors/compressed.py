@@ -1,6 +1,6 @@
-"""Compression as with `rpc.decompressor`, of requests before the processor or of responses after it.
+"""Decompression of requests before a processor, as with `rpc.decompressor`, and compression of its responses.
 
-Written independently of the client's compression, so that an error there cannot be repeated here and go unnoticed.
+The module shares no code with the client's compression. An error there therefore makes requests fail.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOST_OF_LZ4 = 255  # the greatest ratio that an LZ4 block can reach
 
 @frozen
 class Compressed:
-    """A processor with the compression around it.
+    """A processor with decompression of its requests, compression of its responses, or both.
 
     Attributes:
         inner: The processor.
@@ -42,7 +42,7 @@ class Compressed:
         """Decompress a request.
 
         Raises:
-            ValueError: It cannot be decompressed; the response is a 400.
+            ValueError: The body cannot be decompressed; the response is a 400.
         """
         if not self.decompress:
             return body
@@ -133,7 +133,7 @@ def check(compression: str) -> None:
     """Check that a compression is available.
 
     Raises:
-        ImportError: It needs cramjam, which is not installed.
+        ImportError: The compression needs cramjam, which is not installed.
     """
     if compression:
         _readers(compression)

@@ -19,7 +19,7 @@ _ONNX_SIZES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 10: 2, 11: 8, 12: 4, 13
 
 
 def tf(body: bytes) -> bytes:
-    """Return a TensorFlow request's inputs as outputs; `output_filter` selects."""
+    """Return a TensorFlow request's inputs as outputs; `output_filter` selects names."""
     request = decode("tf.PredictRequest", body)
     response = make("tf.PredictResponse")
     for name in _picked(request.inputs, request.output_filter):
@@ -45,7 +45,7 @@ def torch(body: bytes) -> bytes:
 
 
 def blade(body: bytes) -> bytes:
-    """Return a Blade request's inputs as outputs; `output_info` selects."""
+    """Return a Blade request's inputs as outputs; `output_info` selects names."""
     request = decode("blade.Request", body)
     inputs = {array.name_in_dl_model: array for array in request.inputs}
     response = make("blade.Response")
@@ -58,7 +58,7 @@ def blade(body: bytes) -> bytes:
 
 
 def caffe(body: bytes) -> bytes:
-    """Return a Caffe request's inputs as outputs; `output_filter` selects."""
+    """Return a Caffe request's inputs as outputs; `output_filter` selects names."""
     request = decode("caffe.PredictRequest", body)
     if len(request.input_name) != len(request.input_data):
         raise ValueError(f"{len(request.input_name)} names for {len(request.input_data)} inputs")
@@ -92,7 +92,10 @@ def _put_scores(outputs: Any, items: Any) -> None:
 
 
 def easyrec(body: bytes) -> bytes:
-    """Return the items with their scores; features and the request's numbers as text in `generate_features`."""
+    """Return the items with their scores, and the request's features and numbers as text.
+
+    User features are in `generate_features`, numbers in `raw_features`.
+    """
     request = decode("easyrec.PBRequest", body)
     response = make("easyrec.PBResponse")
     response.item_ids.extend(request.item_ids)
@@ -106,9 +109,10 @@ def easyrec(body: bytes) -> bytes:
 
 
 def torchrec(body: bytes) -> bytes:
-    """Return the items with a tensor of their scores, features as text and meta data.
+    """Return the items with a tensor of their scores, features as text, and meta data.
 
-    Features are in `generate_features`, meta data in `pass_through_data`.
+    User features are in `generate_features`, other features and numbers in `raw_features`, and meta data in
+    `pass_through_data`.
     """
     request = decode("torchrec.PBRequest", body)
     response = make("torchrec.PBResponse")

@@ -1,6 +1,6 @@
 """The `forward` processor: sends the request to another HTTP server and returns its response.
 
-Recordings are made with it, and tests use it to answer with a function in the test's process.
+The command `record` uses it. Tests use it to answer requests with a function of the test process.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Forward:
     """Forwards requests to one URL.
 
     Attributes:
-        url: URL that stands for the service's own path; the rest of a request's path is appended to it.
+        url: URL that replaces the service's own path; the rest of a request's path is appended to it.
     """
 
     url: str = field(validator=_check)
@@ -43,10 +43,10 @@ class Forward:
         Args:
             reactor: Reactor that provides network and clock.
             request: The request; its headers are forwarded, except those of the connection.
-            path: Its path below the service's own.
+            path: Path of the request below the service's own.
 
         Returns:
-            A Deferred that fires with the response; a 502 with the reason when there is none.
+            A Deferred that fires with the response, or with a 502 that has the reason if there is none. It never fails.
         """
         return Deferred.fromCoroutine(self._send(reactor, request, path))
 
@@ -69,7 +69,7 @@ class Forward:
                 timeout=TIMEOUT_S, reactor=reactor,
             )  # fmt: skip
             body = await content(answer)
-        except Exception as error:  # noqa: BLE001  whatever is wrong there, the caller gets a response
+        except Exception as error:  # noqa: BLE001  any failure becomes a 502
             text = f"cannot forward to {self.url}: {error or type(error).__name__}\n"
             return Response(502, text.encode("utf-8", "replace"), "text/plain; charset=utf-8")
         fields = {

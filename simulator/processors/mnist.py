@@ -1,8 +1,8 @@
 """A model like EAS's `mnist_saved_model_example`: `images [n, 784]` float as input, `scores [n, 10]` float as output.
 
-The model is linear, with fixed weights from a closed formula, so that a wrong tensor gives a wrong result. It is
-computed in double precision in a fixed order and rounded once, so the same input gives the same bits on every platform.
-Requests are parsed by protobuf itself, not by the client's own packing.
+The model is linear, with fixed weights from a formula, so that a wrong tensor gives a wrong result. It is computed in
+double precision in a fixed order and rounded once, so the same input gives the same bits on every platform. Requests
+are parsed with the protobuf package, and not with the client's own code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def mnist(body: bytes) -> bytes:
     """Return the serialised response to a serialised request.
 
     Raises:
-        ValueError: The request has no `images` of the right type and shape; the text says what it has.
+        ValueError: The request has no `images` of the right type and shape; the text describes what it has.
     """
     images = _images(body)
     response = _message("PredictResponse")()

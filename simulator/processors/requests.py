@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @frozen
 class ProcessorRequest:
-    """A request, as a processor receives it.
+    """The request that a processor receives.
 
     Attributes:
         method: HTTP method, such as `POST`.
-        path: Path below the service's own, such as `/v1/models`; empty for the service's own.
+        path: Path relative to the service's own, such as `/v1/models`; empty for the service's own.
         query: Query of the target, without its question mark.
         headers: Header fields with names in lower case.
         body: The body, decompressed.
@@ -29,7 +29,7 @@ class ProcessorRequest:
         clock: Clock of the simulator: `clock.seconds()`, `clock.callLater(seconds, function)`.
         rng: Random numbers of the instance.
         seed: Seed of the simulator.
-        memory: State that the processor keeps on this instance between requests; a crash clears it.
+        memory: State that the processor stores on this instance between requests; a crash clears it.
     """
 
     method: str
@@ -72,11 +72,11 @@ class UserRequestProcessor(RequestProcessor):
 def never_blocks(function: Callable[..., Any]) -> bool:
     """Whether a callable declares that it does not block.
 
-    These do: coroutine functions, generator functions, asynchronous generator functions, and functions annotated to
+    True for coroutine functions, generator functions, asynchronous generator functions, and functions annotated to
     return a Deferred.
     """
     called = function if inspect.isroutine(function) else type(function).__call__
-    wrapped = getattr(called, "__wrapped__", called)  # `inlineCallbacks` keeps the generator function here
+    wrapped = getattr(called, "__wrapped__", called)  # the generator function of `inlineCallbacks`
     declared = getattr(called, "__annotations__", {}).get("return", "")
     return (
         inspect.iscoroutinefunction(called)

@@ -1,6 +1,6 @@
 """The TensorFlow codec: decodes a `PredictRequest` to named tensors, and encodes named tensors to a `PredictResponse`.
 
-Uses protobuf itself, not the client's own packing.
+It uses the protobuf package instead of the client's own encoder.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Runs a user's ordinary function in a thread, so that it cannot block the reactor.
 
-Each call has its own daemon thread: a pool's thread that never returns would keep the process from ending. The
-instance's workers bound the number of threads. Without threads (in virtual time) the function runs immediately.
+Each call has its own daemon thread, because a thread of a pool in which a function never returns would prevent the
+process from ending. The number of workers of the instance limits the number of threads. A reactor without threads (in
+virtual time) runs the function immediately.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def in_thread(reactor: Any, function: Callable[[Any], Any], body: Any) -> Any:
-    """Run `function(body)` in a thread; the Deferred fires with its result, or fails with its exception."""
+    """Run `function(body)` in a thread.
+
+    Returns:
+        1. A Deferred that fires with the result, or fails with the function's exception.
+        2. The result, if the reactor has no threads.
+    """
     if not IReactorThreads.providedBy(reactor):
         return function(body)
     result: Deferred[Any] = Deferred()
@@ -26,7 +32,7 @@ def in_thread(reactor: Any, function: Callable[[Any], Any], body: Any) -> Any:
     def run() -> None:
         try:
             found = function(body)
-        except BaseException:  # noqa: BLE001  even a SystemExit is only this request's
+        except BaseException:  # noqa: BLE001  even SystemExit must fail only this request
             reactor.callFromThread(result.errback, Failure())
         else:
             reactor.callFromThread(_settle, result, found)

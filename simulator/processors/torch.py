@@ -19,7 +19,7 @@ def torch(body: bytes) -> bytes:
     positions.
 
     Raises:
-        ValueError: An input is missing, or has another type or shape; the text says what it has.
+        ValueError: An input is missing, or has another type or shape; the text describes what it has.
     """
     request = decode("torch.PredictRequest", body)
     if not request.inputs and not request.map_inputs:

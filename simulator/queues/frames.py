@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LEAVING_S = 10.0
-"""Seconds for which a consumer that has gone, and has not committed all of its frames, is `Leaving` and not `Exit`."""
+"""Seconds after the end of its watch for which a consumer with uncommitted frames is `Leaving`; then it is `Exit`."""
 NEWEST = -1
-"""The index that stands for the newest frame."""
+"""The index that selects the newest frame."""
 SHUTDOWN = "Shutdown"
-"""The code of a reject whose consumer will end soon: it gets no more frames."""
+"""The code of a reject with which a consumer announces its end; no more frames are sent to it."""
 
 
 class QueueFullError(Exception):
-    """The queue has its maximum length, and no frame that every group has committed, which could be dropped."""
+    """Raised for a put into a full queue in which no frame can be dropped, since none is committed by every group."""
 
 
 class StreamEndedError(Exception):
-    """Nothing can be put after the end of the stream."""
+    """Raised for a put after the end of the stream."""
 
 
 @frozen
@@ -35,7 +35,7 @@ class Frame:
         tags: Tags, among them `requestId`.
         data: The payload.
         priority: Frames of a greater number are delivered first.
-        path: Path of the put after the queue's own, for the processor.
+        path: Path of the put relative to the queue's own, for the processor.
     """
 
     index: int
@@ -55,27 +55,27 @@ class Frame:
 
 
 class ConsumerStatus(StrEnum):
-    """The state of a consumer, in the words of the service's attributes."""
+    """The status of a consumer, as in the service's attributes."""
 
     RUNNING = "Running"
     LEAVING = "Leaving"
-    """It has gone a short while ago, and has not committed all of its frames."""
+    """The watch ended less than `LEAVING_S` ago, and not all frames are committed."""
     EXIT = "Exit"
-    """It has gone long ago, and has not committed all of its frames."""
+    """The watch ended at least `LEAVING_S` ago, and not all frames are committed."""
     COMPLETE = "Complete"
-    """It has gone, and all of its frames are committed."""
+    """The watch ended, and all frames are committed."""
 
 
 @frozen
 class WatchSettings:
-    """The settings of a consumer, as its watch gives them.
+    """The settings of a consumer, from the parameters of its watch.
 
     Attributes:
-        index: Least index that it takes; `NEWEST` for the newest frame and those after it.
-        window: Number of frames that it may have without a commit.
-        index_only: Whether it gets frames without their data.
-        auto_commit: Whether a frame is committed when it is sent; the window does not matter then.
-        tags: Tags that its frames must have.
+        index: Least index of the frames to send; `NEWEST` for the newest frame and all later ones.
+        window: Maximum number of pending frames.
+        index_only: Whether frames are sent without their data.
+        auto_commit: Whether a frame is committed when it is sent; then the window is ignored.
+        tags: Tags that the frames must have.
     """
 
     index: int = 0
@@ -90,15 +90,15 @@ class Consumer:
     """A consumer of a group.
 
     Attributes:
-        user: Its id.
+        user: Id of the consumer.
         settings: Settings of its last watch.
-        first_index: Least index that it takes.
+        first_index: Least index of the frames to send to it.
         is_running: Whether its watch is open.
         is_ending: Whether it has rejected a frame because it will end soon.
         seen_at: Time of its last watch, frame or commit, or of the end of its watch.
-        last_index: Index of the last frame that it was sent; 0 for none.
-        pending: Indexes of its frames without a commit.
-        unfinished: Indexes that it had without a commit when it went, and that nobody has committed since.
+        last_index: Index of the last frame that was sent to it; 0 for none.
+        pending: Indexes of frames that were sent to it and are not committed.
+        unfinished: Indexes of frames that were pending when its watch ended, and are still not committed.
     """
 
     user: str
@@ -113,16 +113,16 @@ class Consumer:
 
     @property
     def slots(self) -> int:
-        """Number of frames that it may still be sent."""
+        """Number of frames that may still be sent to it within its window."""
         return max(0, self.settings.window - len(self.pending))
 
     @property
     def can_take(self) -> bool:
-        """Whether it may be sent a frame now."""
+        """Whether a frame may be sent to it now."""
         return self.is_running and not self.is_ending and (self.settings.auto_commit or self.slots > 0)
 
     def status(self, now: float) -> ConsumerStatus:
-        """Return its state at a time."""
+        """Return the consumer's status at the time `now`, in seconds."""
         if self.is_running:
             return ConsumerStatus.RUNNING
         if not self.unfinished:

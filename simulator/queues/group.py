@@ -1,4 +1,4 @@
-"""A group of consumers: each frame of the queue goes to one of them, until it is committed. Pure."""
+"""A group of consumers. Each frame of the queue is sent to one of them at a time, until it is committed. No I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from simulator.queues.frames import Frame, WatchSettings
 
 MAX_CONSUMERS = 1000
-"""Consumers that a group remembers. The SDKs make up an id at each start, so the oldest are forgotten."""
+"""Maximum number of consumers. The SDKs generate a new id at each start, so the oldest ended consumers are removed."""
 
 
 class Group:
@@ -24,7 +24,7 @@ class Group:
 
     Args:
         name: Name of the group.
-        frames: The queue's frames by index; a view of the store's own.
+        frames: The queue's frames by index, shared with the store.
 
     Attributes:
         consumers: Consumers by their ids.
@@ -40,7 +40,7 @@ class Group:
         self._frames = frames
         self._waiting = sorted(frame.sort_key for frame in frames.values())
         self._rejected: dict[int, set[str]] = {}
-        self._left_by: dict[int, list[Consumer]] = {}  # frames without a commit, and the consumers that went with them
+        self._left_by: dict[int, list[Consumer]] = {}  # by index: consumers with the frame in `unfinished`
 
     @property
     def waiting(self) -> int:
@@ -53,11 +53,11 @@ class Group:
         return not (self._waiting or self.pending)
 
     def add(self, frame: Frame) -> None:
-        """Let a new frame wait."""
+        """Add a new frame to the waiting ones."""
         insort(self._waiting, frame.sort_key)
 
     def remove(self, frame: Frame) -> None:
-        """Forget a frame that has left the queue."""
+        """Remove a frame that is being removed from the queue."""
         self._settle(frame)
         self.committed.discard(frame.index)
 
@@ -69,7 +69,7 @@ class Group:
     # -- consumers
 
     def join(self, user: str, settings: WatchSettings, first_index: int, now: float) -> Consumer:
-        """Begin a consumer's watch; frames that it has from an earlier watch wait again."""
+        """Begin a consumer's watch; frames that are pending from its earlier watch wait again."""
         before = self.consumers.get(user)
         if before is not None:
             self.leave(before, now)
@@ -79,18 +79,18 @@ class Group:
         return self.consumers[user]
 
     def leave(self, consumer: Consumer, now: float) -> None:
-        """End a consumer's watch: its frames wait for another, or for itself when it comes back."""
+        """End a consumer's watch; its pending frames wait again, for any consumer."""
         if self.consumers.get(consumer.user) is consumer and consumer.is_running:
             consumer.is_running = False
             consumer.seen_at = now
             self._give_back(consumer)
 
     def take(self, consumer: Consumer, now: float) -> Frame | None:
-        """Choose the next frame of a consumer; it is pending then, or committed with auto-commit.
+        """Choose the next frame for a consumer, and mark it as pending, or with auto-commit as committed.
 
         Returns:
             1. The frame.
-            2. `None` when no frame waits for this consumer, or its window is full.
+            2. `None` if no waiting frame suits this consumer, its window is full, or its watch has ended.
         """
         if not consumer.can_take:
             return None
@@ -111,14 +111,17 @@ class Group:
     # -- commits
 
     def commit(self, frame: Frame, now: float) -> None:
-        """Commit a frame, whichever consumer has it, and also while it waits again."""
+        """Commit a frame, also if it is pending at another consumer or waits again."""
         user = self._settle(frame)
         self.committed.add(frame.index)
         if user is not None:
             self.consumers[user].seen_at = now
 
     def reject(self, frame: Frame, code: str) -> None:
-        """Let a pending frame wait again, preferably for another consumer; ignore one that is not pending."""
+        """Make a pending frame wait again, preferably for another consumer; ignore a frame that is not pending.
+
+        With the code `SHUTDOWN` no more frames are sent to its consumer.
+        """
         user = self.pending.get(frame.index)
         if user is None:
             return
@@ -128,7 +131,7 @@ class Group:
             self.consumers[user].is_ending = True
 
     def redeliver(self, frame: Frame) -> bool:
-        """Let a pending frame wait again; return whether it was pending."""
+        """Make a pending frame wait again; return whether it was pending."""
         user = self.pending.pop(frame.index, None)
         if user is None:
             return False
@@ -143,7 +146,7 @@ class Group:
             self.redeliver(self._frames[index])
 
     def _settle(self, frame: Frame) -> str | None:
-        """Remove a frame from what waits and what is pending; return the user who had it."""
+        """Remove a frame from the waiting and the pending ones; return its user, or `None` if it was not pending."""
         at = self.place_of(frame)
         if at is not None:
             del self._waiting[at]
@@ -159,7 +162,7 @@ class Group:
         if frame.index < consumer.first_index or not frame.has(consumer.settings.tags):
             return False
         refused_by = self._rejected.get(frame.index, ())
-        # A consumer gets a frame again that it has rejected only if there is no other that could take it.
+        # A rejected frame is sent to the same consumer again only if no other consumer is available.
         others = (other for user, other in self.consumers.items() if user not in refused_by)
         return consumer.user not in refused_by or not any(other.is_running and not other.is_ending for other in others)
 

@@ -1,4 +1,4 @@
-"""The operations of a queue service: which one a request asks for, and its answer."""
+"""The operations of a queue service: selects the operation of a request, runs it, and builds the response."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class QueueJob:
     """One request to a queue service, on behalf of its request handler.
 
     Args:
-        owner: The handler, which sends the answer.
+        owner: The handler, which sends the response.
         service: The queues.
         request: The request.
-        below: Its path below the service's own.
+        below: Path of the request relative to the service's own.
         activate: Draws the faults that apply at a moment, and records them for the journal.
     """
 
@@ -52,7 +52,7 @@ class QueueJob:
         self._reader: PieceReader | None = None
 
     def begin(self) -> None:
-        """Answer, now or when the request has waited."""
+        """Run the operation, and respond: now, or for a get that waits for frames, later."""
         try:
             answer = self._answer(Parameters.of(self._request))
         except QueueRequestError as error:
@@ -72,7 +72,7 @@ class QueueJob:
         if method not in _METHODS:
             return text_response(405, f"a queue has no {method[:20]}")._replace(headers=_ALLOW)
         if self._rest and method != "POST":
-            return text_response(404, "only a put has more path after the queue")
+            return text_response(404, "only a put may have a path below the queue's own")
         return _METHODS[method](self, parameters)
 
     # -- GET
@@ -99,7 +99,7 @@ class QueueJob:
     def _watch(self, parameters: Parameters) -> None:
         stream = open_watch(self._queue, parameters, self._request, Place(self._owner.instance, self._activate))
         self._reader = reader = PieceReader(stream.body, self._owner.clock)
-        reader.unread(b"")  # the head is sent at once, although there may be no frame for long
+        reader.unread(b"")  # sends the head immediately, although the first frame may come much later
         self._owner.respond_stream(stream, reader, reader.close)
 
     def _get(self, parameters: Parameters) -> Response | None:
@@ -154,7 +154,7 @@ class QueueJob:
         if delay_s <= 0:
             act()
             return _OK
-        # The instance's own timer, since the commit takes effect although its client may have disconnected by then.
+        # A timer of the instance, because the commit takes effect even if its client has disconnected by then.
         self._owner.instance.later(delay_s, self._act_late, act)
         return None
 
@@ -180,13 +180,13 @@ _METHODS: dict[str, Callable[[QueueJob, Parameters], Response | None]] = {
 
 
 class _WaitingGet:
-    """A get: it is answered when the queue has as many frames as it asks for, or when its time is over.
+    """A get, which is answered when the queue has the requested number of frames, or after its timeout.
 
     Args:
         queue: The queue.
         parameters: The parameters of the get.
         request: The request.
-        owner: Sends the answer.
+        owner: Sends the response.
 
     Attributes:
         is_over: Whether it has been answered.
@@ -206,7 +206,7 @@ class _WaitingGet:
         self.is_over = False
 
     def queue_changed(self) -> None:
-        """Answer, if there are enough frames; otherwise, or while the instance hangs, wait (`QueueListener`)."""
+        """Respond if there are enough frames; otherwise, or while the instance hangs, wait (`QueueListener`)."""
         if self.is_over or self._is_held:
             return
         if self._owner.instance.is_hung:
@@ -222,10 +222,10 @@ class _WaitingGet:
             self._queue.listen(self)
 
     def queue_cleared(self) -> None:
-        """Go on waiting (`QueueListener`)."""
+        """Do nothing: the get continues to wait (`QueueListener`)."""
 
     def stop(self) -> None:
-        """Stop waiting without an answer."""
+        """Stop waiting without a response."""
         self.is_over = True
         self._queue.unlisten(self)
         if self._timer is not None:
@@ -245,7 +245,7 @@ class _WaitingGet:
         self.stop()
         frames = self._queue.store.find(self._index, self._length, self._tags, self._group)
         answer = wire.frames_response(frames, self._request, raw=self._is_raw)
-        if self._deletes and frames:  # before the answer, after which the connection may serve another get
+        if self._deletes and frames:  # before the response, after which the connection may handle another get
             self._queue.store.delete([frame.index for frame in frames])
             self._queue.changed()
         self._owner.respond(answer)

@@ -1,8 +1,8 @@
 """The protobuf encoding of frames and attributes.
 
-Written by hand, with the fields in the order in which they are given: the serialiser of the protobuf package orders the
-entries of a map as its hash table does, so the same frame would have other bytes in another process. Tests decode the
-result with the compiled messages.
+It is written by hand, because the bytes must be the same in every process. The protobuf package serialises the entries
+of a map in the order of a hash table, which differs between processes; here they are in the given order. Tests decode
+the result with the compiled messages.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from simulator.queues.frames import Frame
 
 _VARINT, _BYTES = 0, 2
-"""Wire types (protobuf encoding, "Message structure")."""
+"""Wire types (protobuf encoding guide, section "Message structure")."""
 
 
 def frame_bytes(frame: Frame, *, index_only: bool = False) -> bytes:

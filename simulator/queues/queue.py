@@ -1,4 +1,4 @@
-"""A queue with its listeners: watches, workers and waiting gets, which are notified when its store has changed."""
+"""A queue with its listeners: watches, workers and waiting gets. They are notified when its store has changed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 SINK = "sink"
 PAYLOAD_BYTES = 8192
-"""Default of the greatest payload, as recorded (`meta.maxPayloadBytes`)."""
+"""Default of the maximum payload in bytes, as in recorded attributes (`meta.maxPayloadBytes`)."""
 
 
 class QueueListener(Protocol):
-    """Is notified of the changes of a queue."""
+    """Receives notifications of the changes of a queue."""
 
     def queue_changed(self) -> None:
-        """Look at the queue again; the listener may change it, or stop listening."""
+        """Called when the queue has changed; the listener may change it, or stop listening."""
 
     def queue_cleared(self) -> None:
-        """Begin again, because the queue has lost its frames and its groups."""
+        """Called when all frames and groups of the queue have been removed."""
 
 
 class Queue:
@@ -32,7 +32,7 @@ class Queue:
 
     Args:
         store: Frames and groups.
-        clock: Clock for the consumers.
+        clock: Clock for the times of consumers, and for timeouts.
     """
 
     def __init__(self, store: QueueStore, clock: Any) -> None:
@@ -69,7 +69,7 @@ class Queue:
         """Notify the listeners that the store has changed."""
         self._has_changed = True
         if self._is_notifying:
-            return  # a listener has changed it: the loop below goes round once more
+            return  # called by a listener: the loop below runs once more
         self._is_notifying = True
         try:
             while self._has_changed:
@@ -82,13 +82,13 @@ class Queue:
             self._is_notifying = False
 
     def clear(self) -> None:
-        """Remove everything."""
+        """Remove all frames and groups, and notify the listeners."""
         self.store.clear()
         for listener in list(self._listeners):
             listener.queue_cleared()
 
     def _rotate(self) -> None:
-        """Move the first listener to the end, so that another one is first to take a frame next time."""
+        """Move the first listener to the end, so that another listener is notified first next time."""
         if self._listeners:
             first = next(iter(self._listeners))
             del self._listeners[first]
@@ -100,11 +100,11 @@ class QueueService:
 
     Args:
         name: Name of the service.
-        clock: Clock for the consumers.
+        clock: Clock of both queues.
         rng: Random source of request ids.
-        payload_bytes: Greatest size of a payload.
-        input_length: Greatest number of frames of the input queue.
-        sink_length: Greatest number of frames of the sink.
+        payload_bytes: Maximum size of a payload, in bytes.
+        input_length: Maximum number of frames of the input queue.
+        sink_length: Maximum number of frames of the sink.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class QueueService:
         """Find the queue of a path.
 
         Args:
-            below: Path below the service's own: empty, `/sink`, `/more/path`.
+            below: Path relative to the service's own: empty, or such as `/sink` or `/more/path`.
 
         Returns:
             The queue, and the rest of the path.

@@ -1,8 +1,7 @@
-"""One queue: its frames, the groups that consume them, and the rules of both. Pure: time is an argument.
+"""One queue: its frames, the groups that consume them, and the rules of both. No I/O; time is an argument.
 
-A frame stays in the queue when it is committed, since another group may still want it. It leaves when it is deleted,
-truncated, or read with auto-delete; and when a put into a full queue drops the oldest frames that every group has
-committed.
+A committed frame stays in the queue, since another group may still need it. A frame is removed when it is deleted,
+truncated, or read with auto-delete. A put into a full queue removes the oldest frame that every group has committed.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ if TYPE_CHECKING:
     from simulator.queues.frames import Consumer, WatchSettings
 
 MAX_LENGTH = 230_399
-"""Default of the queue's length, as recorded (`stream.approxMaxLength`)."""
+"""Default of the maximum number of frames, as in recorded attributes (`stream.approxMaxLength`)."""
 REQUEST_ID = "requestId"
 
 
 @frozen
 class Position:
-    """What a search answers.
+    """The result of a search.
 
     Attributes:
-        is_pending: Whether a consumer has the frame.
-        wait_count: Number of frames that are delivered before it; 0 when it does not wait.
+        is_pending: Whether the frame is pending in any group.
+        wait_count: Number of frames that are delivered before it; 0 if it does not wait.
     """
 
     is_pending: bool
@@ -44,14 +43,14 @@ class QueueStore:
     Args:
         name: Name of the queue.
         make_request_id: Returns the request id of a frame that has none.
-        max_length: Greatest number of frames.
+        max_length: Maximum number of frames.
 
     Attributes:
         frames: The frames by index, in the order of their indexes.
         groups: The groups by name. A group exists from its first watch or commit.
         has_ended: Whether the end of the stream has been announced.
-        is_forced: Whether watches end although frames are left.
-        last_index: Index of the newest frame that was ever put; 0 for none.
+        is_forced: Whether watches end even if frames are not committed.
+        last_index: Index of the last frame that was put, even if it has been removed; 0 for none.
     """
 
     def __init__(self, name: str, make_request_id: Callable[[], str], max_length: int = MAX_LENGTH) -> None:
@@ -69,7 +68,7 @@ class QueueStore:
 
     @property
     def pending(self) -> int:
-        """Number of frames that a consumer of any group has without a commit."""
+        """Number of frames that are pending in at least one group."""
         return len({index for group in self.groups.values() for index in group.pending})
 
     @property
@@ -79,7 +78,7 @@ class QueueStore:
 
     @property
     def has_room(self) -> bool:
-        """Whether a put finds room."""
+        """Whether a frame can be put: the queue is not full, or has a frame that can be dropped."""
         return len(self.frames) < self.max_length or self._droppable() is not None
 
     # -- producers
@@ -107,16 +106,18 @@ class QueueStore:
         return frame
 
     def end(self, *, force: bool = False) -> None:
-        """Announce the end of the stream: nothing more is put, and watches end when their group has committed all.
+        """Announce the end of the stream.
+
+        No more frames can be put, and watches end when their group has committed all frames.
 
         Args:
-            force: Whether watches end now.
+            force: Whether watches end now, even if frames are not committed.
         """
         self.has_ended = True
         self.is_forced = self.is_forced or force
 
     def has_ended_for(self, group: str) -> bool:
-        """Whether a watch of the group ends."""
+        """Whether the watches of the group must end."""
         return self.has_ended and (self.is_forced or group not in self.groups or self.groups[group].is_done)
 
     # -- readers
@@ -126,9 +127,9 @@ class QueueStore:
 
         Args:
             index: Least index; 0 for the head; `NEWEST` for the newest frame that is not pending in the group.
-            length: Greatest number of frames; 0 for no limit.
+            length: Maximum number of frames; 0 for no limit.
             tags: Tags that the frames must have.
-            group: Group of the reader. What it has committed is left out.
+            group: Group of the reader; frames that it has committed are left out.
         """
         known = self.groups.get(group)
         committed = known.committed if known else set()
@@ -160,48 +161,48 @@ class QueueStore:
         return Position(False, min((place for place in places if place is not None), default=0))
 
     def count(self, priority: int | None, tags: Mapping[str, str]) -> int:
-        """Count the frames, of one priority or of all, that have the tags."""
+        """Count the frames that have the tags and the priority; `None` for any priority."""
         return sum(frame.has(tags) and priority in (None, frame.priority) for frame in self.frames.values())
 
     # -- consumers
 
     def join(self, group: str, user: str, settings: WatchSettings, now: float) -> Consumer:
-        """Begin a watch of a user; the user's earlier watch, if it is still open, loses its frames."""
+        """Begin a watch of a user; an earlier watch of the user ends, and its pending frames wait again."""
         first = settings.index
         if first == NEWEST:
             first = next(reversed(self.frames), self.last_index + 1)
         return self._group(group).join(user, settings, first, now)
 
     def leave(self, group: str, consumer: Consumer, now: float) -> None:
-        """End a watch, because its connection is lost; its frames without a commit are delivered again."""
+        """End a watch, because its connection is lost; its pending frames wait again."""
         if group in self.groups:
             self.groups[group].leave(consumer, now)
 
     def take(self, group: str, consumer: Consumer, now: float) -> Frame | None:
-        """Take the next frame of a consumer; `None` when there is none, or its window is full."""
+        """Take the next frame for a consumer; `None` if there is none, its window is full, or its watch has ended."""
         known = self.groups.get(group)
         return known.take(consumer, now) if known and known.consumers.get(consumer.user) is consumer else None
 
     def commit(self, group: str, indexes: Iterable[int], now: float) -> None:
-        """Commit frames for a group; those that are not in the queue are ignored, so a commit can be repeated."""
+        """Commit frames for a group; unknown indexes are ignored, so a commit can be repeated."""
         known = self._group(group)
         for frame in self._known(indexes):
             known.commit(frame, now)
 
     def reject(self, group: str, indexes: Iterable[int], code: str = "") -> None:
-        """Let frames that are pending in the group be delivered again, preferably to another consumer."""
+        """Reject frames that are pending in the group: they are delivered again, preferably to another consumer."""
         for frame in self._known(indexes):
             self._group(group).reject(frame, code)
 
     def redeliver(self, group: str, index: int) -> bool:
-        """Let a pending frame be delivered again, as if its consumer had gone; return whether it was pending."""
+        """Deliver a pending frame again, as if its consumer's watch had ended; return whether it was pending."""
         frame, known = self.frames.get(index), self.groups.get(group)
         return frame is not None and known is not None and known.redeliver(frame)
 
     # -- removal
 
     def delete(self, indexes: Iterable[int]) -> None:
-        """Remove frames for all groups, pending ones too; those that are not in the queue are ignored."""
+        """Remove frames for all groups, even if they are pending; unknown indexes are ignored."""
         for frame in self._known(indexes):
             self._remove(frame)
 
@@ -223,7 +224,7 @@ class QueueStore:
         del self.frames[frame.index]
 
     def _droppable(self) -> Frame | None:
-        """Return the oldest frame that every group has committed, if there is a group; or `None`."""
+        """Return the oldest frame that every group has committed; `None` if there is none, or no group."""
         groups = list(self.groups.values())
         if not groups:
             return None

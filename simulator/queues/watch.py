@@ -1,7 +1,7 @@
 """A watch: the frames of one consumer as the pieces of a streamed response, over WebSocket or plain HTTP.
 
-A frame is taken from the queue when the connection can send it, so a client that reads slowly leaves the frames to the
-other consumers of its group.
+A frame is taken from the queue only when the connection can send it. While a client reads slowly, the frames are
+available to the other consumers of its group.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from simulator.streaming import Item
 
 CLOSE_TIMEOUT_S = 5.0
-"""Seconds that the server waits for the client's Close after its own."""
+"""Seconds that the server waits for the client's Close frame after it has sent its own."""
 _SWITCHING_PROTOCOLS = 101
 _LENGTH_BYTES = 4
 
 
 @frozen
 class Place:
-    """Where a watch runs.
+    """The instance and the faults of a watch.
 
     Attributes:
-        instance: The instance that holds its connection.
+        instance: The instance of the watch's connection.
         activate: Draws the faults that apply at a moment, and records them for the journal.
     """
 
@@ -77,11 +77,11 @@ class Watch:
     Args:
         queue: The queue.
         parameters: The parameters of the request.
-        place: Where it runs.
+        place: The instance and the faults.
         socket: The WebSocket; `None` for plain HTTP.
 
     Attributes:
-        drop: How its connection ends after the piece that was taken last; `None` for no end.
+        drop: Action of a fault on the connection, after the piece that was taken last; `None` for none.
     """
 
     def __init__(self, queue: Queue, parameters: Parameters, place: Place, socket: WebSocket | None) -> None:
@@ -97,7 +97,7 @@ class Watch:
         self._join()
         queue.listen(self)
         place.instance.watches[self] = None
-        queue.changed()  # another watch of the same user has lost its place, and its frames wait again
+        queue.changed()  # an earlier watch of the same user has ended, and its frames wait again
 
     # -- the pieces
 
@@ -118,7 +118,7 @@ class Watch:
         self._queue.changed()
 
     def receive(self, data: bytes) -> None:
-        """Read bytes of the client, after the upgrade."""
+        """Read bytes that the client sends after the upgrade."""
         if self._socket is not None:
             self._socket.receive(data)
             self.queue_changed()
@@ -134,7 +134,7 @@ class Watch:
             self._place.instance.when_running(self._release)
 
     def queue_cleared(self) -> None:
-        """Begin again on the empty queue (`QueueListener`)."""
+        """Join the empty queue again (`QueueListener`)."""
         if not self._is_over:
             self._join()
 
@@ -165,7 +165,7 @@ class Watch:
             if frame is not None:
                 self._send(frame)
                 if self._settings.auto_commit:
-                    self._queue.changed()  # the end of the stream may depend on it
+                    self._queue.changed()  # watches end with the last commit after the end of the stream
             elif not self._consumer.is_running or self._queue.store.has_ended_for(self._group):
                 self._close(NORMAL)
         return bool(self._pieces)
@@ -198,7 +198,7 @@ class Watch:
         return self._socket is not None and self._socket.has_closed
 
     def _answer_client(self) -> None:
-        """Let a pong, and the answer to a Close, be sent before further frames."""
+        """Append a pong, or the answer to a Close frame, to the pieces, before further frames."""
         socket = self._socket
         if socket is None or self._is_over:
             return
@@ -211,7 +211,7 @@ class Watch:
             self._end()
 
     def _close(self, code: int) -> None:
-        """Say that the watch ends: with a Close that the client answers, or with the end of the body."""
+        """End the watch: on a WebSocket with a Close frame, which the client answers, otherwise by ending the body."""
         if self._is_over or self._is_closing:
             return
         if self._socket is None:

@@ -1,4 +1,4 @@
-"""The server's side of a WebSocket (RFC 6455), on wsproto: the handshake, and frames to bytes and back. No I/O."""
+"""The server side of a WebSocket (RFC 6455), based on wsproto: handshake, encoding and decoding. No I/O."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def accept_headers(request: ReceivedRequest) -> dict[str, str]:
     """Return the header fields that accept the opening handshake of a request.
 
     Raises:
-        QueueRequestError: The handshake is not that of version 13.
+        QueueRequestError: The handshake is invalid, or not of version 13.
     """
     if request.headers.get("sec-websocket-version") != "13":
         raise QueueRequestError(426, "Sec-WebSocket-Version: expected 13")
@@ -48,11 +48,13 @@ def accept_headers(request: ReceivedRequest) -> dict[str, str]:
 
 
 class WebSocket:
-    """An open WebSocket, as the server has it.
+    """The server side of an open WebSocket.
 
     Attributes:
-        pong: The answer to the last ping, until it is taken; the answers to those before it are left out (§5.5.3).
-        close_reply: The answer to the client's Close or to its breach of the protocol; `None` while it has sent none.
+        pong: Pong for the last ping, until the caller takes it; earlier pings need no pong (RFC 6455 §5.5.3).
+        close_reply: Answer to the client's Close frame or protocol error; empty if the server has sent a Close frame
+            before; `None` while the client has sent neither.
+        has_closed: Whether the server has sent a Close frame first.
     """
 
     def __init__(self) -> None:
@@ -62,7 +64,7 @@ class WebSocket:
         self.has_closed = False
 
     def receive(self, data: bytes) -> None:
-        """Read the client's bytes; messages are ignored, since a watch takes none."""
+        """Read the client's bytes; messages are ignored, since a watch accepts none."""
         if self.close_reply is not None:
             return
         try:
@@ -75,7 +77,7 @@ class WebSocket:
         except RemoteProtocolError as error:
             hint = error.event_hint
             self.close_reply = b"" if self.has_closed or hint is None else self._connection.send(hint)
-        except LocalProtocolError:  # it pings after our Close: no pong is due any more
+        except LocalProtocolError:  # a ping after the server's Close frame gets no pong
             return
 
     def message(self, data: bytes) -> bytes:
@@ -83,6 +85,6 @@ class WebSocket:
         return self._connection.send(BytesMessage(data=data))
 
     def close(self, code: int) -> bytes:
-        """Encode a Close; the client answers with its own."""
+        """Encode a Close frame; the client answers with its own."""
         self.has_closed = True
         return self._connection.send(CloseConnection(code=code))

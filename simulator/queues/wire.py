@@ -1,4 +1,4 @@
-"""The wire format of a queue service: query and headers to values, frames and attributes to bodies. Pure."""
+"""The wire format of a queue service: parses queries and headers, renders frames and attributes. No I/O."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _BOOLS = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 
 class QueueRequestError(Exception):
-    """A request that a queue rejects.
+    """Raised for a request that the queue rejects.
 
     Attributes:
         status: HTTP status.
@@ -52,11 +52,11 @@ class QueueRequestError(Exception):
 
 @frozen
 class Parameters:
-    """The parameters of a request: those of the service, whose names are within `_`, and the tags.
+    """The parameters of a request: those of the service, whose names begin and end with `_`, and the tags.
 
     Attributes:
         values: Parameters of the service by name, such as `_index_`.
-        tags: All others.
+        tags: All other parameters.
         user: Id of the consumer.
         group: Group of the consumer.
     """
@@ -77,14 +77,14 @@ class Parameters:
         return cls(values, tags, user, field(GROUP_HEADER.lower(), "") or DEFAULT_GROUP)
 
     def flag(self, name: str) -> bool:
-        """Return a boolean; absent is false."""
+        """Return a boolean parameter; false if it is absent."""
         given = self.values.get(name, "false")
         if given.lower() not in _BOOLS:
             raise QueueRequestError(400, f"{name}: expected true or false, got {given[:60]!r}")
         return _BOOLS[given.lower()]
 
     def number(self, name: str, default: int, low: int, high: int) -> int:
-        """Return a whole number."""
+        """Return a parameter that is a whole number from `low` to `high`; `default` if it is absent."""
         given = self.values.get(name, str(default))
         if re.fullmatch(r"-?[0-9]{1,19}", given) and low <= int(given) <= high:
             return int(given)
@@ -133,7 +133,7 @@ def duration_s(text: str) -> float:
 
 
 def priority_of(request: ReceivedRequest, parameters: Parameters) -> int:
-    """Return the priority of a put: that of the header, else that of the query, else 0."""
+    """Return the priority of a put, from the header, otherwise from the query, otherwise 0."""
     given = request.headers.get(PRIORITY_HEADER.lower()) or parameters.values.get("_priority_", "0")
     if re.fullmatch(r"[+-]?[0-9]{1,9}", given):
         return int(given)
@@ -141,14 +141,14 @@ def priority_of(request: ReceivedRequest, parameters: Parameters) -> int:
 
 
 def reject_code(body: bytes) -> str:
-    """Return the code of a negative commit, from its form; empty for none."""
+    """Return the code in the form data of a negative commit; empty for none."""
     code = dict(parse_qsl(body.decode("utf-8", "replace"))).get("_code_", "")
     if code and (len(code) > MAX_CODE or not _CODE.fullmatch(code)):
         raise QueueRequestError(400, f"_code_: expected words such as Shutdown, or digits, got {code[:60]!r}")
     return code
 
 
-# -- answers
+# -- responses
 
 
 def wants_protobuf(request: ReceivedRequest) -> bool:
@@ -157,13 +157,20 @@ def wants_protobuf(request: ReceivedRequest) -> bool:
 
 
 def put_response(frame: Frame) -> Response:
-    """Answer a put: the index, and the request id in a header."""
+    """Build the response to a put: the index, and the request id in a header."""
     text = text_response(200, str(frame.index))
     return text._replace(headers={REQUEST_ID_HEADER: _header_value(frame.tags[REQUEST_ID])})
 
 
 def frames_response(frames: Sequence[Frame], request: ReceivedRequest, *, raw: bool) -> Response:
-    """Answer a get: protobuf for a client that accepts it, else JSON; with `raw` the data alone; 204 for no frame."""
+    """Build the response to a get.
+
+    Returns:
+        1. A 204 if there is no frame.
+        2. With `raw` the data of the frames, joined.
+        3. Protobuf for a client that accepts it.
+        4. Otherwise JSON.
+    """
     if not frames:
         return Response(204)
     if raw:
@@ -174,20 +181,20 @@ def frames_response(frames: Sequence[Frame], request: ReceivedRequest, *, raw: b
 
 
 def attributes_response(attributes: Mapping[str, str], request: ReceivedRequest) -> Response:
-    """Answer a request for the attributes."""
+    """Build the response to a request for the attributes."""
     if wants_protobuf(request):
         return Response(200, attributes_bytes(attributes), PROTOBUF)
     return json_response(attributes)
 
 
 def position_response(position: Position) -> Response:
-    """Answer a search."""
+    """Build the response to a search."""
     found = {"IsPending": position.is_pending, "WaitCount": position.wait_count}
     return Response(200, json.dumps(found, separators=(",", ":")).encode(), "application/json")
 
 
 def json_response(value: Any) -> Response:
-    """Answer a JSON value."""
+    """Build a response with a JSON value."""
     return Response(200, json.dumps(value).encode(), "application/json")
 
 
@@ -196,12 +203,12 @@ def _frame_json(frame: Frame) -> dict[str, Any]:
 
 
 def _header_value(text: str) -> str:
-    """Return a text that a header can carry; a client may have chosen the request id."""
+    """Replace characters that a header field cannot have; the request id may come from a client."""
     return "".join(character if " " <= character <= "~" else "?" for character in text)
 
 
 def attributes_of(queue: Queue, payload_bytes: int) -> dict[str, str]:
-    """Return the attributes of a queue, in the service's names and words."""
+    """Return the attributes of a queue, with the names and the formats of the real service."""
     store, now = queue.store, queue.now
     attributes = {
         "meta.backend": "memory",

@@ -1,7 +1,7 @@
 """The worker of an instance: takes frames from the input queue, computes them, and puts the results into the sink.
 
-Each instance of a queue service is a consumer of the group `workers`, with as many frames at a time as it has workers.
-A frame is committed when its result is in the sink; when the instance crashes before, another one computes it again.
+Each instance of a queue service is a consumer of the group `workers`; its window is its number of workers. A frame is
+committed when its result is in the sink. If the instance crashes before that, another instance computes it again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 WORKERS = "workers"
 """The group of the workers in the input queue."""
 LAST_CODE = "lastCode"
-"""The tag with the processor's status, when that was not 200."""
+"""The tag with the processor's HTTP status, if that is not 200."""
 _OK = 200
 
 
@@ -48,7 +48,7 @@ class QueueWorker:
         self._is_taking = False
 
     def start(self) -> None:
-        """Take frames, from now on."""
+        """Start taking frames."""
         if self._consumer is None:
             self._join()
             for queue in self._service.queues:  # the sink too: a worker waits while it is full
@@ -56,7 +56,7 @@ class QueueWorker:
         self._service.input.changed()
 
     def stop(self) -> None:
-        """Take no more frames, because the instance has crashed or is removed; others compute what it has begun."""
+        """Stop taking frames, because the instance has crashed or is removed; its pending frames wait again."""
         consumer, self._consumer = self._consumer, None
         if consumer is None:
             return
@@ -70,7 +70,7 @@ class QueueWorker:
     def queue_changed(self) -> None:
         """Put waiting results into the sink, and take frames (`QueueListener`)."""
         if self._is_taking:
-            return  # a computation that ends at once: the loop below goes on
+            return  # called by a computation that ended immediately: the loop below continues
         self._is_taking = True
         try:
             while self._put_results() and self._can_take and (frame := self._take()) is not None:
@@ -79,7 +79,7 @@ class QueueWorker:
             self._is_taking = False
 
     def queue_cleared(self) -> None:
-        """Begin again on the empty queues (`QueueListener`)."""
+        """Join the empty queue again (`QueueListener`)."""
         if self._consumer is not None:
             self._results.clear()
             self._join()
@@ -99,7 +99,7 @@ class QueueWorker:
         return source.store.take(WORKERS, self._consumer, source.now) if self._consumer is not None else None
 
     def _finish(self, frame: Frame, response: Response) -> None:
-        # A frame that was deleted, or computed before a reset, has no result.
+        # The result is dropped if the frame was deleted, or taken before a reset of the simulator.
         if self._consumer is not None and self._service.input.store.frames.get(frame.index) is frame:
             self._results.append((frame, response))
             self._service.input.changed()
@@ -115,7 +115,7 @@ class QueueWorker:
             except QueueFullError:
                 return False
             except StreamEndedError:
-                pass  # the result is no longer read
+                pass  # the result is dropped
             self._results.popleft()
             self._service.input.commit(WORKERS, [frame.index])
         return True
@@ -127,7 +127,7 @@ class _FrameJob:
     Args:
         instance: The instance.
         frame: The frame.
-        finish: Takes the frame and its response.
+        finish: Called with the frame and its response.
     """
 
     def __init__(self, instance: SimulatedInstance, frame: Frame, finish: Callable[[Frame, Response], None]) -> None:
@@ -143,7 +143,7 @@ class _FrameJob:
 
     @property
     def is_over(self) -> bool:
-        """Whether the instance has crashed since."""
+        """Whether the instance has crashed since the frame was taken."""
         return self._life != self.instance.life
 
     def work_s(self) -> float:
@@ -160,17 +160,17 @@ class _FrameJob:
         """Run the processor on the frame, as a POST of its data with its tags as query."""
         frame = self._frame
         target = f"/api/predict/{self.instance.service.name}" + (f"/{quote(frame.path)}" if frame.path else "")
-        unconnected: Any = None  # a frame has come by no connection of this instance
+        unconnected: Any = None  # a frame did not arrive on a connection of this instance
         request = ReceivedRequest("POST", f"{target}?{urlencode(dict(frame.tags))}", {}, frame.data, unconnected)
         return compute_request(self.instance, request)
 
     def respond(self, response: Response) -> None:
-        """Pass the result on, when the instance runs."""
+        """Pass the result to `finish`, after a hang of the instance when it runs again."""
         if not self.is_over:
             self.instance.when_running(lambda: self._finish(self._frame, response))
 
     def respond_stream(self, stream: StreamResponse, reader: PieceReader, done: Callable[[], None]) -> None:
-        """Read the whole stream: a frame has one result."""
+        """Read the whole stream, because a frame has one result."""
         gathering: Deferred[bytes] = Deferred.fromCoroutine(_gather(reader))
         gathering.addCallbacks(
             lambda body: self.respond(Response(stream.status, body, stream.content_type)),

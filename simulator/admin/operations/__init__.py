@@ -1,1 +1,1 @@
-"""The operations of the admin API by subject; each module returns its rows of the table."""
+"""The operations of the admin API: a module, with its rows of the table, for each kind of resource."""

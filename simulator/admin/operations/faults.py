@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 _FAULTS = "/v1/faults"
 _FAULT = f"{_FAULTS}/{{name}}"
+_TOTAL = "Number of stored activations that match, regardless of `limit`"
 _ACTIVATION_FIELDS = (
     LIMIT,
-    *(Parameter(name, f"Only of this {name}") for name in ("fault", "type", "service", "instance")),
+    *(Parameter(name, f"Only activations with this {name}") for name in ("fault", "type", "service", "instance")),
 )
 
 
@@ -34,39 +35,41 @@ class FaultOperations:
         self._world = world
 
     def table(self) -> tuple[Operation, ...]:
-        """Return the rows of the table."""
+        """Return the operations, as rows of the admin API's table."""
         fault = schema_parts.ref("Fault")
         return (
-            Operation("GET", _FAULTS, self._faults, "The faults at work", schema_parts.collection("faults", "Fault")),
-            # `Fault` validates itself, with a better message than a schema of alternatives could give.
+            Operation(
+                "GET", _FAULTS, self._faults, "List the active faults", schema_parts.collection("faults", "Fault")
+            ),
+            # Not validated against its schema: `Fault` gives a better error message than a schema of alternatives.
             Operation(
                 "POST",
                 _FAULTS,
                 self._add,
-                "Put a fault to work; one of the same name is replaced",
+                "Add a fault; an active fault of the same name is replaced",
                 fault,
                 takes=schemas.NEW_FAULT,
                 status=201,
                 is_checked=False,
             ),
-            Operation("DELETE", _FAULTS, self._clear, "End all faults", status=204),
-            Operation("GET", _FAULT, lambda asked: views.fault(self._world, self._fault(asked)), "One fault", fault),
-            Operation("DELETE", _FAULT, self._remove, "End a fault", status=204),
+            Operation("DELETE", _FAULTS, self._clear, "Remove all faults", status=204),
+            Operation(
+                "GET", _FAULT, lambda asked: views.fault(self._world, self._fault(asked)), "Return a fault", fault
+            ),
+            Operation("DELETE", _FAULT, self._remove, "Remove a fault", status=204),
             Operation(
                 "GET",
                 "/v1/fault-types",
                 self._types,
-                "What can go wrong: every type of fault and what it takes",
+                "List the fault types with their attributes",
                 schema_parts.collection("fault_types", "FaultType"),
             ),
             Operation(
                 "GET",
                 "/v1/activations",
                 self._activations,
-                "The newest applications of faults, on instances and on discovery, oldest first",
-                schema_parts.collection(
-                    "activations", "Activation", total=schema_parts.whole("Kept ones that match, limit or not")
-                ),
+                "List the newest activations of faults, on instances and on discovery, oldest first",
+                schema_parts.collection("activations", "Activation", total=schema_parts.whole(_TOTAL)),
                 query=_ACTIVATION_FIELDS,
             ),
             Operation(
@@ -74,9 +77,7 @@ class FaultOperations:
                 "/v1/strikes",
                 self._strikes,
                 "Deprecated: /v1/activations",
-                schema_parts.collection(
-                    "strikes", "Activation", total=schema_parts.whole("Kept ones that match, limit or not")
-                ),
+                schema_parts.collection("strikes", "Activation", total=schema_parts.whole(_TOTAL)),
                 query=_ACTIVATION_FIELDS,
             ),
         )
@@ -108,10 +109,9 @@ class FaultOperations:
         return self._world.settled().addCallback(lambda _: views.fault(self._world, fault))
 
     def _check(self, fault: Fault) -> None:
-        """Check the parts of a fault that depend on the fleet, which the fault itself does not know."""
+        """Validate the name and the target of a fault against the present services, which `Fault` cannot do."""
         if self._world.mask(fault.name) != fault.name:
-            # A fault's name is written to the journal, where a token would be masked: the name shown would not be its
-            # name.
+            # The journal and the API mask tokens in names, so the displayed name would differ from the fault's.
             raise FaultError("$.name: must not contain a service's token")
         target = fault.target
         if target.service and target.service not in self._world.services:

@@ -27,7 +27,7 @@ _INSTANCE = f"{_INSTANCES}/{{instance}}"
 
 _GRACE = Parameter(
     "grace_s",
-    "It leaves the list at once, finishes what it has accepted, and ends after this many seconds at most",
+    "Seconds after which the instance stops at the latest; it leaves the list first and finishes accepted requests",
     {"type": "integer", "minimum": 0, "maximum": 3600},
 )
 
@@ -39,53 +39,57 @@ class FleetOperations:
         self._world = world
 
     def table(self) -> tuple[Operation, ...]:
-        """Return the rows of the table."""
+        """Return the operations, as rows of the admin API's table."""
         service, instance = schema_parts.ref("Service"), schema_parts.ref("Instance")
         return (
-            Operation("GET", _SERVICES, self._services, "All services", schema_parts.collection("services", "Service")),
+            Operation(
+                "GET", _SERVICES, self._services, "List the services", schema_parts.collection("services", "Service")
+            ),
             Operation(
                 "POST",
                 _SERVICES,
                 self._add_service,
-                "Start one more service",
+                "Start another service",
                 service,
                 takes=schemas.NEW_SERVICE,
                 status=201,
                 problems=(409,),
             ),
-            Operation("GET", _SERVICE, self._one_service, "One service", service),
+            Operation("GET", _SERVICE, self._one_service, "Return a service", service),
             Operation(
                 "PATCH",
                 _SERVICE,
                 self._patch_service,
-                "Change what the gateway does; a reset takes it back",
+                "Change the mode of the gateway, until the next reset",
                 service,
                 takes=schemas.PATCH_SERVICE,
             ),
-            Operation("DELETE", _SERVICE, self._remove_service, "End a service and its instances", status=204),
+            Operation("DELETE", _SERVICE, self._remove_service, "Stop and remove a service", status=204),
             Operation(
                 "GET",
                 _INSTANCES,
                 self._instances,
-                "A service's instances",
+                "List the instances of a service",
                 schema_parts.collection("instances", "Instance"),
             ),
             Operation(
                 "POST",
                 _INSTANCES,
                 self._add,
-                "Start one more instance",
+                "Start another instance",
                 instance,
                 takes=schemas.NEW_INSTANCE,
                 status=201,
                 problems=(409,),
             ),
-            Operation("GET", _INSTANCE, lambda asked: _view(self._instance(asked), asked), "One instance", instance),
+            Operation(
+                "GET", _INSTANCE, lambda asked: _view(self._instance(asked), asked), "Return an instance", instance
+            ),
             Operation(
                 "PATCH",
                 _INSTANCE,
                 self._patch,
-                "Change weight, state or registration",
+                "Change the weight, state or registration of an instance",
                 instance,
                 takes=schemas.PATCH_INSTANCE,
             ),
@@ -93,7 +97,7 @@ class FleetOperations:
                 "DELETE",
                 _INSTANCE,
                 self._remove,
-                "End an instance, at once or as EAS scales in",
+                "Stop and remove an instance: immediately, or with `grace_s` as EAS scales in",
                 query=(_GRACE,),
                 status=204,
             ),

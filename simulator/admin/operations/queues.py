@@ -1,4 +1,4 @@
-"""Admin operations on the queues of a service: look at them, and empty them."""
+"""Admin operations on the queues of a service: list and clear."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class QueueOperations:
         self._world = world
 
     def table(self) -> tuple[Operation, ...]:
-        """Return the rows of the table."""
+        """Return the operations, as rows of the admin API's table."""
         rows = schema_parts.collection("queues", "Queue")
         return (
-            Operation("GET", _QUEUES, self._list, "The queues of a queue service, with groups and consumers", rows),
-            Operation("DELETE", _QUEUES, self._clear, "Empty the queues of a service, and forget groups", status=204),
+            Operation("GET", _QUEUES, self._list, "List the queues of a service, with groups and consumers", rows),
+            Operation("DELETE", _QUEUES, self._clear, "Remove all frames and groups of a service's queues", status=204),
         )
 
     def _list(self, asked: Asked) -> Any:

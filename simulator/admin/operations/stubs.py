@@ -22,20 +22,20 @@ class StubOperations:
         self._world = world
 
     def table(self) -> tuple[Operation, ...]:
-        """Return the rows of the table."""
+        """Return the operations, as rows of the admin API's table."""
         rows = schema_parts.collection(
             "stubs",
             "Stub",
             unmatched=schema_parts.listed("The last requests that no stub matched", {"type": "string"}),
-            unmatched_total=schema_parts.whole("How many there were"),
+            unmatched_total=schema_parts.whole("Number of all requests that no stub matched"),
         )
         return (
-            Operation("GET", _STUBS, self._list, "A service's canned responses, and how often each was sent", rows),
+            Operation("GET", _STUBS, self._list, "List a service's stubs, with the number of uses of each", rows),
             Operation(
-                "POST", _STUBS, self._add, "Answer matching requests with canned responses, before the processor",
+                "POST", _STUBS, self._add, "Add a stub, which answers matching requests instead of the processor",
                 schema_parts.ref("Stub"), takes=schemas.NEW_STUB, status=201,
             ),
-            Operation("DELETE", _STUBS, self._clear, "Remove a service's canned responses", status=204),
+            Operation("DELETE", _STUBS, self._clear, "Remove a service's stubs", status=204),
         )  # fmt: skip
 
     def _list(self, asked: Asked) -> Any:

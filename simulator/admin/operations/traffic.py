@@ -16,30 +16,30 @@ if TYPE_CHECKING:
     from simulator.http1 import Answer
     from simulator.simulator import Simulator
 
-_SERVICE = Parameter("service", "Only of this service")
-_INSTANCE = Parameter("instance", "Only of this instance")
+_SERVICE = Parameter("service", "Only entries of this service")
+_INSTANCE = Parameter("instance", "Only entries of this instance")
 _FLAG = {"type": "integer", "minimum": 0, "maximum": 1}
 _ROW_FIELDS = (
     LIMIT,
-    Parameter("content", "1: with the headers and bodies that were kept (capture_bytes)", _FLAG, 0),
+    Parameter("content", "1: include the stored headers and bodies (capture_bytes)", _FLAG, 0),
     Parameter("after", "Only rows with a greater number", COUNT, 0),
     Parameter(
         "status",
-        "Only with this status, such as 450, or of this class, such as 5xx; 0 is no answer",
+        "Only rows with this status, such as 450, or of this class, such as 5xx; 0 for no response",
         {"type": "string", "pattern": "^([0-9]{1,3}|[0-9]xx)$"},
     ),
     *(
-        Parameter(name, f"Only with this {name}")
+        Parameter(name, f"Only rows with this {name}")
         for name in ("service", "instance", "method", "path", "fault", "stream")
     ),
 )
 _RATE = Parameter(
     "rate",
-    "Maximum number of requests sent per second, failed ones first; gaps in `number` show how many were skipped",
+    "Maximum number of request events per second, failed requests first; gaps in `number` show how many were skipped",
     {"type": "integer", "minimum": 0, "maximum": MAX_RATE},
     100,
 )
-_LAST_ID = Parameter("last_event_id", "Where to go on, for those who cannot send Last-Event-ID")
+_LAST_ID = Parameter("last_event_id", "Id of the last received event, for clients that cannot send Last-Event-ID")
 
 
 class TrafficOperations:
@@ -50,37 +50,39 @@ class TrafficOperations:
         self._hub = hub
 
     def table(self) -> tuple[Operation, ...]:
-        """Return the rows of the table."""
-        rows = schema_parts.collection("requests", "Request", total=schema_parts.whole("Since the journal was empty"))
+        """Return the operations, as rows of the admin API's table."""
+        total = schema_parts.whole("Number of requests since the journal was cleared")
+        rows = schema_parts.collection("requests", "Request", total=total)
         return (
             Operation(
-                "GET", "/v1/requests", self._requests, "The newest rows of the journal, oldest first", rows,
+                "GET", "/v1/requests", self._requests, "List the newest rows of the journal, oldest first", rows,
                 query=_ROW_FIELDS,
             ),
-            Operation("DELETE", "/v1/requests", self._forget, "Empty the journal", status=204),
+            Operation("DELETE", "/v1/requests", self._forget, "Clear the journal", status=204),
             Operation(
-                "POST", "/v1/requests/count", self._count, "How many of the kept rows have these values",
-                schema_parts.shape("How many", {"count": schema_parts.whole("Rows that match")}), takes=schemas.MATCHER,
+                "POST", "/v1/requests/count", self._count, "Count the stored rows with these values",
+                schema_parts.shape("The result of a count", {"count": schema_parts.whole("Rows that match")}),
+                takes=schemas.MATCHER,
             ),
             Operation(
-                "GET", "/v1/connections", self._connections, "Open connections of instances",
+                "GET", "/v1/connections", self._connections, "List the open connections of instances",
                 schema_parts.collection("connections", "Connection"), query=(_SERVICE, _INSTANCE),
             ),
             Operation(
-                "GET", "/v1/streams", self._streams, "Streamed answers that run, in the order in which they began",
-                schema_parts.collection("streams", "Stream", total=schema_parts.whole("All that run")),
+                "GET", "/v1/streams", self._streams, "List the running streamed responses, in the order of their start",
+                schema_parts.collection("streams", "Stream", total=schema_parts.whole("Number, regardless of `limit`")),
                 query=(LIMIT, _SERVICE, _INSTANCE),
             ),
             Operation(
-                "GET", "/v1/discovery", self._replies, "The last discovery reply of each service",
+                "GET", "/v1/discovery", self._replies, "List the last discovery reply of each service",
                 schema_parts.collection("replies", "Reply"),
             ),
             Operation(
-                "GET", "/v1/services/{service}/discovery", self._reply, "The last discovery reply of a service",
+                "GET", "/v1/services/{service}/discovery", self._reply, "Return the last discovery reply of a service",
                 schema_parts.ref("Reply"),
             ),
             Operation(
-                "GET", "/v1/events", self._events, "What happens, as it happens (server-sent events)",
+                "GET", "/v1/events", self._events, "Send changes and requests as server-sent events",
                 schema_parts.text("See docs/simulator/admin-api"), query=(_RATE, _LAST_ID), media=EVENT_STREAM,
                 problems=(503,),
             ),

@@ -24,25 +24,24 @@ class WholeOperations:
         self._describe = describe
 
     def table(self) -> tuple[Operation, ...]:
-        """Return the rows of the table."""
+        """Return the operations, as rows of the admin API's table."""
         text = schema_parts.text("")
-        seed = schema_parts.shape("How it began", {"seed": {"type": "integer", "description": "Of every random draw"}})
+        number = {"type": "integer", "description": "Seed of all random draws"}
+        seed = schema_parts.shape("The seed after the reset", {"seed": number})
         return (
-            Operation("GET", "/", lambda _: page.response(), "The page", text, media="text/html; charset=utf-8"),
-            Operation("GET", "/livez", lambda _: Response(200, b"ok\n", _TEXT), "Is it alive", text, media=_TEXT),
-            Operation(
-                "GET", "/readyz", lambda _: Response(200, b"ok\n", _TEXT), "Does everything listen", text, media=_TEXT
-            ),
-            Operation("GET", "/metrics", self._metrics, "For Prometheus", text, media=metrics.MEDIA),
+            Operation("GET", "/", lambda _: page.response(), "The dashboard", text, media="text/html; charset=utf-8"),
+            Operation("GET", "/livez", lambda _: Response(200, b"ok\n", _TEXT), "Liveness check", text, media=_TEXT),
+            Operation("GET", "/readyz", lambda _: Response(200, b"ok\n", _TEXT), "Readiness check", text, media=_TEXT),
+            Operation("GET", "/metrics", self._metrics, "The metrics for Prometheus", text, media=metrics.MEDIA),
             Operation("GET", "/openapi.json", lambda _: self._describe(), "This document", {"type": "object"}),
             Operation(
                 "GET",
                 "/v1/state",
                 lambda asked: views.state(self._world, asked.request.connection),
-                "Everything at a glance",
+                "Return the state of the simulator",
                 schema_parts.ref("State"),
             ),
-            Operation("POST", "/v1/reset", self._reset, "Back to the beginning", seed, takes=schemas.RESET),
+            Operation("POST", "/v1/reset", self._reset, "Return to the initial state", seed, takes=schemas.RESET),
         )
 
     def _metrics(self, _: Asked) -> Response:

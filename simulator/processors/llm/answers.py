@@ -1,4 +1,4 @@
-"""Delivery of answers: whole after their total time, or as server-sent events, each at its own time."""
+"""Delivery of answers: as one JSON document after the total time, or as server-sent events with pauses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 def common_fields(request: ProcessorRequest, prefix: str, kind: str, model: str) -> dict[str, Any]:
-    """The fields that every answer and every event has; the fingerprint identifies the instance."""
+    """Return the fields that every answer and every event has; the fingerprint is the id of the instance."""
     return {
         "id": f"{prefix}-{request.rng.getrandbits(96):024x}",
         "object": kind,
@@ -54,7 +54,7 @@ def _pieces(events: Iterable[Event]) -> Iterator[Any]:
 
 
 def wants_usage(body: dict[str, Any]) -> bool:
-    """Whether the last event of a stream is its usage.
+    """Whether the last event of a stream must have the usage.
 
     Raises:
         LlmError: `stream_options` is invalid, or the answer is not streamed.
@@ -82,7 +82,10 @@ def check_one(body: dict[str, Any]) -> None:
 
 
 def with_usage(head: dict[str, Any], events: Iterable[Event], usage: dict[str, Any] | None) -> Iterator[Event]:
-    """Add the usage to a stream: null in every event, and its own event at the end; nothing if `usage` is `None`."""
+    """Add the usage to a stream: null in every event, and an additional event with it at the end.
+
+    If `usage` is `None`, the events are unchanged.
+    """
     if usage is None:
         yield from events
         return

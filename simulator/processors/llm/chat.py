@@ -106,7 +106,7 @@ def _text_of(message: dict[str, Any]) -> str:
 
 
 def _prompt(messages: list[dict[str, Any]], tools: list[Tool]) -> str:
-    """Build the prompt. The next turn of a conversation must begin with the same text, or the prefix cache misses."""
+    """Build the prompt, which is also the beginning of the conversation's next prompt, so that the cache finds it."""
     parts = [f"<|tools|>\n{json.dumps([tool.given for tool in tools])}\n"] if tools else []
     for message in messages:
         calls = json.dumps(message["tool_calls"]) if message.get("tool_calls") else ""
@@ -115,7 +115,7 @@ def _prompt(messages: list[dict[str, Any]], tools: list[Tool]) -> str:
 
 
 def _formatted(body: dict[str, Any], rng: Random) -> str | None:
-    """Return the text of an answer in JSON; `None` if the request does not ask for JSON."""
+    """Return the text of an answer in JSON; `None` if the request does not require JSON."""
     wanted = body.get("response_format")
     if wanted is None:
         return None

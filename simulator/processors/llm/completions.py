@@ -27,7 +27,7 @@ MAX_INPUTS = 2048
 
 
 def respond(llm: Llm, request: ProcessorRequest) -> Any:
-    """Answer one prompt, or several one after the other."""
+    """Answer one or several prompts; several are answered in sequence."""
     body = llm.read(request)
     check_one(body)
     include_usage = wants_usage(body)
@@ -62,7 +62,7 @@ def read_texts(body: dict[str, Any], name: str) -> list[str]:
     """Read a parameter that is a text, a list of texts, or tokens.
 
     Raises:
-        LlmError: It is none of these.
+        LlmError: The parameter is none of these.
     """
     given = body.get(name)
     if isinstance(given, str):

@@ -14,10 +14,10 @@ _TYPE = "invalid_request_error"
 
 
 class LlmError(Exception):
-    """A rejected request.
+    """Raised for a rejected request.
 
     Args:
-        message: What is wrong, and what would be right.
+        message: Description of what is wrong, and of what is expected.
         status: HTTP status.
         param: Name of the invalid parameter; `None` for the request as a whole.
         code: OpenAI's error code; `None` for none.

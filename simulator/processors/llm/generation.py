@@ -28,8 +28,8 @@ class Limits:
     Attributes:
         max_tokens: Greatest number of tokens; `None` for no limit.
         min_tokens: Least number of tokens, if `max_tokens` permits it (vLLM).
-        ignore_eos: Whether the answer has exactly `max_tokens` (vLLM).
-        stop: Texts before which the answer ends.
+        ignore_eos: Whether the answer has exactly `max_tokens` tokens (vLLM).
+        stop: Texts at which the answer ends; they are not part of it.
     """
 
     max_tokens: int | None
@@ -69,7 +69,7 @@ class Generation:
     """One answer of the model.
 
     Attributes:
-        pieces: Its tokens, which joined are its text.
+        pieces: Tokens of the answer; joined, they are its text.
         finish_reason: `stop` or `length`.
         prompt_tokens: Number of tokens of the prompt.
         cached_tokens: Number of the prompt's first tokens that were in the prefix cache.
@@ -95,7 +95,7 @@ class Generation:
         return self.first_s + self.gap_s * max(0, len(self.pieces) - 1)
 
     def usage(self) -> dict[str, Any]:
-        """The `usage` of the answer."""
+        """Return the `usage` field of the answer."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": len(self.pieces),
@@ -105,7 +105,7 @@ class Generation:
 
 
 def rng_for(request: ProcessorRequest, model: str, prompt: str, body: dict[str, Any]) -> Random:
-    """Seed an answer's random numbers from the simulator's seed, the model, the prompt and the request's `seed`."""
+    """Return an rng for an answer, seeded from the simulator's seed, the model, the prompt and the request's `seed`."""
     return Random(f"{request.seed}/{model}/{body.get('seed')}/{prompt}")
 
 
@@ -138,7 +138,7 @@ def generate(
     pieces, reason = _pieces(llm, limits, room, rng, text)
     cache = cache_of(llm, request)
     cached = cache.take(read)
-    # Tokenised as a whole, like the prompt of the conversation's next turn, which must find these blocks.
+    # Prompt and answer are tokenised together, because the conversation's next prompt begins with both.
     cache.add(split_tokens(f"{prompt}{''.join(pieces)}\n"))
     first_s = llm.ttft.draw(request.rng)
     if llm.prefill_tokens_per_s:

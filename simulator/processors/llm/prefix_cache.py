@@ -1,4 +1,4 @@
-"""The prefix cache of one instance: the beginnings of prompts that it has computed already.
+"""The prefix cache of one instance, with the beginnings of prompts that it has already computed.
 
 As in vLLM, a prompt is divided into blocks of a fixed number of tokens, and a block's key covers the whole prompt up to
 its end.
@@ -20,7 +20,7 @@ class PrefixCache:
     """The cached blocks; the least recently used ones are dropped.
 
     Args:
-        max_blocks: Greatest number of blocks; 0 for no cache.
+        max_blocks: Maximum number of blocks; 0 for no cache.
     """
 
     def __init__(self, max_blocks: int) -> None:
@@ -34,7 +34,7 @@ class PrefixCache:
         """Look up a prompt, and cache its blocks.
 
         Returns:
-            Number of its first tokens that were cached; never all, since the last one must be computed.
+            Number of first tokens that were cached; never all, since the last token must be computed.
         """
         found, is_prefix = 0, True
         for block in _blocks(tokens):
@@ -44,7 +44,7 @@ class PrefixCache:
         return min(found, max(0, len(tokens) - 1) // BLOCK_TOKENS) * BLOCK_TOKENS
 
     def add(self, tokens: Sequence[str]) -> None:
-        """Cache the blocks of a prompt with its answer, with which the conversation's next turn begins."""
+        """Cache the blocks of a prompt with its answer, because the conversation's next prompt begins with both."""
         for block in _blocks(tokens):
             self._keep(block)
 

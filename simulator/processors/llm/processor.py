@@ -1,4 +1,4 @@
-"""The model's settings, and the routing of paths to handlers."""
+"""The processor `llm`: its settings, and the routing of paths to handlers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SEPARATOR = re.compile(r",(?=[a-z_]+=)")
 
 
 def _distribution(given: Any) -> Duration:
-    """Read a distribution of any unit: one of `Duration`'s four, with numbers from 0 to 3600."""
+    """Parse a distribution of any unit: one of the four of `Duration`, with numbers from 0 to 3600."""
     return Duration.parse(given)
 
 
@@ -54,7 +54,7 @@ class Llm(RequestProcessor):
         ttft: Seconds until the first token of a completely cached prompt, as a `Duration`.
         tokens_per_s: Tokens per second of one answer, drawn for each; a distribution like a `Duration`. 0 for no
             pauses.
-        prefill_tokens_per_s: Tokens of the prompt per second that are computed before the first token; 0 for no time.
+        prefill_tokens_per_s: Speed at which uncached tokens of the prompt are computed; 0 for no delay.
         tokens: Tokens of an answer, drawn for each prompt; a distribution like a `Duration`.
         models: Names of the models; `*` accepts any name.
         cache_tokens: Tokens in the prefix cache of an instance; 0 for none.
@@ -126,7 +126,7 @@ class Llm(RequestProcessor):
         """Read the body of a request that names a model.
 
         Raises:
-            LlmError: It is not a JSON object, or names an unknown model.
+            LlmError: The body is not a JSON object, or names an unknown model.
         """
         try:
             body = json.loads(request.body)

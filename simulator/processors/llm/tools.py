@@ -16,7 +16,7 @@ class Tool:
     Attributes:
         name: Name of the function.
         parameters: JSON Schema of its arguments.
-        given: The tool as it stands in the request.
+        given: The tool as given in the request.
     """
 
     name: str
@@ -50,13 +50,13 @@ def choose_tool(body: dict[str, Any], tools: list[Tool], asked: str) -> Tool | N
 
     Args:
         body: The request, with its `tool_choice`: `none`, `auto`, `required`, or a function.
-        tools: Its tools.
-        asked: Text of the last message, if it is a user's. With `auto` a tool is called when the text contains its
-            name, with underscores or with blanks in their place.
+        tools: Tools of the request.
+        asked: Text of the last message, if its role is `user`; otherwise empty. With `auto` a tool is called when the
+            text contains its name, with underscores or with spaces in their place.
 
     Returns:
         1. The tool.
-        2. `None` for an answer in words.
+        2. `None` if the answer is a text.
 
     Raises:
         LlmError: The choice is not one of the tools.

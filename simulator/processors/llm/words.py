@@ -26,7 +26,7 @@ _MAX_DEPTH = 8
 
 
 def split_tokens(text: str) -> list[str]:
-    """Split a text into tokens, which joined are the text again."""
+    """Split a text into tokens; joined, they are the text again."""
     return _TOKEN.findall(text)
 
 
