@@ -46,7 +46,7 @@ class LineSplitter:
     """Splits the pieces of a body into lines of text, without their line ends; LF, CR and CRLF end a line.
 
     Args:
-        max_line_bytes: The maximum length of an unfinished line, in characters of the decoded text.
+        max_line_bytes: The maximum length of a line, in bytes of UTF-8, without its line end.
     """
 
     def __init__(self, max_line_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -70,16 +70,22 @@ class LineSplitter:
             text = text.removeprefix("\n")
         self._after_cr = text.endswith("\r")
         lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        # The limit can be exceeded only if this piece and the unfinished line do so together.
+        is_long = self._size + len(piece) > self._max and self._is_exceeded(lines)
         if self._rest and len(lines) > 1:
             lines[0] = "".join([*self._rest, lines[0]])
             self._rest, self._size = [], 0
         last = lines.pop()
         if last:
             self._rest.append(last)
-            self._size += len(last)
-            if self._size > self._max:
-                raise BodyError(f"a line is longer than {self._max} bytes")
+            self._size += _size(last)
+        if is_long:
+            raise BodyError(f"a line is longer than {self._max} bytes")
         return lines
+
+    def _is_exceeded(self, lines: list[str]) -> bool:
+        """Return whether one of these lines, the first with the unfinished line before it, is longer than the limit."""
+        return self._size + _size(lines[0]) > self._max or any(_size(line) > self._max for line in lines[1:])
 
     @property
     def is_at_start_of_line(self) -> bool:
@@ -93,17 +99,22 @@ class LineSplitter:
         return [rest] if rest else []
 
 
+def _size(text: str) -> int:
+    """Return the length of a text in bytes of UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
 class ServerSentEventParser:
     """Parses the pieces of a stream to events.
 
     Args:
-        max_event_bytes: The maximum size of the data of an event, and of an unfinished line. Both are counted in
-            characters of the decoded text, except in a piece that is a whole event.
+        max_event_bytes: The maximum size of the data of an event, in bytes of UTF-8. A line may be six bytes
+            longer, for the name of its field.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max = max_event_bytes
-        self._lines = LineSplitter(max_event_bytes)
+        self._lines = LineSplitter(max_event_bytes + len("data: "))
         self._is_first = True
         self._is_between_events = True
         self._data: list[str] = []
@@ -152,7 +163,7 @@ class ServerSentEventParser:
         value = value.removeprefix(" ")
         if name == "data":
             self._data.append(value)
-            self._data_size += len(value) + 1
+            self._data_size += _size(value) + 1
             if self._data_size > self._max:
                 raise BodyError(f"a server-sent event is larger than {self._max} bytes")
         elif name == "event":

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from eas_tw import BodyError, ServerSentEvent, ServerSentEventParser
+from eas_tw.body.server_sent_events import LineSplitter
 
 PARTS = (
     b"data: ", b"data:", b"data", b"one", b"\xe4\xbd\xa0", b"\xe4", b"\xf0\x9f", b"\xff", b" ", b":", b"\xef\xbb\xbf",
@@ -52,3 +53,28 @@ def test_an_event_larger_than_the_bound_is_an_error(length: int, is_allowed: boo
     else:
         with pytest.raises(BodyError, match="larger than 10 bytes"):
             parser.feed(piece)
+
+
+def test_limits_count_bytes_and_not_characters() -> None:
+    text = "\u4e2d" * 3
+    assert ServerSentEventParser(10).feed(f"event: a\ndata: {text}\n\n".encode()) == [ServerSentEvent(text, "a")]
+    with pytest.raises(BodyError, match="larger than 9 bytes"):
+        ServerSentEventParser(9).feed(f"event: a\ndata: {text}\n\n".encode())
+
+
+@pytest.mark.parametrize("pieces", [["abc\ndefgh\n"], ["ab", "cdef\n"], ["abcdef"], ["x\n\u4e2d\u4e2d\n"]])
+def test_a_line_longer_than_the_limit_is_an_error_in_one_piece_and_in_several(pieces: list[str]) -> None:
+    lines = LineSplitter(4)
+    for piece in pieces[:-1]:
+        lines.feed(piece.encode())
+    with pytest.raises(BodyError, match="longer than 4 bytes"):
+        lines.feed(pieces[-1].encode())
+
+
+def test_lines_up_to_the_limit_are_returned() -> None:
+    lines = LineSplitter(4)
+    assert [line for piece in ("ab", "cd\n", "abcd\na", "b\n") for line in lines.feed(piece.encode())] == [
+        "abcd",
+        "abcd",
+        "ab",
+    ]
