@@ -109,8 +109,8 @@ def _kind(says: str, *attributes: Attribute) -> FaultKind:
     return FaultKind(says, {attribute.name: attribute for attribute in attributes})
 
 
-def _ms(name: str, default: float, says: str) -> Attribute:
-    return Attribute(name, default, says, unit="milliseconds", high=_DAY_MS)
+def _ms(name: str, default: float, says: str, low: float = 0) -> Attribute:
+    return Attribute(name, default, says, unit="milliseconds", low=low, high=_DAY_MS)
 
 
 def _bytes(name: str, default: int, says: str, low: int = 0, high: int = 2**31) -> Attribute:
@@ -272,7 +272,8 @@ ON_INSTANCES: Mapping[str, FaultKind] = {
     "redeliver": _kind(
         "a frame that a watch has sent, and that is not committed in time, is sent once more to any consumer of its "
         "group",
-        _ms("after", 0, "time within which the frame must be committed"),
+        # With 0, a frame would be sent again and again in one turn of the reactor.
+        _ms("after", 1000, "time within which the frame must be committed", low=1),
     ),
     "duplicate_frame": _kind("a watch sends a frame twice, one after the other"),
 }
