@@ -1,4 +1,4 @@
-"""Run a simulator in the process that uses it, such as a test on Twisted's reactor."""
+"""Run a simulator in the process that uses it, such as a test on Twisted."""
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react

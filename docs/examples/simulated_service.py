@@ -20,7 +20,7 @@ from simulator.virtual.world import World
 
 
 class Scorer:
-    """The program: scores queued items one after the other, and repeats failed ones."""
+    """The program: scores queued items in order, and repeats failed ones."""
 
     def __init__(self, reactor, client):
         self.reactor, self.client = reactor, client
