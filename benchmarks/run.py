@@ -68,11 +68,11 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     options = report.parser(__doc__, _USUAL, runs=7, environments=HERE.parent / ".tox" / "bench-peers")
-    options.add_argument("--calls", type=int, default=20_000, help="calls of a fast client in a run (default: %(default)s)")
+    options.add_argument("--calls", type=int, default=20_000, help="calls of a fast client (default: %(default)s)")
     options.add_argument("--in-flight", type=int, default=32, help="calls in flight (default: %(default)s)")
     options.add_argument("--instances", type=int, default=3, help="ports of nginx (default: %(default)s)")
-    options.add_argument("--body-bytes", type=int, default=52, help="size of a request body (default: %(default)s)")
-    options.add_argument("--response-bytes", type=int, default=16, help="size of a response body (default: %(default)s)")
+    options.add_argument("--body-bytes", type=int, default=52, help="request body size (default: %(default)s)")
+    options.add_argument("--response-bytes", type=int, default=16, help="response body size (default: %(default)s)")
     return report.parse(options, PEERS)
 
 
