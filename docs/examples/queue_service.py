@@ -60,7 +60,7 @@ class Results(Service):
             self.putting -= 1
         frame = self.early.pop(put.request_id, None)
         if not self.putting:
-            self.early.clear()  # results of other processes
+            self.early.clear()  # the rest are results of other processes
         if frame is None:
             waiter = self.waiting[put.request_id] = Deferred()
             frame = await waiter.addTimeout(60, reactor)
