@@ -25,7 +25,7 @@ nitpick_ignore_regex = [
     # Types in annotations that no page documents: aliases and internal types.
     (
         r"py:class",
-        r"Event|Function|GivenInstance|Frames|Identity|WatchedQueue|Watching|eas_tw\.net\.discovery\.DiscoveryStatus",
+        r"Change|Event|Function|GivenInstance|Frames|Identity|WatchedQueue|Watching|eas_tw\.net\.discovery\.DiscoveryStatus",
     ),
     (
         r"py:class",
