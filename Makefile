@@ -1,38 +1,39 @@
-# make help   says what there is
+# make help   lists the targets
 PYTHON ?= python3
 VENV := .venv
 TOX := $(VENV)/bin/tox
 
 .DEFAULT_GOAL := help
 
-help: ## what there is to make
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/demo ## a real client against a fleet that crashes; about 25 s, and a minute the first time
+demo: $(VENV)/demo ## run a real client against a fleet that crashes; about 25 s, and a minute the first time
 	@$(VENV)/demo-env/bin/python -m simulator demo
 
-test: $(TOX) ## tests but the long ones, style and types; about 5 min on two cores, and 2 more the first time
+test: $(TOX) ## run style, types and all tests but the long ones; about 5 min on two cores, and 2 more the first time
 	@$(TOX) run-parallel --parallel 2 -e py,browser,lint,types -- -m "not long"
 
-check: $(TOX) ## everything that CI checks: long simulations, every Scrapy, the official SDK, docs; 15 min
+check: $(TOX) ## run everything that CI runs: also long simulations, Scrapy, the official SDK, docs; 15 min
 	@$(TOX) run-parallel --parallel 2
 
-lint: $(TOX) ## style, dependencies between modules, types
+lint: $(TOX) ## check style, dependencies between modules, types
 	@$(TOX) run -e lint,types
 
-bench: $(TOX) ## our CPU per request beside the peers'; needs nginx
+bench: $(TOX) ## measure CPU per request of this client and of others; needs nginx
 	@$(TOX) run -e bench
 
-docs: $(TOX) ## the documentation, into docs/_build
+docs: $(TOX) ## build the documentation in docs/_build
 	@$(TOX) run -e docs
 
-pictures: $(TOX) ## the pictures of README and docs, from the demo and the page; needs Chromium
+pictures: $(TOX) ## make the pictures of README and docs from the demo and the dashboard; needs Chromium
 	@$(TOX) run -e pictures
 
-clean: ## remove what make has made
+clean: ## remove the files that make has created
 	rm -rf $(VENV) .tox docs/_build dist
 
-# A private environment; without the venv module tox comes into user space, and without pip one line says what to install.
+# tox in a private environment. Without the venv module it is installed for the user; without pip, an error names the
+# package to install.
 $(TOX): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "eas_tw needs Python 3.11 or newer; say which: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }

@@ -16,8 +16,8 @@ def python_of(environments: Path, name: str, needs: list[str] | None) -> str:
     Args:
         environments: Folder that holds the environments.
         name: Name of the client.
-        needs: Packages to install, as pip takes them; `None` to use the environment that runs this program. An
-            environment is kept, so this package is installed with `-e`: a copy would be measured after it has changed.
+        needs: Packages to install, as pip takes them; `None` to use the environment that runs this program. This
+            package must be installed with `-e`, because environments are reused: a copy would become out of date.
     """
     if needs is None:
         return sys.executable

@@ -4,15 +4,15 @@ Each case is one program (`drivers/growing.py`) on one core, against nginx or th
 other. `--only` selects groups, `--json` prints the figures, `--output FILE` writes them. On a busy machine the program
 prints no table and ends with exit code 3, unless `--busy` is given.
 
-The groups, and what their targets are:
+The groups and their targets:
 
-instances   3, 100 and 1,000 instances: CPU per call with 1,000 at most 1.25 of that with 3
-in-flight   1 to 1,000 calls at once
+instances   3, 100 and 1,000 instances: CPU per call with 1,000 at most 1.25 times that with 3
+in-flight   1 to 1,000 concurrent calls
 bodies      52 bytes to 8 MiB each way
 held        10,000 calls in flight, each with a connection: at most 24 KiB each; lag of the burst at most 50 ms
 list        a list of 10,000 instances: lag at most 50 ms
 response    one response of 64 MiB: lag at most 50 ms
-processes   one process, and two at once: calls per second
+processes   one process, and two concurrent ones: calls per second
 discovery   1,000 clients that only poll, as 1,000 processes do: polls per second, CPU per poll
 """
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _MIB = 1 << 20
 _HELD = 10_000
 _FILES = 2 * _HELD + 200
-"""Both ends of the held calls are sockets, each in its own process; a limit for both is enough."""
+"""The limit of open files. Each end of a held call is a socket of its process, so one limit suits both processes."""
 
 
 class Case(NamedTuple):
@@ -47,9 +47,9 @@ class Case(NamedTuple):
 
     Attributes:
         options: Options of the driver.
-        instances: Ports of nginx; rows of the list if the server is the one of streams.
-        response_bytes: Length of nginx's responses; 0 for the server of streams.
-        processes: How many drivers run at once.
+        instances: Number of nginx's ports; number of rows in the list if the server is that of the stream benchmarks.
+        response_bytes: Length of nginx's responses; 0 for the server of the stream benchmarks.
+        processes: How many drivers run concurrently.
     """
 
     options: str
@@ -59,7 +59,7 @@ class Case(NamedTuple):
 
 
 def _body(size: int) -> Case:
-    # As many calls as take about a second, but at least 32, of which 8 are in flight.
+    # So many calls that they take about a second, but at least 32; 8 of them are in flight.
     calls = max(32, min(10_000, (256 << 20) // (size + 10_000)))
     return Case(f"calls --calls {calls} --in-flight 8 --body-bytes {size}", response_bytes=size)
 
@@ -96,7 +96,7 @@ def _measure(case: Case) -> dict[str, float]:
     cores = sorted(os.sched_getaffinity(0))
     with _server(case, cores[-1]) as endpoint:
         command = [sys.executable, str(HERE / "drivers" / "growing.py"), *_options(case, endpoint)]
-        # One process leaves a core to the server. Two share both cores with it, as processes of one machine do.
+        # One process leaves a core to the server. Two processes share both cores with it.
         only = {cores[0]} if case.processes == 1 else set(cores)
         drivers = [
             subprocess.Popen(
@@ -108,7 +108,7 @@ def _measure(case: Case) -> dict[str, float]:
     if any(driver.returncode for driver in drivers):
         sys.exit(f"benchmarks: {' '.join(command)} failed")
     found: list[dict[str, float]] = [json.loads(output.splitlines()[-1]) for output in outputs]
-    # Rates of processes add up; of the other figures, the worst counts.
+    # The rates of the processes are added; of every other figure, the worst is used.
     return {name: (sum if name.endswith("_per_s") else max)(each[name] for each in found) for name in found[0]}
 
 
@@ -124,7 +124,7 @@ def _server(case: Case, core: int) -> Iterator[str]:
         with nginx(case.instances, core=core, response_bytes=case.response_bytes) as ports:
             yield f"127.0.0.1:{ports[0]}"
         return
-    # A response whose end comes after minutes holds its call.
+    # Each response ends after minutes, so that its call stays in flight.
     command = [sys.executable, str(HERE / "streams" / "server.py"), "--events", "2", "--rate", "0.01"]
     command += ["--rows", str(case.instances)]
     with subprocess.Popen(
@@ -138,7 +138,7 @@ def _server(case: Case, core: int) -> Iterator[str]:
 
 
 def _least(runs: list[dict[str, float]]) -> dict[str, float]:
-    """Return the best of each figure: other load on the machine can only make it worse."""
+    """Return the best value of each figure, because other load on the machine can only make it worse."""
     return {name: (max if name.endswith("_per_s") else min)(run[name] for run in runs) for name in runs[0]}
 
 

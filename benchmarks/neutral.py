@@ -1,6 +1,6 @@
 """The server of the benchmarks: nginx with one worker that answers predictions and discovery.
 
-It belongs to none of the compared clients, so its cost is the same for all.
+It shares no code with the compared clients, so its cost is the same for all.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ http {{
 """
 _ANSWER = '[{"score": 0.5}]'
 _FROM_MEMORY = f"return 200 '{_ANSWER}';"
-# nginx serves files to GET only: the error of a POST is answered with the file.
+# nginx serves files only for GET, so the file is its error page for a POST.
 _FROM_FILE = "error_page 418 =200 /answer; return 418;"
 
 
@@ -49,7 +49,7 @@ def nginx(instances: int = 3, core: int | None = None, *, response_bytes: int = 
 
     Args:
         instances: Number of ports.
-        core: The processor on which it runs; `None` for any.
+        core: The processor on which nginx runs; `None` for any.
         response_bytes: Length of a response's body: 16 for a JSON text from memory; another length for a file.
     """
     program = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
@@ -64,7 +64,7 @@ def nginx(instances: int = 3, core: int | None = None, *, response_bytes: int = 
         answer = _FROM_MEMORY if response_bytes == len(_ANSWER) else _FROM_FILE
         Path(folder).chmod(0o755)  # nginx reads the file as another user if it is started by root
         (Path(folder) / "answer").write_bytes(b"x" * response_bytes)
-        (Path(folder) / "upstreams").write_text(upstreams)  # a file, because nginx bounds the text of `return`
+        (Path(folder) / "upstreams").write_text(upstreams)  # a file, because nginx limits the text of `return`
         file.write_text(_CONFIGURATION.format(folder=folder, listen=listen, answer=answer))
         server = subprocess.Popen([program, "-c", str(file), "-e", f"{folder}/error.log"])
         try:

@@ -1,7 +1,7 @@
 """Checks that the machine is quiet enough for a measurement, with a fixed loop before and after it.
 
-Other work on the machine shows in two ways: the loop waits for a processor (its wall time exceeds its CPU time), and
-the loop itself becomes slower (shared caches, a lower clock, a neighbour on the same host).
+Other work on the machine has two effects: the loop waits for a processor (its wall time exceeds its CPU time), and the
+loop itself becomes slower (shared caches, a lower clock frequency, other virtual machines on the host).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 _ROUNDS = 15
 _LOOP = 200_000
 _MAX_WAIT = 1.05
-"""Wall time divided by CPU time of the fastest round, from which the machine counts as busy."""
+"""The ratio of the loop's wall time to its CPU time from which the machine counts as busy."""
 _MAX_DRIFT = 1.08
-"""Ratio of the loop's CPU time after and before the measurement, or before and after, from which it counts as busy."""
+"""The ratio of the loop's two CPU times, the larger to the smaller, from which the machine counts as busy."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Quiet:
 
     @property
     def complaint(self) -> str:
-        """Why the figures must not be published; empty if they may be."""
+        """The reason why the figures must not be published; empty if they may be published."""
         if max(self.waits) > _MAX_WAIT:
             return f"other processes took {max(self.waits) - 1:.0%} of the processor's time"
         drift = max(self.after_s, self.before_s) / min(self.after_s, self.before_s)
@@ -65,7 +65,7 @@ class Quiet:
         }
 
     def require(self, *, is_busy_allowed: bool) -> None:
-        """Print a complaint; end the program with exit code 3 unless figures of a busy machine are wanted."""
+        """Print the complaint, if any, and then exit with code 3 unless `is_busy_allowed`."""
         if self.complaint:
             print(f"benchmarks: not for publication: {self.complaint}", file=sys.stderr)
             if not is_busy_allowed:

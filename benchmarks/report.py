@@ -1,4 +1,4 @@
-"""The options and the output that the programs of this folder share."""
+"""The options and the output that the benchmark programs share."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def parser(text: str | None, peers: Collection[str], *, runs: int, environments:
         environments: The folder of the peers' virtual environments.
     """
     made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--only", default=",".join(peers), help="which peers (default: %(default)s)")
-    made.add_argument("--runs", type=int, default=runs, help="of each, interleaved (default: %(default)s)")
-    made.add_argument("--json", action="store_true", help="figures for programs")
-    made.add_argument("--output", type=Path, help="a file for the figures, also those of a busy machine")
-    made.add_argument("--busy", action="store_true", help="print figures of a busy machine, too")
-    made.add_argument("--environments", type=Path, default=environments, help="where they are kept")
+    made.add_argument("--only", default=",".join(peers), help="programs to compare (default: %(default)s)")
+    made.add_argument("--runs", type=int, default=runs, help="runs of each program, interleaved (default: %(default)s)")
+    made.add_argument("--json", action="store_true", help="print the figures as JSON")
+    made.add_argument("--output", type=Path, help="write the figures to this file, also those of a busy machine")
+    made.add_argument("--busy", action="store_true", help="also print the figures of a busy machine")
+    made.add_argument("--environments", type=Path, default=environments, help="the folder of the virtual environments")
     return made
 
 

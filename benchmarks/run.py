@@ -38,7 +38,7 @@ SAYS = {
     "ours": "eas_tw, everything on",
     "ours-token": 'eas_tw, `auth="token"`',
     "ours-aio": "eas_tw.aio on uvloop",
-    "bare": "bare httptools on Twisted: the floor",
+    "bare": "bare httptools on Twisted: the lower bound",
     "treq": "treq with a pool",
     "aiohttp": "aiohttp + uvloop",
     "official": "official Python SDK, 8 threads",
@@ -68,11 +68,11 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     options = report.parser(__doc__, _USUAL, runs=7, environments=HERE.parent / ".tox" / "bench-peers")
-    options.add_argument("--calls", type=int, default=20_000, help="of the fast ones a run (default: %(default)s)")
-    options.add_argument("--in-flight", type=int, default=32, help="calls at once (default: %(default)s)")
+    options.add_argument("--calls", type=int, default=20_000, help="calls of a fast client (default: %(default)s)")
+    options.add_argument("--in-flight", type=int, default=32, help="calls in flight (default: %(default)s)")
     options.add_argument("--instances", type=int, default=3, help="ports of nginx (default: %(default)s)")
-    options.add_argument("--body-bytes", type=int, default=52, help="of a request (default: %(default)s)")
-    options.add_argument("--response-bytes", type=int, default=16, help="of a response (default: %(default)s)")
+    options.add_argument("--body-bytes", type=int, default=52, help="request body size (default: %(default)s)")
+    options.add_argument("--response-bytes", type=int, default=16, help="response body size (default: %(default)s)")
     return report.parse(options, PEERS)
 
 

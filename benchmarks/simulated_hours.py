@@ -60,12 +60,12 @@ def run(seed: int, *, is_dense: bool = False) -> Share:
 def main() -> int:
     """Run seeds until the requested hours are simulated, and print the sum."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hours", type=float, default=40.0, help="to simulate (default: %(default)g)")
+    parser.add_argument("--hours", type=float, default=40.0, help="hours to simulate (default: %(default)g)")
     parser.add_argument(
-        "--jobs", type=int, choices=range(1, 65), metavar="N", default=1, help="processes (default: %(default)s)"
+        "--jobs", type=int, choices=range(1, 65), metavar="N", default=1, help="processes to use (default: %(default)s)"
     )
-    parser.add_argument("--dense", action="store_true", help="take every fault that is drawn")
-    parser.add_argument("--json", action="store_true", help="one line of JSON instead")
+    parser.add_argument("--dense", action="store_true", help="use every fault that is drawn")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
     options = parser.parse_args()
     seeds = range(max(1, round(options.hours / _HOURS_A_RUN)))
     with get_context("spawn").Pool(options.jobs, gc.freeze) as pool:

@@ -1,4 +1,4 @@
-"""The directive `commands`, which describes a command line by its parser.
+"""The directive `commands`, which documents a command line from its argparse parser.
 
 :::{commands} eas_tw.cli.main:_parser
 :::
@@ -13,7 +13,7 @@ from docutils.parsers.rst import Directive
 
 
 class Commands(Directive):
-    """A section for each command, with its usage and its arguments."""
+    """Make a section for each command, with its usage and its arguments."""
 
     required_arguments = 1
 
@@ -38,7 +38,7 @@ def sections(parser):
 
 
 def section(parser):
-    """Describe one command; the id is that of its name, as for any heading."""
+    """Make the section of one command. Its id is its name's, as for a heading."""
     made = nodes.section(ids=[nodes.make_id(parser.prog)], names=[parser.prog])
     made += nodes.title(text=parser.prog)
     if parser.description:
@@ -60,7 +60,7 @@ def section(parser):
 
 
 def prose(text):
-    """Return a paragraph in which names of options, variables and files are code."""
+    """Return a paragraph with the names of options, variables and files as code."""
     paragraph = nodes.paragraph()
     for part in re.split(r"(\B--?[\w-]+|EAS_\w+|~?[\w/.]+\.toml)", text):
         is_code = re.match(r"-|EAS_|.*\.toml$", part)

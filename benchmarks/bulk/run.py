@@ -59,8 +59,8 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     options = report.parser(__doc__, PEERS, runs=5, environments=HERE.parents[1] / ".tox" / "bench-peers")
-    options.add_argument("--rows", type=int, default=100_000, help="of the fast ones (default: %(default)s)")
-    options.add_argument("--in-flight", type=int, default=64, help="requests at once (default: %(default)s)")
+    options.add_argument("--rows", type=int, default=100_000, help="rows of the fast programs (default: %(default)s)")
+    options.add_argument("--in-flight", type=int, default=64, help="requests in flight (default: %(default)s)")
     return report.parse(options, PEERS)
 
 

@@ -1,4 +1,4 @@
-"""One measurement of a client of eas_tw: CPU time per call, memory per call in flight, and the lag of a heartbeat."""
+"""Measure a client of eas_tw once: CPU time per call, memory per call in flight, and the lag of a heartbeat."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OPENING_S = 120.0
 
 
 class Heart:
-    """Beats every 5 ms; its lag is the time for which the reactor was held."""
+    """Runs a timer every 5 ms. Its lag is the longest time for which the reactor was blocked."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -46,8 +46,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--in-flight", type=int, default=32)
     parser.add_argument("--body-bytes", type=int, default=52)
-    parser.add_argument("--clients", type=int, default=1000, help="of discovery")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of discovery")
+    parser.add_argument("--clients", type=int, default=1000, help="number of clients of `discovery`")
+    parser.add_argument("--seconds", type=float, default=10.0, help="duration of `discovery`")
     return parser.parse_args()
 
 
@@ -66,7 +66,7 @@ def client_of(given: argparse.Namespace, reactor: Any) -> PredictClient:
 
 
 async def calls(given: argparse.Namespace, reactor: Any) -> dict[str, float]:
-    """Answered calls, `--in-flight` at a time."""
+    """Measure calls with a response, with `--in-flight` of them at a time."""
     body = b"x" * given.body_bytes
     async with client_of(given, reactor) as client:
 
@@ -90,7 +90,7 @@ async def calls(given: argparse.Namespace, reactor: Any) -> dict[str, float]:
 
 
 async def held(given: argparse.Namespace, reactor: Any) -> dict[str, float]:
-    """Calls that are all in flight at once, each on a connection of its own; they are cancelled then."""
+    """Measure calls that are all in flight together, each on a separate connection, and cancel them."""
     async with client_of(given, reactor) as client:
         before_kb = _rss_kb()
         heart = Heart(reactor)
@@ -110,7 +110,7 @@ async def held(given: argparse.Namespace, reactor: Any) -> dict[str, float]:
 
 
 async def long_list(given: argparse.Namespace, reactor: Any) -> dict[str, float]:
-    """The first discovery reply, from the start of the client to its list."""
+    """Measure the first discovery reply, from the start of the client to its list."""
     heart = Heart(reactor)
     await deferLater(reactor, 0.1)
     before_kb = _rss_kb()
@@ -123,7 +123,7 @@ async def long_list(given: argparse.Namespace, reactor: Any) -> dict[str, float]
 
 
 async def discovery(given: argparse.Namespace, reactor: Any) -> dict[str, float]:
-    """Clients that only poll: the load that as many processes put on the control plane."""
+    """Measure clients that only poll: the load of as many processes on the control plane."""
     clients = [client_of(given, reactor) for _ in range(given.clients)]
     for client in clients:
         await client.init()

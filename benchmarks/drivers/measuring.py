@@ -20,14 +20,14 @@ def options() -> argparse.Namespace:
     """Parse a driver's command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("endpoint", help="host:port of the control plane")
-    parser.add_argument("ports", help="the instances' ports, with commas")
+    parser.add_argument("ports", help="the instances' ports, separated by commas")
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--warm-up", type=int, default=2_000)
     parser.add_argument("--in-flight", type=int, default=32)
     parser.add_argument("--body-bytes", type=int, default=len(_BODY))
-    parser.add_argument("--auth", default="signature", help="of eas_tw")
-    parser.add_argument("--threads", type=int, default=8, help="of a blocking client")
-    parser.add_argument("--module", default="eas_prediction", help="of a blocking client")
+    parser.add_argument("--auth", default="signature", help="the value of ClientConfig.auth, for eas_tw")
+    parser.add_argument("--threads", type=int, default=8, help="for a blocking client")
+    parser.add_argument("--module", default="eas_prediction", help="for a blocking client")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Benchmark driver: eas_tw.aio on uvloop, with everything of the default configuration."""
+"""Benchmark driver: eas_tw.aio on uvloop, with the default configuration."""
 
 import asyncio
 

@@ -1,6 +1,6 @@
 """Measure CPU per event, time to the first event and memory per open stream of each client, and print a table.
 
-Each client runs in its own process and environment on one core; the server (`server.py`, which belongs to none of the
+Each client runs in its own process and environment on one core; the server (`server.py`, which shares no code with the
 clients) runs on the other. The runs of the clients are interleaved. CPU is counted while all streams run. `--only
 ours,aiohttp` selects clients, `--json` prints the figures, `--output FILE` writes them. On a busy machine the program
 prints no table and ends with exit code 3, unless `--busy` is given.
@@ -36,8 +36,8 @@ PEERS = {
     "ours-aio": ("ours_aio.py", ["-e", _OURS, "uvloop"], "eas_tw.aio on uvloop"),
     "aiohttp": ("aiohttp_uvloop.py", ["aiohttp", "uvloop"], "aiohttp + uvloop, lines"),
     "aiohttp-events": ("aiohttp_uvloop.py --events", ["aiohttp", "uvloop"], "aiohttp + uvloop, events"),
-    "bare": ("bare.py", None, "bare protocol on Twisted: a floor"),
-    "bare-uvloop": ("bare.py --uvloop", ["uvloop"], "bare protocol on uvloop: a floor"),
+    "bare": ("bare.py", None, "bare protocol on Twisted: a lower bound"),
+    "bare-uvloop": ("bare.py --uvloop", ["uvloop"], "bare protocol on uvloop: a lower bound"),
     "ours-pieces": ("ours.py --pieces", None, "eas_tw on Twisted, pieces"),
     "ours-aio-pieces": ("ours_aio.py --pieces", ["-e", _OURS, "uvloop"], "eas_tw.aio on uvloop, pieces"),
     "aiohttp-pieces": ("aiohttp_uvloop.py --pieces", ["aiohttp", "uvloop"], "aiohttp + uvloop, pieces"),
@@ -98,7 +98,7 @@ def server(events: int, rate: float, core: int) -> Iterator[int]:
 
 def _options() -> argparse.Namespace:
     options = report.parser(__doc__, PEERS, runs=5, environments=HERE.parents[1] / ".tox" / "bench-stream-peers")
-    options.add_argument("--streams", default="1,100,1000", help="how many at once (default: %(default)s)")
+    options.add_argument("--streams", default="1,100,1000", help="numbers of concurrent streams (default: %(default)s)")
     options.add_argument("--seconds", type=float, default=5.0, help="length of a stream (default: %(default)s)")
     return report.parse(options, PEERS)
 

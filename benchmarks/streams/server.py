@@ -1,7 +1,7 @@
 """The server of the stream benchmarks: discovery, and server-sent events at a fixed rate.
 
-It is written on asyncio's protocols alone, so it belongs to none of the compared clients. Each event is one chunk and
-one write, and has the time at which it was sent (`time.monotonic`, which all processes of the machine share).
+It uses only asyncio's protocols, and no code of the compared clients. Each event is one chunk and one write, and
+contains the time at which it was sent (`time.monotonic`, which all processes of the machine share).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LAST = b"data: [DONE]\n\n"
 
 
 class Connection(asyncio.Protocol):
-    """One connection; a request for a stream joins the streams of the server."""
+    """One connection. A request for a stream adds the connection to the server's streams."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -89,14 +89,14 @@ class Server:
                 for stream in streams[step::steps]:
                     if stream.left > 0:
                         stream.send(chunk)
-            due = max(due, time.monotonic() - self._period_s)  # does not catch up on what it could not send
+            due = max(due, time.monotonic() - self._period_s)  # does not make up for missed sends
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, required=True, help="of a stream")
-    parser.add_argument("--rate", type=float, required=True, help="events a second of a stream")
-    parser.add_argument("--rows", type=int, default=1, help="of the list; only the first is served")
+    parser.add_argument("--events", type=int, required=True, help="length of a stream")
+    parser.add_argument("--rate", type=float, required=True, help="events per second of a stream")
+    parser.add_argument("--rows", type=int, default=1, help="rows of the discovery list; only the first is served")
     given = parser.parse_args()
     asyncio.run(Server(given.events, given.rate, given.rows).run())
 

@@ -1,7 +1,7 @@
-"""Compare the cost of tensors: eas_tw, the official SDK, plain protobuf and a memory copy, interleaved, as a table.
+"""Compare the CPU cost of tensors in eas_tw, the official SDK, plain protobuf and a memory copy, and print a table.
 
-Each figure is the least CPU time of all runs, because other load on the machine can only add. `--json` prints the
-figures.
+The runs are interleaved. Each figure is the least CPU time of all runs, because other load can only increase it.
+`--json` prints the figures.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ DTYPES = ("float32", "float64", "int64", "int32", "uint8", "bool")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=7, help="of each, interleaved (default: %(default)s)")
-    parser.add_argument("--sizes", default="784,150528", help="elements (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="figures for programs")
+    parser.add_argument("--runs", type=int, default=7, help="runs of each program, interleaved (default: %(default)s)")
+    parser.add_argument("--sizes", default="784,150528", help="numbers of elements (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--environments", type=Path, default=HERE.parents[1] / ".tox" / "bench-tensors")
     given = parser.parse_args()
     best: dict[str, dict[str, float]] = {name: {} for name in PEERS}

@@ -1,4 +1,4 @@
-"""Call a service from plain asyncio: many calls at once, with a time limit.
+"""Call a service from plain asyncio: concurrent calls with a common time limit.
 
 EAS_TOKEN=… python asyncio_client.py ENDPOINT scorecard_pmml_example
 

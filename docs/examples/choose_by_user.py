@@ -1,4 +1,4 @@
-"""Send the calls of a user to the same instance, whose caches are warm for them.
+"""Send all calls of a user to the same instance, which has the user's data cached.
 
 EAS_TOKEN=… python choose_by_user.py ENDPOINT ranker
 """

@@ -1,6 +1,6 @@
 """Send calls with the header X-Canary to the instances of a canary.
 
-The services of a group have one list of instances, and `app` tells them apart.
+The services of a group share one list; `app` names the service of each instance.
 
 EAS_TOKEN=… python choose_canary.py ENDPOINT shop/ranker shop-ranker-canary
 """
@@ -19,8 +19,8 @@ from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, PredictClient
 class CanaryByHeader:
     """Chooses among the instances of one application, by round robin.
 
-    Weights do not count here. If no instance of the application is eligible, it
-    proposes none, and the client chooses one by weighted round robin.
+    It ignores weights. If no instance of the application is eligible, it returns
+    `None`, and the client chooses an instance by weighted round robin.
     """
 
     def __init__(self, rng, canary):

@@ -1,6 +1,7 @@
 """Send a prompt to the instance with the fewest outstanding tokens.
 
-An instance with one prompt of 8,000 tokens is busier than one with four of 100.
+An instance with one prompt of 8,000 tokens has more work than one with four
+prompts of 100 tokens.
 
 EAS_TOKEN=… python choose_fewest_tokens.py ENDPOINT llm
 """
@@ -18,7 +19,7 @@ LENGTHS = [4000, 100, 100, 100, 100, 100, 100, 100]
 
 
 class FewestTokens:
-    """Follows the tokens of the prompts in flight."""
+    """Chooses the instance with the fewest tokens in flight, by its weight."""
 
     def __init__(self, rng):
         self._rng = rng
@@ -30,7 +31,7 @@ class FewestTokens:
 
     def choose(self, _call, excluded):
         free = [each for each in self._instances if each not in excluded]
-        self._rng.shuffle(free)  # ties go to any of them, not to the first
+        self._rng.shuffle(free)  # so that ties are broken at random
         return min(free, key=self._load, default=None)
 
     def started(self, instance, call):

@@ -1,4 +1,4 @@
-"""A client with settings of its own, and a listener that is told what its calls do.
+"""Create a client with changed settings, and print its events.
 
 EAS_TOKEN=… python configured.py http://pai-eas-vpc.cn-shanghai.aliyuncs.com mnist
 """

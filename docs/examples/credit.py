@@ -1,4 +1,4 @@
-"""Functions for `eas-tw score`: requests of rows, and outputs of responses."""
+"""Functions for `eas-tw score` that encode rows and decode responses."""
 
 import json
 

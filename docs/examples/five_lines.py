@@ -1,4 +1,4 @@
-"""The README's example for Twisted, whole.
+"""The README's example for Twisted, as a complete program.
 
 python five_lines.py ENDPOINT SERVICE TOKEN
 """

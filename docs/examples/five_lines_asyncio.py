@@ -1,4 +1,4 @@
-"""The README's example for asyncio, whole.
+"""The README's example for asyncio, as a complete program.
 
 python five_lines_asyncio.py ENDPOINT SERVICE TOKEN
 """

@@ -1,4 +1,4 @@
-"""The README's example for `openai`, whole."""
+"""The README's example for `openai`, as a complete program."""
 
 import asyncio
 import sys

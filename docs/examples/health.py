@@ -28,7 +28,7 @@ def state_of(client):
 
 
 class Ready(Resource):
-    """200 while every client has an instance to call, otherwise 503."""
+    """Responds 200 while every client has an instance to call, otherwise 503."""
 
     isLeaf = True
 

@@ -1,4 +1,4 @@
-"""A simulator in the process that uses it; Twisted's own tests need no second."""
+"""Run a simulator in the process that uses it, such as a test on Twisted."""
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
@@ -7,7 +7,7 @@ from eas_tw import ENDPOINT_TYPE_DIRECT, PredictClient
 from simulator import Fault, ServiceSpec, Simulator, Target
 
 
-def lie_and_delay(world):
+def inject_faults(world):
     world.faults.add(
         Fault(
             "latency",
@@ -24,7 +24,7 @@ async def main(reactor):
     async with Simulator(
         reactor, services=[ServiceSpec("ranker", 3)], seed=7
     ) as simulator:
-        lie_and_delay(simulator)
+        inject_faults(simulator)
         client = PredictClient(
             simulator.url,
             "ranker",

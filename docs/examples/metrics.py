@@ -1,4 +1,4 @@
-"""Metrics of two clients, scraped by Prometheus from the application that uses them.
+"""Export the metrics of two clients to Prometheus, from the program that uses them.
 
 EAS_TOKEN=… python metrics.py ENDPOINT tcp:9100:interface=127.0.0.1
 

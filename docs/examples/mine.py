@@ -1,4 +1,4 @@
-"""What an instance computes.
+"""A processor: the function that a simulated instance computes.
 
 python -m simulator --service ranker=3 --processor tf+mine:rank
 """

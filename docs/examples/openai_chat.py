@@ -1,4 +1,4 @@
-"""Plain `openai` on the simulator's gateway: a chat, token by token.
+"""Print a chat token by token, with plain `openai` on the simulator's gateway.
 
 It reads its address and token from OPENAI_BASE_URL and OPENAI_API_KEY.
 """

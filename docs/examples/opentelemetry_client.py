@@ -1,4 +1,4 @@
-"""A call and its attempts as spans, on the terminal; needs opentelemetry-sdk.
+"""Print a call and its attempts as spans; needs opentelemetry-sdk.
 
 EAS_TOKEN=… python opentelemetry_client.py ENDPOINT scorecard_pmml_example
 

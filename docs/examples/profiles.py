@@ -6,7 +6,7 @@ from eas_tw import ClientConfig
 
 # Responses within a few milliseconds, thousands of calls a second.
 SMALL_AND_FAST = ClientConfig(
-    timeout_s=0.5,  # the caller has something better to do after half a second
+    timeout_s=0.5,  # the caller falls back to a default after half a second
     connect_timeout_s=0.2,
     hedge_after_s="p95",  # 5 % more load for a shorter tail
     max_connections_per_instance=32,
@@ -15,13 +15,13 @@ SMALL_AND_FAST = ClientConfig(
 
 # Responses within about 200 ms, such as images and rankings.
 AROUND_200_MS = ClientConfig(
-    timeout_s=2.0,  # ten times what a response takes
-    balancer="p2c",  # goes around instances that are slower
+    timeout_s=2.0,  # ten times the usual latency
+    balancer="p2c",  # sends fewer calls to slow instances
     max_in_flight_per_instance=5,  # the workers of an instance, see below
     outlier_latency_ratio=3.0,
 )
 
-# Answers of many seconds that arrive in pieces.
+# Answers that take many seconds and arrive in pieces.
 LANGUAGE_MODEL = ClientConfig(
     auth="bearer",
     timeout_s=60.0,  # until the first token, over all attempts

@@ -1,4 +1,4 @@
-"""The queue client of the official Python SDK, with another import line.
+"""A program for the official SDK's queue client: only its import line has changed.
 
 EAS_TOKEN=… python queue_official.py ENDPOINT qservice
 """

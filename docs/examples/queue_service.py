@@ -1,4 +1,4 @@
-"""A web service that fans a list out to a queue service, and answers with all.
+"""A web service that puts each item of a list into a queue, and returns all results.
 
 EAS_ENDPOINT=… EAS_TOKEN=… twistd --nodaemon --python queue_service.py
 
@@ -29,7 +29,7 @@ class Results(Service):
         self.queue = queue
         self.waiting = {}  # request id: Deferred
         self.putting = 0
-        self.early = {}  # a result may come before the answer to its put
+        self.early = {}  # results that came before the response to their put
 
     def startService(self):
         super().startService()
@@ -49,7 +49,7 @@ class Results(Service):
                     waiter.callback(frame)
                 elif self.putting:
                     self.early[frame.request_id] = frame
-                committing = watcher.commit(frame)  # many go in one request
+                committing = watcher.commit(frame)  # commits are sent together
                 committing.addErrback(lambda failure: log.failure("again", failure))
 
     async def compute(self, value):
@@ -60,7 +60,7 @@ class Results(Service):
             self.putting -= 1
         frame = self.early.pop(put.request_id, None)
         if not self.putting:
-            self.early.clear()  # results of other processes
+            self.early.clear()  # the rest are results of other processes
         if frame is None:
             waiter = self.waiting[put.request_id] = Deferred()
             frame = await waiter.addTimeout(60, reactor)
@@ -68,7 +68,7 @@ class Results(Service):
 
 
 class FanOut(Resource):
-    """POST a JSON list, get the list of results."""
+    """Answers a POST of a JSON list with the list of results."""
 
     isLeaf = True
 

@@ -2,8 +2,8 @@
 
 EAS_TOKEN=… python queue_worker.py ENDPOINT qservice FOLDER
 
-It may be killed at any time, and started as often as needed: a result that is not
-stored is not committed, and comes again.
+It may be killed and restarted at any time: a result that is not stored is not
+committed, so the queue sends it again.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ async def main(endpoint, service, folder):
 
 
 async def store(watcher, frame, folder):
-    status = frame.tags.get("lastCode", "200")  # the processor's, if it is not 200
+    status = frame.tags.get("lastCode", "200")  # set by the service if it is not 200
     name = f"{frame.request_id}.{status}"
     await asyncio.to_thread((folder / name).write_bytes, frame.data)
     await watcher.commit(frame)  # after the work, so that no result is lost

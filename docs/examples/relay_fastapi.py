@@ -1,4 +1,4 @@
-"""A relay for language models: responses are passed on while they arrive.
+"""A relay for language models, which forwards responses while they arrive.
 
 EAS_ENDPOINT=… EAS_SERVICE=… EAS_TOKEN=… python relay_fastapi.py PORT
 """
@@ -51,7 +51,7 @@ async def relay(path: str, request: Request):
 
 
 async def pieces(stream):
-    # The block is left when the browser goes away, and closes the instance's
+    # When the browser disconnects, the block is left, which closes the instance's
     # connection.
     async with stream:
         async for piece in stream.iter_raw():
@@ -59,7 +59,7 @@ async def pieces(stream):
 
 
 async def close(stream):
-    # Runs after the response, for a browser that went away before the first piece.
+    # Runs after the response, also if the browser left before the first piece.
     stream.close()
 
 

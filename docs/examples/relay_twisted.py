@@ -1,4 +1,4 @@
-"""A relay for language models: responses are passed on while they arrive.
+"""A relay for language models, which forwards responses while they arrive.
 
 EAS_TOKEN=… python relay_twisted.py ENDPOINT SERVICE PORT
 """
@@ -20,7 +20,7 @@ KEPT = ("content-type", "content-encoding", "x-request-id")
 
 
 class Relay(Resource):
-    """Passes every request on to the service, below the service's path."""
+    """Forwards every request to the service, below the service's path."""
 
     isLeaf = True
 
@@ -30,7 +30,7 @@ class Relay(Resource):
 
     def render(self, request):
         relaying = Deferred.fromCoroutine(self.relay(request))
-        # The browser has gone away: cancelling closes the instance's connection.
+        # The browser has disconnected: cancelling closes the instance's connection.
         request.notifyFinish().addErrback(lambda _: relaying.cancel())
         relaying.addErrback(lambda failure: failure.trap(CancelledError))
         return NOT_DONE_YET
@@ -60,7 +60,7 @@ class Relay(Resource):
                     await flow.wait()
         except EasError as error:
             if request.startedWriting:
-                # The status is sent already: only an abort shows the error.
+                # The status is sent already, so only an abort signals the error.
                 request.transport.abortConnection()
                 return
             late = isinstance(error, DeadlineExceeded)

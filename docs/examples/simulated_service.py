@@ -1,6 +1,6 @@
-"""A program of yours in the virtual world: real client, simulated region.
+"""Run your own program in the simulation, with the real client.
 
-Faults come from one seed; the checkers are your own.
+Faults are drawn from a seed. The program has its own checker.
 
 python docs/examples/simulated_service.py [SEED]
 """
@@ -20,13 +20,13 @@ from simulator.virtual.world import World
 
 
 class Scorer:
-    """The program: scores what is queued, one by one; what failed is tried again."""
+    """The program: scores queued items in order, and repeats failed ones."""
 
     def __init__(self, reactor, client):
         self.reactor, self.client = reactor, client
         self.queue, self.scored = deque(), 0
         self._loop = LoopingCall(self._score_next)
-        self._loop.clock = reactor  # all it takes: no global reactor anywhere
+        self._loop.clock = reactor  # the virtual reactor, not the global one
 
     async def start(self):
         await self.client.init()
@@ -57,7 +57,7 @@ class Scorer:
 
 
 class Simulated:
-    """What the world asks of a program: start, check, stop."""
+    """The interface of a program in the simulation: start, check, stop."""
 
     def start(self, reactor, url, service, token):
         client = PredictClient(
@@ -72,7 +72,7 @@ class Simulated:
         return Deferred.fromCoroutine(self.scorer.start())
 
     def check(self, phase):
-        """Asked every virtual second; a line that comes back is a violation."""
+        """Called every virtual second; each line that it yields is a violation."""
         if phase == "chaos":
             self.put += 1
             self.scorer.put(f"item {self.put}")

@@ -1,4 +1,4 @@
-"""A processor that streams: one line each 100 ms, as many as ?n= says."""
+"""A processor that streams ?n= lines, one every 100 ms."""
 
 from urllib.parse import parse_qs
 

@@ -1,4 +1,4 @@
-"""Call `scorecard_pmml_example` again and again: the vendor's string example.
+"""Call `scorecard_pmml_example` in a loop: the vendor's string example.
 
 EAS_TOKEN=… python string_scorecard.py ENDPOINT [--calls 100]
 
@@ -32,7 +32,7 @@ async def predict(reactor: object, options: argparse.Namespace) -> None:
 
 
 def main(reactor: object) -> Deferred[None]:
-    """Read the command line and go."""
+    """Read the command line, and run `predict`."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -8,7 +8,7 @@ from eas_tw import ENDPOINT_TYPE_DIRECT, PredictClient
 
 
 def connect(endpoint, service, token):
-    """Your application's way to EAS."""
+    """Create your application's client."""
     return PredictClient(
         endpoint,
         service,

@@ -9,7 +9,7 @@ from eas_tw.testing import answer, matching
 
 
 def connect(service):
-    """Your application's client."""
+    """Create your application's client."""
     return PredictClient(
         service.endpoint, service.name, token=service.token,
         endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor,
@@ -24,7 +24,7 @@ async def test_canned_answers(eas_service):
         assert (await client.predict(JsonRequest({"user": 7}))).data == {
             "score": 0.9
         }
-        # Answered 503 first, and again by another instance.
+        # The first response is 503, so the call is retried on another instance.
         assert (await client.predict(JsonRequest({"user": 8}))).data == {
             "score": 0.1
         }

@@ -28,7 +28,7 @@ async def predict(reactor: object, endpoint: str) -> None:
 
 
 def main(reactor: object) -> Deferred[None]:
-    """Read the command line and go."""
+    """Read the command line, and run `predict`."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

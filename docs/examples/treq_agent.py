@@ -1,4 +1,4 @@
-"""A service as a URL: treq over a PredictClient.
+"""Call a service by its URL, with treq on a PredictClient.
 
 EAS_TOKEN=… python treq_agent.py http://pai-eas-vpc.cn-shanghai.aliyuncs.com echo
 """

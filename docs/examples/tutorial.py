@@ -1,4 +1,4 @@
-"""The tutorial's program: call for a while, and say who answered."""
+"""The tutorial's program: make calls, and print which instances were tried."""
 
 import sys
 

@@ -33,7 +33,7 @@ def client_of(service):
 
 
 class Score(Resource):
-    """POST a body, get the service's answer to it."""
+    """Answers a POST with the service's response to its body."""
 
     isLeaf = True
 
@@ -43,7 +43,7 @@ class Score(Resource):
 
     def render_POST(self, request):
         answering = Deferred.fromCoroutine(self.answer(request))
-        # Who hangs up wants no answer: cancelling closes the call's connection.
+        # The client has disconnected: cancelling closes the call's connection.
         request.notifyFinish().addErrback(lambda _: answering.cancel())
         answering.addErrback(
             lambda failure: log.info(

@@ -1,4 +1,4 @@
-"""The command line of the programs."""
+"""Parse the command line of the drivers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("input")
     parser.add_argument("--output")
     parser.add_argument("--in-flight", type=int)
-    parser.add_argument("--ports", help="the instances' ports, with commas")
+    parser.add_argument("--ports", help="the instances' ports, separated by commas")
     given = parser.parse_args()
     given.endpoint, given.service, given.token = (
         os.environ[f"EAS_{name}"] for name in ("ENDPOINT", "SERVICE", "TOKEN")

@@ -1,4 +1,4 @@
-"""Benchmark driver: aiohttp on uvloop, as a script would have it: no discovery, signatures, retries or resume.
+"""Benchmark driver: aiohttp on uvloop, as in a simple script: no discovery, signatures, retries or resume.
 
 Rows are sent in groups, so that memory is bounded; within a group `in_flight` tasks take the next row.
 """

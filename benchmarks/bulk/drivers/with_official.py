@@ -1,6 +1,6 @@
-"""Benchmark driver: the official SDK with a thread pool, as a script would have it: no retries of its own, no resume.
+"""Benchmark driver: the official SDK with a thread pool, as in a simple script: no added retries, no resume.
 
-Rows are sent in groups, because `Executor.map` takes all rows at once.
+Rows are sent in groups, because `Executor.map` reads all rows before it returns.
 """
 
 import json

@@ -28,7 +28,7 @@ def main() -> None:
             sink.put(body)
 
     sink.put(body)
-    sink.get(timeout="0s")  # warm
+    sink.get(timeout="0s")  # opens the connection
     account = Account()
     threads = [threading.Thread(target=caller, args=(given.frames // given.threads,)) for _ in range(given.threads)]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""Options and figures of the drivers. CPU is that of the client's process."""
+"""Shared parts of the drivers: the options, and the CPU time of the client's process."""
 
 import argparse
 import json

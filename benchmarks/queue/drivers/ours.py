@@ -23,7 +23,7 @@ async def main(reactor: object) -> None:
                 await sink.put(body)
 
         await sink.put(body)
-        await sink.get(timeout_s=0)  # warm
+        await sink.get(timeout_s=0)  # opens the connection
         account = Account()
         for running in [Deferred.fromCoroutine(caller()) for _ in range(given.threads)]:
             await running

@@ -1,6 +1,6 @@
 """Benchmark driver: aiohttp on uvloop, which reads lines or pieces; `--events` parses the lines as events.
 
-aiohttp has no parser of events, so the driver has the one that such programs write, by the rules of the standard.
+aiohttp has no parser for server-sent events, so the driver contains one that follows the standard.
 """
 
 import asyncio

@@ -18,7 +18,7 @@ LAST = b"\r\n0\r\n\r\n"
 
 
 class Counting:
-    """Both kinds of protocol: what arrives after the head is counted."""
+    """The base of both protocols: counts the segments that arrive after the head."""
 
     def __init__(self, watch: Watch, left: list[int], done: Any) -> None:
         self._watch, self._left, self._done = watch, left, done
@@ -65,7 +65,7 @@ def on_twisted(port: int, streams: int) -> Watch:
     from twisted.internet import reactor  # noqa: PLC0415
     from twisted.internet.protocol import ClientFactory, Protocol  # noqa: PLC0415
 
-    watch = Watch(streams)  # after the imports, whose memory belongs to no stream
+    watch = Watch(streams)  # after the imports, whose memory is not that of a stream
     left = [streams]
 
     class Stream(Counting, Protocol):
@@ -86,7 +86,7 @@ def on_twisted(port: int, streams: int) -> Watch:
 def main() -> None:
     given = options()
     if IS_UVLOOP:
-        import uvloop  # noqa: PLC0415  only this one needs it
+        import uvloop  # noqa: PLC0415  only this function needs it
 
         watch = uvloop.run(on_uvloop(given.port, given.streams))
     else:

@@ -1,4 +1,4 @@
-"""Benchmark driver: the events of eas_tw's streams on Twisted, with discovery and signatures."""
+"""Benchmark driver: events of eas_tw's streams on Twisted, with discovery and signatures."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Benchmark driver: the events of eas_tw.aio's streams on uvloop, with discovery and signatures."""
+"""Benchmark driver: events of eas_tw.aio's streams on uvloop, with discovery and signatures."""
 
 import asyncio
 import time

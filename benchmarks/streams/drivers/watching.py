@@ -1,4 +1,4 @@
-"""Shared parts of the drivers: the command line, and what is measured while all streams run."""
+"""Shared parts of the drivers: the command line, and the measurement while all streams run."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ def options() -> argparse.Namespace:
     """Parse a driver's command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
-    parser.add_argument("--streams", type=int, default=1, help="at once")
-    parser.add_argument("--transport", action="store_true", help="of openai: on the transport of eas_tw")
-    parser.add_argument("--events", action="store_true", help="of aiohttp: parse events, instead of lines")
-    parser.add_argument("--pieces", action="store_true", help="bytes as they come, instead of events or lines")
+    parser.add_argument("--streams", type=int, default=1, help="number of concurrent streams")
+    parser.add_argument("--transport", action="store_true", help="for httpx2 and openai: use the transport of eas_tw")
+    parser.add_argument("--events", action="store_true", help="for aiohttp: parse events instead of lines")
+    parser.add_argument("--pieces", action="store_true", help="read bytes as they arrive, instead of events or lines")
     return parser.parse_args()
 
 
 class Watch:
     """Measures while all streams run: from the last stream's first event to the end of the first stream.
 
-    What comes before is connecting; it shows in the time to the first event only. Clients connect at different speeds,
-    so their streams end together or one by one. A reactor that wakes up for fewer streams pays more for each event, and
-    the end would be counted as a difference between the clients.
+    The time before, in which streams connect, is only in the time to the first event. The time after is left out,
+    because clients connect at different speeds, so their streams end together or one by one. A reactor that wakes up
+    for fewer streams has a higher cost per event, which would be counted as a difference between the clients.
     """
 
     def __init__(self, streams: int) -> None:
@@ -41,7 +41,7 @@ class Watch:
         self._found: dict[str, float] | None = None
 
     def first(self, began: float, sent: float) -> None:
-        """Record the first event of a stream that began at a time, and was sent at another (`time.monotonic`)."""
+        """Record the first event of a stream, with the times of its request and of its sending (`time.monotonic`)."""
         now = time.monotonic()
         self._first_s.append(now - began)
         self._delays_s.append(now - sent)
@@ -56,7 +56,7 @@ class Watch:
         self._events += 1
 
     def ended(self) -> None:
-        """Take the figures when the first stream ends."""
+        """Record the figures when the first stream ends."""
         if self._found is not None:
             return
         if len(self._first_s) < self._streams:
@@ -78,7 +78,7 @@ class Watch:
 
 
 def sent_at(data: str | bytes) -> float:
-    """Return the time at which an event was sent; `data` is that of the event, or a piece that begins with it."""
+    """Return the time at which an event was sent; `data` is the event's data, or a piece that begins with it."""
     text = data.decode() if isinstance(data, bytes) else data
     sent: float = json.loads(text.removeprefix("data: ").partition("\n")[0])["sent"]
     return sent

@@ -1,4 +1,4 @@
-"""Named tensors with a batch size: a model that Blade has optimised.
+"""Call a model that Blade has optimised, with named tensors and a batch size.
 
 python blade_request.py http://pai-eas-vpc.cn-shanghai.aliyuncs.com TOKEN
 """

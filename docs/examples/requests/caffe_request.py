@@ -1,4 +1,4 @@
-"""Named blobs of 32-bit floats: a Caffe model.
+"""Call a Caffe model, with named blobs of 32-bit floats.
 
 python caffe_request.py http://pai-eas-vpc.cn-shanghai.aliyuncs.com TOKEN
 """

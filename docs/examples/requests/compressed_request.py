@@ -1,4 +1,4 @@
-"""A service with `rpc.decompressor = zstd`.
+"""Call a service with `rpc.decompressor = zstd`.
 
 python compressed_request.py http://pai-eas-vpc.cn-shanghai.aliyuncs.com TOKEN
 """

@@ -1,4 +1,4 @@
-"""A user and the items to score in, scores out: an EasyRec model.
+"""Call an EasyRec model: send a user and items, and get the items' scores.
 
 python easyrec_request.py http://pai-eas-vpc.cn-shanghai.aliyuncs.com TOKEN
 """

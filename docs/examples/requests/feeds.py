@@ -1,4 +1,4 @@
-"""The same tensor as shape, dtype and content, or as an array that has all three."""
+"""Add the same tensor as shape, dtype and content, and as an array."""
 
 import numpy as np
 

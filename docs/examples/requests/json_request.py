@@ -1,4 +1,4 @@
-"""JSON in, JSON out.
+"""Call a service that takes and returns JSON.
 
 python json_request.py http://pai-eas-vpc.cn-shanghai.aliyuncs.com TOKEN
 """

@@ -1,4 +1,4 @@
-"""Arrays in and out: an ONNX model.
+"""Call an ONNX model, with arrays as inputs and outputs.
 
 python onnx_request.py http://pai-eas-vpc.cn-shanghai.aliyuncs.com TOKEN
 """
@@ -19,7 +19,7 @@ async def main(reactor, endpoint, token):
     )  # as in the official SDK
     request.add_feed(
         "mask", content=np.array([[1, 0, 1]], np.uint8)
-    )  # as for every other kind
+    )  # as for every other kind of request
     client = PredictClient(
         endpoint,
         "onnx",

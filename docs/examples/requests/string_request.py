@@ -1,4 +1,4 @@
-"""Text in, text out: a custom processor.
+"""Call a custom processor that takes and returns text.
 
 python string_request.py http://pai-eas-vpc.cn-shanghai.aliyuncs.com TOKEN
 """

@@ -1,4 +1,4 @@
-"""Named tensors in and out: a saved model of TensorFlow.
+"""Call a saved model of TensorFlow, with named tensors as inputs and outputs.
 
 python tf_request.py http://pai-eas-vpc.cn-shanghai.aliyuncs.com TOKEN
 """
@@ -19,7 +19,7 @@ async def main(reactor, endpoint, token):
     )  # a list, with shape and type
     request.add_feed(
         "image", content=np.zeros((1, 2, 2), np.float32)
-    )  # an array says both itself
+    )  # an array has both
     request.add_feed("city", content=["上海"])
     request.add_fetch("ids")
     request.add_fetch("image")

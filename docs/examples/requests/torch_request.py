@@ -1,4 +1,4 @@
-"""Tensors by place in and out: a TorchScript model.
+"""Call a TorchScript model, with inputs and outputs by their index.
 
 python torch_request.py http://pai-eas-vpc.cn-shanghai.aliyuncs.com TOKEN
 """
@@ -26,7 +26,7 @@ async def main(reactor, endpoint, token):
     async with client:
         response = await client.predict(request)
         print(response.get_values(0))  # the means of the rows
-        print(response.as_numpy(1))  # the places of their largest elements
+        print(response.as_numpy(1))  # the indexes of their largest elements
 
 
 if __name__ == "__main__":

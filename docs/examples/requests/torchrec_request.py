@@ -1,4 +1,4 @@
-"""Typed features of user, context and items in: a TorchRec model.
+"""Call a TorchRec model, with typed features of a user and of items.
 
 python torchrec_request.py http://pai-eas-vpc.cn-shanghai.aliyuncs.com TOKEN
 """

@@ -1,4 +1,4 @@
-"""Score partitions in a pool of processes, as any engine with a map function does.
+"""Score partitions in a pool of processes, like an engine with a map function.
 
 EAS_TOKEN=… python with_processes.py ENDPOINT SERVICE
 """

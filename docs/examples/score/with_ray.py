@@ -18,7 +18,7 @@ def decode(row, response):
 
 
 class Scorer:
-    """An actor: it has a client for all its batches."""
+    """An actor with one client for all its batches."""
 
     def __init__(self, scoring):
         self.scoring = scoring

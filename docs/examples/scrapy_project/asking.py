@@ -1,4 +1,4 @@
-"""A spider that asks the service itself.
+"""A spider that calls the service itself.
 
 EAS_TOKEN=… scrapy crawl asking
 """
@@ -10,7 +10,7 @@ from eas_tw.scrapy import get_client
 
 
 class Asking(scrapy.Spider):
-    """Yields what the service says."""
+    """Yields the service's responses."""
 
     name = "asking"
 

@@ -1,4 +1,4 @@
-"""A crawl whose items are scored on their way.
+"""A crawl whose items are scored in the item pipelines.
 
 EAS_ENDPOINT=… EAS_TOKEN=… python loans.py
 
@@ -15,7 +15,7 @@ from eas_tw.scrapy import Scorer
 
 
 class LoanScorer(Scorer):
-    """What is sent for an item, and what the answer does to it."""
+    """Makes the request of an item, and stores the score in the item."""
 
     def accepts(self, item):
         return "money_credit" in item

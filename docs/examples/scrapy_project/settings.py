@@ -1,4 +1,4 @@
-"""Settings of a project that scores what it scrapes."""
+"""Settings of a project whose items are scored."""
 
 import os
 
