@@ -116,7 +116,7 @@ class Outcome(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The name in counters and metrics: the HTTP status of an error response, otherwise the attempt status."""
+        """The HTTP status of an error response, otherwise the attempt status; the name in counters and metrics."""
         return str(self.status) if self.attempt_status is AttemptStatus.STATUS else self.attempt_status.value
 
     def __str__(self) -> str:
