@@ -66,11 +66,16 @@ class IdleChecker:
         now_s, idle_s = self._scheduler.elapsed(), (now_ns - since_ns) / NS
         # A call may wait for the rest of a response until its deadline; a watch may wait for twice that time.
         window = (now_s - idle_s, now_s)
-        is_awaited = idle_s <= 2 * sut.timeout_s + _CLOSES_WITHIN_S and self._attribution.keeps_waiting(
-            near.getpeername(), *window
+        peer, attribution = near.getpeername(), self._attribution
+        is_awaited = idle_s <= 2 * sut.timeout_s + _CLOSES_WITHIN_S and attribution.keeps_waiting(peer, *window)
+        # A poll may wait for the rest of its reply until it times out.
+        is_polling = (
+            idle_s <= sut.discovery_timeout_s + _CLOSES_WITHIN_S
+            and peer not in attribution.alive
+            and attribution.disturbs_replies(sut.number, *window)
         )
-        if not is_awaited and not self._attribution.disturbs_sockets(sut.number, *window):
-            says = f"keeps a connection to {spelled(near.getpeername())} that has been idle for {idle_s:.1f} s"
+        if not (is_awaited or is_polling or attribution.disturbs_sockets(sut.number, *window)):
+            says = f"keeps a connection to {spelled(peer)} that has been idle for {idle_s:.1f} s"
             self._report("idle-timeout", f"client {sut.number} {says}, of {sut.idle_timeout_s:g}")
 
     def _check_strayed(self, hosts: Mapping[str, Sequence[ClientUnderTest]]) -> None:
