@@ -58,7 +58,7 @@ class Case(NamedTuple):
         """Return the case with a share of its work, for a trial."""
         return self._replace(
             calls=max(2, round(self.calls * share)),
-            in_flight=max(1, round(self.in_flight * share)),
+            in_flight=max(1, round(self.in_flight * share)) if self.what == "held" else self.in_flight,
             instances=max(1, round(self.instances * share)) if self.server == "streams" else self.instances,
         )
 
