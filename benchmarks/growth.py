@@ -1,23 +1,27 @@
 """Measure how the client's costs grow: with instances, calls in flight, bodies, processes, and long lists.
 
-Each case is one program (`drivers/growing.py`) on one core, against nginx or the server of the stream benchmarks on the
-other. `--only` selects groups, `--json` prints the figures, `--output FILE` writes them. On a busy machine the program
-prints no table and ends with exit code 3, unless `--busy` is given.
+Each case is one program on one core (`growth_cases.py`), against a server on the other. `--only` selects groups,
+`--json` prints the figures, `--output FILE` writes them, and `compare.py` compares two such files. On a busy machine
+the program prints no table and ends with exit code 3, unless `--busy` is given. `--scale 0.01` is a trial, with a
+hundredth of the work.
 
 The groups and their targets:
 
-instances   3, 100 and 1,000 instances: CPU per call with 1,000 at most 1.25 times that with 3
-in-flight   1 to 1,000 concurrent calls
-bodies      52 bytes to 8 MiB each way
-held        10,000 calls in flight, each with a connection: at most 24 KiB each; lag of the burst at most 50 ms
+instances   3, 100 and 1,000 instances: CPU per call with 1,000 at most 1.1 of that with 3
+in-flight   1, 32, 256 and 1,000 concurrent calls
+bodies      52 B, 3 KiB, 600 KiB and 8 MiB each way, in MB/s beside aiohttp and two bare sockets; with 8 MiB and
+            auth="token" at least 0.6 of the sockets
+held        10,000 calls in flight, each with a connection: at most 24 KiB each; lag while they connect at most 50 ms
 list        a list of 10,000 instances: lag at most 50 ms
 response    one response of 64 MiB: lag at most 50 ms
+latency     open loop at 25, 50 and 75 % of what the client can do, beside aiohttp and httpx2, and at their rates
 processes   one process, and two concurrent ones: calls per second
 discovery   1,000 clients that only poll, as 1,000 processes do: polls per second, CPU per poll
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -25,9 +29,11 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import report
+from environments import python_of
+from growth_cases import CLIENTS, GROUPS, HELD, Case, judged
 from neutral import nginx
 from quiet import Quiet
 
@@ -36,66 +42,58 @@ HERE = Path(__file__).parent
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MIB = 1 << 20
-_HELD = 10_000
-_FILES = 2 * _HELD + 200
+_FILES = 2 * HELD + 200
 """The limit of open files. Each end of a held call is a socket of its process, so one limit suits both processes."""
-
-
-class Case(NamedTuple):
-    """One measurement.
-
-    Attributes:
-        options: Options of the driver.
-        instances: Number of nginx's ports; number of rows in the list if the server is that of the stream benchmarks.
-        response_bytes: Length of nginx's responses; 0 for the server of the stream benchmarks.
-        processes: How many drivers run concurrently.
-    """
-
-    options: str
-    instances: int = 3
-    response_bytes: int = 16
-    processes: int = 1
-
-
-def _body(size: int) -> Case:
-    # So many calls that they take about a second, but at least 32; 8 of them are in flight.
-    calls = max(32, min(10_000, (256 << 20) // (size + 10_000)))
-    return Case(f"calls --calls {calls} --in-flight 8 --body-bytes {size}", response_bytes=size)
-
-
-GROUPS: dict[str, dict[str, Case]] = {
-    "instances": {f"{count} instances": Case("calls", instances=count) for count in (3, 100, 1000)},
-    "in-flight": {f"{count} in flight": Case(f"calls --in-flight {count}") for count in (1, 10, 100, 1000)},
-    "bodies": {f"{size} bytes each way": _body(size) for size in (52, 3 << 10, 64 << 10, _MIB, 8 * _MIB)},
-    "held": {f"{_HELD} in flight": Case(f"held --in-flight {_HELD}", instances=1, response_bytes=0)},
-    "list": {"10,000 instances": Case("list", instances=10_000, response_bytes=0)},
-    "response": {"one response of 64 MiB": Case("calls --calls 4 --in-flight 1", response_bytes=64 * _MIB)},
-    "processes": {f"{count} processes": Case("calls --calls 40000", processes=count) for count in (1, 2)},
-    "discovery": {"1,000 clients": Case("discovery", instances=100, response_bytes=0)},
-}
+_TIMEOUT_S = 300
 
 
 def main() -> None:
-    options = report.parser(__doc__, GROUPS, runs=3, environments=HERE.parent / ".tox" / "bench-growth")
-    given = report.parse(options, GROUPS)
+    given = _options()
     _allow_files()
-    cases = {(group, name): case for group in given.only.split(",") for name, case in GROUPS[group].items()}
-    runs: dict[tuple[str, str], list[dict[str, float]]] = {key: [] for key in cases}
+    cases = {
+        f"{group}: {name}": case.scaled(given.scale)
+        for group in given.only.split(",")
+        for name, case in GROUPS[group].items()
+    }
+    clients = {case.client for case in cases.values()}
+    pythons = {client: python_of(given.environments, *_environment(client)) for client in sorted(clients)}
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in cases}
     quiet = Quiet.begin()
     for run in range(given.runs):
-        for key, case in cases.items():
-            runs[key].append(_measure(case))
+        for name, case in cases.items():
+            options = ["--seconds", str(given.seconds)] if case.what == "discovery" else []
+            if case.client.endswith("open loop"):
+                options = ["--seconds", str(given.seconds)]
+                if case.rates_of:
+                    options += ["--saturation", str(runs[f"latency: {case.rates_of}"][run]["saturation_calls_per_s"])]
+            runs[name].append(_measure(pythons[case.client], case, options))
         print(f"run {run + 1} of {given.runs}", file=sys.stderr, flush=True)
     quiet.finish()
-    rows = {f"{group}: {name}": _least(found) for (group, name), found in runs.items()}
-    report.publish(given, quiet, {"work": given.only, "cases": rows}, _table(rows))
+    rows = {name: _least(found) for name, found in runs.items()}
+    work = {"only": given.only, "scale": given.scale, "seconds": given.seconds}
+    figures = {"work": work, "runs": given.runs, "cases": rows, "targets": judged(rows)}
+    report.publish(given, quiet, figures, [*_table(rows), "", *_verdicts(rows)])
 
 
-def _measure(case: Case) -> dict[str, float]:
+def _options() -> argparse.Namespace:
+    options = report.parser(__doc__, GROUPS, runs=3, environments=HERE.parent / ".tox" / "bench-growth-peers")
+    options.add_argument("--scale", type=float, default=1.0, help="share of the work (default: %(default)s)")
+    options.add_argument(
+        "--seconds", type=float, default=10.0, help="of each rate, and of the group discovery (default: %(default)s)"
+    )
+    return report.parse(options, GROUPS)
+
+
+def _environment(client: str) -> tuple[str, list[str] | None]:
+    """Return the name of a client's environment, and its packages."""
+    driver, needs = CLIENTS[client]
+    return f"{Path(driver.split()[0]).stem}-{client.split(maxsplit=1)[0]}", needs
+
+
+def _measure(python: str, case: Case, options: list[str]) -> dict[str, float]:
     cores = sorted(os.sched_getaffinity(0))
-    with _server(case, cores[-1]) as endpoint:
-        command = [sys.executable, str(HERE / "drivers" / "growing.py"), *_options(case, endpoint)]
+    with _server(case, cores[-1]) as ports:
+        command = [python, *_command(case, ports), *options]
         # One process leaves a core to the server. Two processes share both cores with it.
         only = {cores[0]} if case.processes == 1 else set(cores)
         drivers = [
@@ -104,35 +102,54 @@ def _measure(case: Case) -> dict[str, float]:
             )
             for _ in range(case.processes)
         ]
-        outputs = [driver.communicate(timeout=300)[0] for driver in drivers]
+        outputs = [driver.communicate(timeout=_TIMEOUT_S)[0] for driver in drivers]
     if any(driver.returncode for driver in drivers):
         sys.exit(f"benchmarks: {' '.join(command)} failed")
-    found: list[dict[str, float]] = [json.loads(output.splitlines()[-1]) for output in outputs]
+    found = [_figures(json.loads(output.splitlines()[-1]), case) for output in outputs]
     # The rates of the processes are added; of every other figure, the worst is used.
     return {name: (sum if name.endswith("_per_s") else max)(each[name] for each in found) for name in found[0]}
 
 
-def _options(case: Case, endpoint: str) -> list[str]:
-    what, *others = case.options.split()
-    return [what, endpoint, *others]
+def _command(case: Case, ports: list[int]) -> list[str]:
+    program, *options = CLIENTS[case.client][0].split()
+    path, endpoint = str(HERE / "drivers" / program), f"127.0.0.1:{ports[0]}"
+    options += ["--calls", str(case.calls), "--in-flight", str(case.in_flight), "--body-bytes", str(case.body_bytes)]
+    if program == "growing.py":
+        return [path, case.what, endpoint, *options]
+    warm_up = max(1, case.calls // 10)
+    more = ["--response-bytes", str(case.response_bytes)] if program == "sockets.py" else []
+    return [path, endpoint, ",".join(map(str, ports)), *options, "--warm-up", str(warm_up), *more]
+
+
+def _figures(found: dict[str, float], case: Case) -> dict[str, float]:
+    """Return the figures of a driver's output, in the names of this program."""
+    if "wall_s" in found:  # of `measuring.Account`
+        calls = found["calls"]
+        found = {"cpu_us_per_call": found["cpu_s"] / calls * 1e6, "calls_per_s": calls / found["wall_s"]}
+    if case.server == "bodies":
+        found["mb_per_s"] = found["calls_per_s"] * (case.body_bytes + case.response_bytes) / 1e6
+    return found
 
 
 @contextlib.contextmanager
-def _server(case: Case, core: int) -> Iterator[str]:
-    """Run the server of a case, and yield the endpoint of discovery."""
-    if case.response_bytes:
+def _server(case: Case, core: int) -> Iterator[list[int]]:
+    """Run the server of a case, and yield its ports; the first one serves discovery, too."""
+    if case.server == "nginx":
         with nginx(case.instances, core=core, response_bytes=case.response_bytes) as ports:
-            yield f"127.0.0.1:{ports[0]}"
+            yield ports
         return
-    # Each response ends after minutes, so that its call stays in flight.
-    command = [sys.executable, str(HERE / "streams" / "server.py"), "--events", "2", "--rate", "0.01"]
-    command += ["--rows", str(case.instances)]
+    if case.server == "bodies":
+        command = [sys.executable, str(HERE / "body_server.py"), "--response-bytes", str(case.response_bytes)]
+    else:
+        # Each response ends after minutes, so that its call stays in flight.
+        command = [sys.executable, str(HERE / "streams" / "server.py"), "--events", "2", "--rate", "0.01"]
+        command += ["--rows", str(case.instances)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {core})
     ) as process:
         try:
             assert process.stdout is not None
-            yield f"127.0.0.1:{int(process.stdout.readline())}"
+            yield [int(process.stdout.readline())]
         finally:
             process.terminate()
 
@@ -145,9 +162,18 @@ def _least(runs: list[dict[str, float]]) -> dict[str, float]:
 def _table(rows: dict[str, dict[str, float]]) -> list[str]:
     lines = ["| case | figures, best of the runs |", "|---|---|"]
     lines += [
-        f"| {name} | {', '.join(f'{figure} {value:,.1f}' for figure, value in row.items())} |"
+        f"| {name} | {', '.join(f'{figure} {value:,.2f}' for figure, value in row.items())} |"
         for name, row in rows.items()
     ]
+    return lines
+
+
+def _verdicts(rows: dict[str, dict[str, float]]) -> list[str]:
+    lines = ["| target | value | bound | met |", "|---|---|---|---|"]
+    for row in judged(rows):
+        name = f"{row['case']}: {row['figure']}{' ÷ ' if row['base'] else ''}{row['base']}"
+        sign = "≥" if row["is_least"] else "≤"
+        lines.append(f"| {name} | {row['value']:.2f} | {sign} {row['bound']:g} | {'yes' if row['is_met'] else 'no'} |")
     return lines
 
 

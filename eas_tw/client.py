@@ -14,6 +14,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, fail
 
 from eas_tw.body.compression import compressing
+from eas_tw.body.hashes import LONG_BYTES, md5_hex_in_steps
 from eas_tw.body.request import as_body, as_request
 from eas_tw.body.steps import begin
 from eas_tw.body.text import StringRequest
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from eas_tw.body.request import Request
+    from eas_tw.body.steps import Steps
     from eas_tw.net.attempt import WireRequest
     from eas_tw.response import Response
     from eas_tw.runtime import ClientRuntime
@@ -153,10 +155,10 @@ class PredictClient(ClientLifecycle):
                 body = as_body(parser.to_string())
                 content_type = getattr(parser, "content_type", None)
             preparing = None
-            if self._config.compress is None:
+            if self._config.compress is None and len(body) < LONG_BYTES:
                 wire_request = self._request_builder.build(body, path, query, headers, content_type)
             else:
-                wire_request, preparing = self._compressed(body, path, query, headers, content_type)
+                wire_request, preparing = self._build(body, path, query, headers, content_type)
             info = NO_CALL
             if key is not None or runtime.fleet.reads_calls:
                 info = call_info(runtime.fleet, key, "POST", path, headers)
@@ -295,29 +297,32 @@ class PredictClient(ClientLifecycle):
 
     # -- internals
 
-    def _compressed(self, body: bytes, *others: Any) -> tuple[WireRequest, Deferred[WireRequest] | None]:
-        """Build the request with its body compressed.
-
-        Returns:
-            1. For a small body, the request and `None`.
-            2. For a large body, a placeholder, and a Deferred that fires with the request. The call waits for the
-               Deferred, while the compression runs in a thread (`net.offload`).
-        """
-        steps = compressing(str(self._config.compress), body)
-        content, is_done = begin(steps)
-        if is_done:
-            return self._request_builder.build(content or b"", *others), None
-        placeholder = self._request_builder.build(b"", *others)  # raises for wrong arguments before the compression
-        return placeholder, self._offload.run(steps).addCallback(self._request_builder.build, *others)
-
     def _build(self, body: bytes, *others: Any) -> tuple[WireRequest, Deferred[WireRequest] | None]:
         """Build the request, with its body compressed if `compress` is set.
 
-        `others` are the further arguments of `RequestBuilder.build`. The result is that of `_compressed`.
+        Args:
+            body: The serialised request.
+            others: The further arguments of `RequestBuilder.build`.
+
+        Returns:
+            1. The request and `None`.
+            2. For a large body that is compressed or signed, a placeholder, and a Deferred that fires with the request.
+               The call waits for the Deferred, while the compression and the hash run in a thread (`net.offload`).
         """
-        if self._config.compress is None or not body:
-            return self._request_builder.build(body, *others), None
-        return self._compressed(body, *others)
+        builder = self._request_builder
+        compression = None
+        if self._config.compress is not None and body:
+            compression = compressing(str(self._config.compress), body)
+            content, is_done = begin(compression)
+            if is_done:
+                body, compression = content or b"", None
+        if compression is None and len(body) < LONG_BYTES:
+            return builder.build(body, *others), None
+        template = builder.template(*others)  # raises for wrong arguments before the long work
+        if compression is None and template.signer is None:
+            return builder.complete(template, body), None
+        work = self._offload.run(_preparing(body, compression, is_signed=template.signer is not None))
+        return builder.complete(template, b""), work.addCallback(lambda made: builder.complete(template, *made))
 
     def _begin(self, what: str, begin: Callable[[ClientRuntime], Deferred[T]]) -> Deferred[T]:
         """Run `begin`, and return its Deferred.
@@ -344,3 +349,14 @@ class PredictClient(ClientLifecycle):
         verb = check_method(method)
         timeout_s = self._config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
         return verb, timeout_s, verb != "PATCH" if idempotent is None else idempotent
+
+
+def _preparing(body: bytes, compression: Steps[bytes] | None, *, is_signed: bool) -> Steps[tuple[bytes, str | None]]:
+    """Run the remaining steps of a compression, if any, and hash the result for the signature.
+
+    Returns:
+        The body as sent, and its MD5; `None` without a signature.
+    """
+    if compression is not None:
+        body = yield from compression
+    return body, (yield from md5_hex_in_steps(body)) if is_signed else None

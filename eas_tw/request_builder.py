@@ -145,7 +145,7 @@ class RequestBuilder:
         self._token_source: Callable[[], str] | None = None
         self._content_type = ""
         self._extra: dict[str, str] = {}
-        self._usual: dict[str | None, _HeaderTemplate] = {}
+        self._usual: dict[str | None, HeaderTemplate] = {}
 
     @property
     def token(self) -> Secret:
@@ -244,7 +244,37 @@ class RequestBuilder:
             template.method, template.target, b"%b%d\r\n%b" % (template.fields, len(body), credentials), body
         )
 
-    def _remember(self, content_type: str | None) -> _HeaderTemplate:
+    def template(
+        self,
+        path: str = "",
+        query: Mapping[str, str] | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+        method: str = "POST",
+    ) -> HeaderTemplate:
+        """Build a request without its body, whose compression or hash takes long; `complete` adds the body.
+
+        Arguments and errors are those of `build`. The arguments may be changed afterwards.
+        """
+        if self._token_source is not None:
+            self._ask_for_token(self._token_source)
+        return self._header_template(path, query, {} if headers is None else headers, content_type, method)
+
+    def complete(self, template: HeaderTemplate, body: bytes, md5_text: str | None = None) -> WireRequest:
+        """Add the body and the signature to a template.
+
+        Args:
+            template: The result of `template`.
+            body: The body as sent.
+            md5_text: The body's MD5 as 32 hexadecimal digits if it is known; `None` to compute it if it is needed.
+        """
+        signer = template.signer
+        credentials = b"" if signer is None else signer.lines(body, self._seconds(), md5_text)
+        return WireRequest(
+            template.method, template.target, b"%b%d\r\n%b" % (template.fields, len(body), credentials), body
+        )
+
+    def _remember(self, content_type: str | None) -> HeaderTemplate:
         """Create and cache the header template of calls without path, query and headers."""
         template = self._header_template("", None, {}, content_type, "POST")
         if len(self._usual) >= _MOST_USUAL:
@@ -259,7 +289,7 @@ class RequestBuilder:
         headers: Mapping[str, str],
         own_type: str | None,
         method: str,
-    ) -> _HeaderTemplate:
+    ) -> HeaderTemplate:
         target = self._base + check_path(path) + _query(query)
         content_type, extra = self._merge(headers, own_type)
         lines = [f"Content-Type: {content_type}", *(f"{name}: {value}" for name, value in extra.items())]
@@ -273,7 +303,7 @@ class RequestBuilder:
         else:
             signer = Signer(self._token.reveal().encode("ascii"), target, content_type, method)
         lines.append("Content-Length: ")
-        return _HeaderTemplate(
+        return HeaderTemplate(
             method.encode("ascii"), target.encode("ascii"), "\r\n".join(lines).encode("ascii"), signer
         )
 
@@ -292,10 +322,15 @@ class RequestBuilder:
         return content_type, dict(merged.values())
 
 
-class _HeaderTemplate(NamedTuple):
+class HeaderTemplate(NamedTuple):
     """The method, target and header lines that equal requests share.
 
-    `fields` ends with `Content-Length: `; the value and the signature are appended for each request.
+    Attributes:
+        method: The HTTP method.
+        target: The path and the query.
+        fields: The header lines, which end with `Content-Length: `; the value and the signature are appended for each
+            request.
+        signer: Signs the requests; `None` if they are not signed.
     """
 
     method: bytes

@@ -18,6 +18,11 @@ def body_of(length: int) -> bytes:
 
 def options() -> argparse.Namespace:
     """Parse a driver's command line."""
+    return parser_of_options().parse_args()
+
+
+def parser_of_options() -> argparse.ArgumentParser:
+    """Make a parser with the options of every driver."""
     parser = argparse.ArgumentParser()
     parser.add_argument("endpoint", help="host:port of the control plane")
     parser.add_argument("ports", help="the instances' ports, separated by commas")
@@ -28,7 +33,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--auth", default="signature", help="the value of ClientConfig.auth, for eas_tw")
     parser.add_argument("--threads", type=int, default=8, help="for a blocking client")
     parser.add_argument("--module", default="eas_prediction", help="for a blocking client")
-    return parser.parse_args()
+    return parser
 
 
 class Account:

@@ -42,12 +42,13 @@ class Signer:
     def __repr__(self) -> str:
         return f"Signer({self._path})"
 
-    def lines(self, body: bytes, epoch_s: float) -> bytes:
+    def lines(self, body: bytes, epoch_s: float, md5_text: str | None = None) -> bytes:
         """Return the header lines of a signature.
 
         Args:
             body: The body as sent, after compression.
             epoch_s: The current time in seconds since 1970-01-01 UTC, from the caller's clock; it may go backwards.
+            md5_text: The result of `md5_hex(body)` if it is known; `None` to compute it.
 
         Returns:
             `Content-MD5` (32 hex digits), `Date` and `Authorization` (`EAS ` and the base64 of an HMAC-SHA1), each
@@ -56,7 +57,7 @@ class Signer:
         second = int(epoch_s)
         if second != self._second:
             self._turn_to(second)
-        digest = md5_hex(body).encode()
+        digest = (md5_hex(body) if md5_text is None else md5_text).encode()
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(b"%b\n%b%b" % (self._method, digest, self._tail))
         outer.update(inner.digest())

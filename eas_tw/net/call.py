@@ -156,8 +156,8 @@ class Call:
         """Start the call; call this once.
 
         Args:
-            preparing: Fires with the request to send, when its body has been compressed in a thread; `None` to send
-                `request` now.
+            preparing: Fires with the request to send, when its body has been compressed or hashed in a thread; `None`
+                to send `request` now.
 
         Returns:
             `done`.

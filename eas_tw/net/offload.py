@@ -1,9 +1,9 @@
-"""Compression and decompression of large bodies outside the turns of the reactor.
+"""Compression, decompression and hashing of large bodies outside the turns of the reactor.
 
-The work is a generator that yields between steps. If the reactor supports threads, the steps run in a thread: zlib and
-cramjam release the interpreter's lock, so the reactor continues meanwhile. Otherwise (in tests, and in the simulation
-with its virtual time) one step runs in each turn of the reactor. The reactor's own thread pool is not used, because the
-program may occupy all its threads, and a call has a deadline.
+The work is a generator that yields between steps. If the reactor supports threads, the steps run in a thread: zlib,
+cramjam and OpenSSL release the interpreter's lock, so the reactor continues meanwhile. Otherwise (in tests, and in the
+simulation with its virtual time) one step runs in each turn of the reactor. The reactor's own thread pool is not used,
+because the program may occupy all its threads, and a call has a deadline.
 """
 
 from __future__ import annotations

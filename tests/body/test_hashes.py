@@ -6,12 +6,19 @@ import sys
 import pytest
 
 from eas_tw.body import hashes
+from eas_tw.body.steps import STEP_BYTES, finish
 
 
 @pytest.mark.parametrize("size", [0, 1, 55, 56, 64, 511, 512, 513, 4096])
 def test_md5_hex_agrees_with_openssl_on_both_sides_of_the_switch(size: int) -> None:
     data = bytes(at % 251 for at in range(size))
     assert hashes.md5_hex(data) == hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+@pytest.mark.parametrize("size", [0, 1, STEP_BYTES - 1, STEP_BYTES, STEP_BYTES + 1, 3 * STEP_BYTES])
+def test_md5_hex_in_steps_agrees_with_openssl(size: int) -> None:
+    data = (bytes(range(251)) * (size // 251 + 1))[:size]
+    assert finish(hashes.md5_hex_in_steps(data)) == hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def test_sha1_agrees_with_openssl() -> None:

@@ -57,6 +57,32 @@ def test_calls_are_coroutines_and_survive_a_crash(served: Served) -> None:
     assert printed(ended) == ["True 0", "True", "True 3"]
 
 
+def test_large_bodies_are_signed_outside_the_loop(served: Served) -> None:
+    """The service checks the signatures."""
+    ended = program(
+        served,
+        BEGIN
+        + """
+    import eas_tw.client
+    hashing = eas_tw.client.md5_hex_in_steps
+    def noting(data):
+        names.append(threading.current_thread().name)
+        return (yield from hashing(data))
+    names, eas_tw.client.md5_hex_in_steps = [], noting
+    async def main():
+        async with client_of(max_response_bytes=4 << 20) as client:
+            body = bytes(3 << 20)
+            print((await client.predict(body)).content == body)
+            async with client.stream(body) as stream:
+                print(await stream.read() == body)
+        print(names)
+    run(main())
+""",
+        *DEBUG,
+    )
+    assert printed(ended) == ["True", "True", "['eas_tw.offload', 'eas_tw.offload']"]
+
+
 def test_sockets_of_a_closed_event_loop_are_closed_in_a_later_one(served: Served) -> None:
     """A client that was not closed leaves its sockets open, and a ResourceWarning would fail this program."""
     ended = program(

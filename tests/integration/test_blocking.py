@@ -22,6 +22,7 @@ from eas_tw.blocking import (
     StringRequest,
     TFRequest,
 )
+from eas_tw.body.hashes import md5_hex_in_steps
 from tests.integration.conftest import TOKEN
 from tests.integration.programs import printed, program
 from tests.patience import PATIENCE_S
@@ -82,6 +83,20 @@ def test_threads_share_a_client_while_an_instance_crashes(served: Served, client
     assert wrong == []
     assert client._client.counters.answered == 640
     assert client._client.counters.retries.total() > 0
+
+
+def test_a_large_body_is_signed_outside_the_reactor(client: PredictClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service checks the signature."""
+    threads: list[str] = []
+
+    def noting(data: bytes) -> Any:
+        threads.append(threading.current_thread().name)
+        return (yield from md5_hex_in_steps(data))
+
+    monkeypatch.setattr("eas_tw.client.md5_hex_in_steps", noting)
+    body = bytes(3 << 20)
+    assert client.predict(StringRequest(body)).content == body
+    assert threads == ["eas_tw.offload"]
 
 
 def test_errors_are_the_official_exception(served: Served, client: PredictClient) -> None:

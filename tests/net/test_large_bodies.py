@@ -1,17 +1,32 @@
-"""Compression and decompression of large bodies in several reactor iterations; each call ends once."""
+"""Compression, decompression and hashing of large bodies in several reactor iterations; each call ends once."""
 
 from __future__ import annotations
 
 import gzip
 import zlib
-from typing import Any
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, succeed
+from twisted.python.failure import Failure
+from twisted.web.iweb import IBodyProducer
+from zope.interface import implementer
 
 from eas_tw import BodyError, ClientClosed, ConfigError, DeadlineExceeded, StatusError
+from eas_tw.agent import EasAgent
+from eas_tw.body.hashes import LONG_BYTES, md5_hex, md5_hex_in_steps
+from eas_tw.body.signature import Signer
 from eas_tw.telemetry.events import CallEnded
 from tests.net.calling import Harness, Result, response, says
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.defer import Deferred
+
+    from eas_tw import PredictClient
+    from tests.net.wire import Wire
 
 SIZE = 6 << 20
 PACKED = gzip.compress(bytes(SIZE))
@@ -189,8 +204,34 @@ def test_a_large_request_is_compressed_in_several_reactor_iterations() -> None:
     harness.assert_clean()
 
 
-def test_the_deadline_a_cancel_and_close_end_a_compression() -> None:
-    harness = Harness(1, compress="zlib", timeout_s=1.0, drain_timeout_s=0)
+# The settings with which a large request takes several turns: it is compressed, or its hash is computed.
+LONG_WORK: dict[str, dict[str, Any]] = {"compress": {"compress": "zlib"}, "hash": {}}
+
+
+def signing(n: int = 1, **settings: Any) -> Harness:
+    """Return a client with a token."""
+    harness = Harness(n, **settings)
+    harness.client.set_token("t0ken")
+    return harness
+
+
+def whole(wire: Wire) -> bytes:
+    """Return the request that is written to a connection, as fast as the client writes."""
+    while wire.producer is not None:
+        wire.producer.resumeProducing()
+    return wire.take()
+
+
+def sent_by(wire: Wire) -> tuple[dict[str, str], bytes]:
+    """Return the header fields and the body of the request that is written to a connection."""
+    head, _, body = whole(wire).partition(b"\r\n\r\n")
+    fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+    return fields, body
+
+
+@pytest.mark.parametrize("work", LONG_WORK)
+def test_the_deadline_a_cancel_and_close_end_long_work(work: str) -> None:
+    harness = signing(timeout_s=1.0, drain_timeout_s=0, **LONG_WORK[work])
     late, cancelled, closed = (Result(harness.client.predict(PLAIN, timeout_s=s)) for s in (0.5, 1, 1))
     cancelled.deferred.cancel()
     harness.reactor.advance(0.5)
@@ -203,9 +244,154 @@ def test_the_deadline_a_cancel_and_close_end_a_compression() -> None:
     harness.assert_clean()
 
 
-def test_an_invalid_path_is_an_error_before_compression() -> None:
-    harness = Harness(1, compress="zlib")
+@pytest.mark.parametrize("work", LONG_WORK)
+def test_an_invalid_path_is_an_error_before_long_work(work: str) -> None:
+    harness = signing(**LONG_WORK[work])
     call = Result(harness.client.predict(PLAIN, path="a b"))
     assert isinstance(call.error, ConfigError)
     assert harness.client.counters.calls == 0
+    harness.assert_clean()
+
+
+def test_close_waits_for_a_request_that_is_being_hashed() -> None:
+    harness = signing()
+    call = Result(harness.client.predict(PLAIN))
+    closing = Result(harness.client.close())
+    harness.reactor.pump([0] * 4)
+    says(harness.accept(), response())
+    assert str(call.value) == "ok"
+    harness.reactor.advance(0)
+    assert closing.fired
+
+
+@implementer(IBodyProducer)
+class Produced:
+    """A body that is written to its consumer at once."""
+
+    def __init__(self, body: bytes) -> None:
+        self.length = len(body)
+        self._body = body
+
+    def startProducing(self, consumer: Any) -> Deferred[None]:
+        consumer.write(self._body)
+        return succeed(None)
+
+    def stopProducing(self) -> None: ...
+
+    def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
+
+
+SENDERS: dict[str, Callable[[PredictClient, Any], Deferred[Any]]] = {
+    "predict": lambda client, body: client.predict(body),
+    "request": lambda client, body: client.request("PUT", body=body),
+    "stream": lambda client, body: client.stream(body).open(),
+    "agent": lambda client, body: EasAgent(client).request(b"POST", b"eas://svc", None, Produced(body)),
+}
+
+
+@pytest.mark.parametrize("sender", SENDERS)
+def test_a_large_request_is_hashed_over_turns_and_then_sent_signed(sender: str) -> None:
+    harness = signing()
+    call = Result(SENDERS[sender](harness.client, PLAIN))
+    assert harness.reactor.dials == []
+    harness.reactor.pump([0] * 4)
+    wire = harness.accept()
+    fields, body = sent_by(wire)
+    assert body == PLAIN
+    method = "PUT" if sender == "request" else "POST"
+    signer = Signer(b"t0ken", "/api/predict/svc", fields["Content-Type"], method)
+    lines = signer.lines(PLAIN, parsedate_to_datetime(fields["Date"]).timestamp())
+    for name in ("Content-MD5", "Date", "Authorization"):
+        assert f"{name}: {fields[name]}\r\n".encode() in lines
+    says(wire, response())
+    assert call.fired
+    assert not isinstance(call.value, Failure)
+    harness.assert_clean()
+
+
+@pytest.mark.parametrize(
+    ("size", "token", "settings"),
+    [(LONG_BYTES - 1, "t0ken", {}), (2 * LONG_BYTES, "", {}), (2 * LONG_BYTES, "t0ken", {"auth": "token"})],
+    ids=["smaller", "no token", "not signed"],
+)
+def test_a_request_without_a_long_hash_is_sent_at_once(size: int, token: str, settings: dict[str, Any]) -> None:
+    harness = Harness(1, **settings)
+    harness.client.set_token(token)
+    call = Result(harness.client.predict(bytes(size)))
+    wire = harness.accept()
+    fields, body = sent_by(wire)
+    assert len(body) == size
+    assert ("Content-MD5" in fields) is (token != "" and not settings)
+    says(wire, response())
+    assert str(call.value) == "ok"
+    harness.assert_clean()
+
+
+def test_the_hash_is_that_of_the_compressed_body() -> None:
+    harness = signing(compress="zlib", attempts=1)
+    call = Result(harness.client.predict(PLAIN))
+    harness.reactor.pump([0] * 6)
+    wire = harness.accept()
+    fields, body = sent_by(wire)
+    assert zlib.decompress(body) == PLAIN
+    assert fields["Content-MD5"] == md5_hex(body)
+    says(wire, response())
+    assert str(call.value) == "ok"
+    harness.assert_clean()
+
+
+def test_a_retry_sends_the_same_bytes_and_hashes_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[int] = []
+
+    def counting(data: bytes) -> Any:
+        hashed.append(len(data))
+        return md5_hex_in_steps(data)
+
+    monkeypatch.setattr("eas_tw.client.md5_hex_in_steps", counting)
+    harness = signing(2)
+    call = Result(harness.client.predict(PLAIN))
+    harness.reactor.pump([0] * 4)
+    first = harness.accept()
+    assert sent_by(first)[1] == PLAIN
+    says(first, response(503))
+    harness.reactor.advance(1.0)
+    second = harness.accept()
+    assert sent_by(second)[1] == PLAIN
+    says(second, response())
+    assert str(call.value) == "ok"
+    assert hashed == [len(PLAIN)]
+    harness.assert_clean()
+
+
+@pytest.mark.parametrize("kind", [bytearray, lambda content: memoryview(bytearray(content))], ids=["array", "view"])
+def test_a_program_may_change_its_arguments_while_they_are_hashed(kind: Any) -> None:
+    harness = signing()
+    content, headers, query = kind(PLAIN), {"X-Id": "1"}, {"id": "1"}
+    call = Result(harness.client.predict(content, headers=headers, query=query))
+    content[:1000] = bytes(1000)
+    headers["X-Id"] = query["id"] = "2"
+    harness.reactor.pump([0] * 4)
+    wire = harness.accept()
+    wrote = whole(wire)
+    assert wrote.startswith(b"POST /api/predict/svc?id=1 ")
+    assert b"\r\nX-Id: 1\r\n" in wrote
+    assert wrote.endswith(b"\r\n\r\n" + PLAIN)
+    says(wire, response())
+    assert str(call.value) == "ok"
+    harness.assert_clean()
+
+
+def test_a_function_is_asked_once_for_the_token_of_a_large_request() -> None:
+    harness = Harness(1)
+    tokens = iter(["first", "second"])
+    harness.client.set_token(lambda: next(tokens))
+    call = Result(harness.client.predict(PLAIN))
+    harness.reactor.pump([0] * 4)
+    wire = harness.accept()
+    assert "Content-MD5" in sent_by(wire)[0]
+    says(wire, response())
+    assert str(call.value) == "ok"
+    assert next(tokens) == "second"
     harness.assert_clean()
