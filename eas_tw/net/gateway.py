@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
 from twisted.web._newclient import RequestNotSent  # Twisted has no public name for it
 from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.error import SchemeNotSupported
@@ -23,6 +24,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
+from eas_tw.display import text_of
 from eas_tw.net.agent_fetch import collect
 from eas_tw.net.agents import Agents
 from eas_tw.net.connect_errors import connect_outcome
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from twisted.internet.interfaces import IConsumer
-    from twisted.python.failure import Failure
     from twisted.web.iweb import IAgent, IResponse
 
     from eas_tw.config import ClientConfig
@@ -193,7 +194,11 @@ class Gateway:
             if sink is not None:
                 # From here on the sink gets the reports, and the attempt none.
                 self._running.pop(attempt, None)
-                source.begin(sink, response)
+                try:
+                    source.begin(sink, response)
+                except BaseException as error:  # noqa: BLE001  raised by the agent's response: no piece will come
+                    pass_on(self._later, error)
+                    source.connectionLost(Failure(error))
                 return response.code, head, b""
         return response.code, head, await collect(response, self._config.max_response_bytes)
 
@@ -300,7 +305,7 @@ def _outcome(error: BaseException | None) -> Outcome:
     if isinstance(error, ConnectError):
         return connect_outcome(error)
     if isinstance(error, DNSLookupError | gaierror | SchemeNotSupported):
-        return Outcome(AttemptStatus.CONNECT_FAILED, detail=str(error))
+        return Outcome(AttemptStatus.CONNECT_FAILED, detail=text_of(error))
     if isinstance(error, RequestNotSent):
         return Outcome(
             AttemptStatus.UNSENT, detail="a kept connection was closed, or had bytes, before the request left"
@@ -310,8 +315,9 @@ def _outcome(error: BaseException | None) -> Outcome:
 
 def _lost(error: BaseException | None) -> Outcome:
     """Classify a failure after a part of the request may have been sent."""
-    inner = [failure.value for failure in getattr(error, "reasons", ())]
-    detail = str(inner[0]) if inner else f"{type(error).__name__}: {error}"
+    reasons = getattr(error, "reasons", None)
+    inner = [reason.value for reason in reasons if isinstance(reason, Failure)] if isinstance(reasons, list) else []
+    detail = text_of(inner[0]) if inner else f"{type(error).__name__}: {text_of(error)}"
     if isinstance(error, ResponseFailed) and not isinstance(error, ResponseNeverReceived):
         return Outcome(AttemptStatus.RESPONSE_TRUNCATED, detail=detail)
     return Outcome(AttemptStatus.LOST, detail=detail)
