@@ -7,6 +7,7 @@ outcomes are the same as on direct connections.
 from __future__ import annotations
 
 import builtins
+import errno
 from functools import partial
 from socket import gaierror
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 _WITH_BODY = (b"POST", b"PUT", b"PATCH")
 """Methods whose requests announce a length even when it is 0 (RFC 9110 §8.6)."""
 _PORTS = {"http": 80, "https": 443}
+_NOTHING_OPENED = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL})
+"""Errors of an agent that only opening a file or a socket raises, so that nothing of the request was sent."""
 _Answer = tuple[int, bytes, bytes]
 """Status, head and body."""
 
@@ -302,7 +305,7 @@ def _outcome(error: BaseException | None) -> Outcome:
         return Outcome(AttemptStatus.VIOLATION, detail=str(error))
     if isinstance(error, builtins.ConnectionRefusedError):
         return Outcome(AttemptStatus.CONNECT_REFUSED)
-    if isinstance(error, ConnectError):
+    if isinstance(error, ConnectError) or (isinstance(error, OSError) and error.errno in _NOTHING_OPENED):
         return connect_outcome(error)
     if isinstance(error, DNSLookupError | gaierror | SchemeNotSupported):
         return Outcome(AttemptStatus.CONNECT_FAILED, detail=text_of(error))
