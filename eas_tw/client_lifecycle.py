@@ -63,7 +63,8 @@ class ClientLifecycle(ProcessBound):
         agent: IAgent | None = None,
         wall_clock: Callable[[], float] | None = None,
     ) -> None:
-        kind = endpoint_type or (ENDPOINT_TYPE_DEFAULT if instances is None else ENDPOINT_TYPE_FIXED)
+        is_given = endpoint_type is not None and not (isinstance(endpoint_type, str) and not endpoint_type)
+        kind: Any = endpoint_type if is_given else ENDPOINT_TYPE_DEFAULT if instances is None else ENDPOINT_TYPE_FIXED
         self._target = ClientTarget(
             endpoint, service_name, custom_url, kind, fixed_list(() if instances is None else instances)
         )

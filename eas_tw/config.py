@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import evolve, field, frozen
@@ -21,7 +20,7 @@ from eas_tw.policy.retry import DEFAULT_RETRY_ON
 from eas_tw.ranges import COUNT, POSITIVE, Range, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from attrs import Attribute
 
@@ -73,9 +72,13 @@ def _retry_on(values: Iterable[AttemptStatus | str | int]) -> frozenset[AttemptS
     """
     if values is DEFAULT_RETRY_ON:
         return DEFAULT_RETRY_ON
-    if isinstance(values, str) or not isinstance(values, Iterable):
+    try:
+        listed = None if isinstance(values, str) else tuple(values)
+    except TypeError:
+        listed = None
+    if listed is None:
         raise ConfigError(f'retry_on must be a list such as ["lost", 503], got {shown(values)}')
-    return frozenset(map(_attempt_status, values))
+    return frozenset(map(_attempt_status, listed))
 
 
 def _attempt_status(given: AttemptStatus | str | int) -> AttemptStatus | int:

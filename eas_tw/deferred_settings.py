@@ -7,7 +7,7 @@ recorded too, so that metrics and traces can be set up before `init`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from eas_tw.process_bound import ProcessBound
 from eas_tw.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from twisted.internet.defer import Deferred
     from twisted.web.iweb import IAgent
@@ -164,14 +164,17 @@ class DeferredSettings(ProcessBound):
 
         Returns:
             A function that removes the listener.
+
+        Raises:
+            ConfigError: `listener` is not callable.
         """
-        listening = _Listening(listener)
         # In a forked child this replaces the client and the lock, which a thread of the parent may hold at the fork.
-        self._current_client()
+        current = self._current_client()
         with self._lock:
+            # Recorded only after the check: a later inner client could not be made with a wrong listener.
+            stop = current.listen(listener)
+            listening = _Listening(listener, None if self._client is None else stop)
             self._listening.append(listening)
-            if self._client is not None:
-                listening.stop = self._client.listen(listener)
         return partial(self._stop_listening, listening)
 
     def wrap_predict(self, wrap: Wrap) -> None:
@@ -184,9 +187,9 @@ class DeferredSettings(ProcessBound):
         """
         self._current_client()  # replaces client and lock in a forked child, as in `listen`
         with self._lock:
-            self._wraps = (*self._wraps, wrap)
             if self._client is not None:
                 self._predict = wrap(self._client, self._predict)
+            self._wraps = (*self._wraps, wrap)
 
     # -- for subclasses
 
@@ -238,7 +241,10 @@ class DeferredSettings(ProcessBound):
 
 def _kept(instances: Any) -> Any:
     """Copy the instances, because several clients are created from them; the client rejects a value of another type."""
-    return tuple(instances) if isinstance(instances, Iterable) else instances
+    try:
+        return tuple(instances)
+    except TypeError:
+        return instances
 
 
 def _hidden(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Representation of values in error messages, with a bounded length."""
+"""Representation of values and of foreign errors in error messages."""
 
 from __future__ import annotations
 
@@ -36,3 +36,11 @@ def shown(value: object) -> str:
     """
     text = " ".join(_short.repr(value).split("\n"))
     return text if len(text) <= _MOST_CHARS else f"{text[: _MOST_CHARS - 1]}…"
+
+
+def text_of(error: object) -> str:
+    """Return the text of an error, whose class may be a program's own, with a `__str__` that raises."""
+    try:
+        return str(error)
+    except Exception as raised:  # noqa: BLE001  whatever the class raises
+        return f"{type(error).__name__}, whose text cannot be made: {type(raised).__name__}"

@@ -231,7 +231,7 @@ class RequestBuilder:
         """
         if self._token_source is not None:
             self._ask_for_token(self._token_source)
-        if query is None and headers is None and not path and method == "POST":
+        if query is None and headers is None and type(path) is str and not path and method == "POST":
             try:
                 template = self._usual[content_type]
             except (KeyError, TypeError):

@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     ReadPiece = Callable[[ResponseStream], Awaitable[bytes]]
 
 
+_TURN_BYTES = 1 << 20
+"""Decompressed bytes after which a reader lets the reactor go on: they take a few milliseconds.
+
+The 64 KiB that may be unread expand to 64 MiB of zeros, or more of zstd.
+"""
+
+
 class Stream(ProcessBound):
     """A response whose head has been received, and whose body is still arriving.
 
@@ -57,6 +64,7 @@ class Stream(ProcessBound):
         read_piece: ReadPiece | None = None,
     ) -> None:
         self._body = body
+        self._next_turn = body.next_turn if wait is None else partial(_next_turn_by, wait, body)
         self._next: Callable[[], Awaitable[bytes]]
         if read_piece is not None:
             self._next = partial(read_piece, body)
@@ -189,6 +197,7 @@ class Stream(ProcessBound):
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         body, read = self._body, self._next
+        since_turn = 0
         try:
             decompressor = body_decompressor(self.headers.get("content-encoding", ""))
         except BaseException:
@@ -202,6 +211,10 @@ class Stream(ProcessBound):
                 try:
                     for part in decompressor.feed(piece) if piece else decompressor.finish():
                         yield part
+                        since_turn += len(part)
+                        if since_turn >= _TURN_BYTES:
+                            since_turn = 0
+                            await self._next_turn()
                 except BaseException:
                     body.close()
                     raise
@@ -213,6 +226,10 @@ class Stream(ProcessBound):
 
 def _next_by(wait: Wait, body: ResponseStream) -> Awaitable[bytes]:
     return wait(body.read_piece())
+
+
+def _next_turn_by(wait: Wait, body: ResponseStream) -> Awaitable[None]:
+    return wait(body.next_turn())
 
 
 class _RawPieces:

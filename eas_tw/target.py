@@ -24,6 +24,7 @@ from eas_tw.display import shown
 from eas_tw.errors import ConfigError
 from eas_tw.net.discovery import PATHS, UpstreamsSource, VipServerSource
 from eas_tw.policy.instances import BadRowError, Instance, checked_instance
+from eas_tw.ranges import plain
 from eas_tw.request_builder import check_endpoint, check_service
 
 if TYPE_CHECKING:
@@ -207,6 +208,6 @@ def _fixed_instance(given: GivenInstance) -> Instance:
         raise ConfigError(f"instances: a row is (ip, port) or (ip, port, weight), got {shown(given)}")
     try:
         ip, port, weight = (*given, 1)[:3]
-        return checked_instance({"ip": ip, "port": port, "weight": weight})
+        return checked_instance({"ip": ip, "port": plain(port), "weight": plain(weight)})
     except (BadRowError, TypeError, ValueError) as error:
         raise ConfigError(f"instances: {error} in {shown(given)}; a row is (ip, port) or (ip, port, weight)") from None

@@ -131,6 +131,7 @@ def test_numbers_of_numpy_are_accepted(name: str) -> None:
         ({"retry_on": 5}, 'retry_on must be a list such as ["lost", 503], got 5'),
         ({"retry_on": "lost"}, "retry_on must be a list such as [\"lost\", 503], got 'lost'"),
         ({"retry_on": None}, 'retry_on must be a list such as ["lost", 503], got None'),
+        ({"retry_on": np.array(503)}, 'retry_on must be a list such as ["lost", 503], got array(503)'),
         ({"retry_on": [True]}, "retry_on takes HTTP statuses from 100 to 599 and attempt statuses"),
         ({"retry_on": [HUGE]}, "retry_on takes HTTP statuses from 100 to 599 and attempt statuses"),
         ({"retry_on": [99]}, "retry_on takes HTTP statuses from 100 to 599 and attempt statuses"),
@@ -171,10 +172,13 @@ ODD_ARGUMENTS: list[dict[str, Any]] = [
     {"custom_url": 5},
     {"endpoint_type": 5},
     {"endpoint_type": ["DIRECT"]},
+    {"endpoint_type": np.array(["DIRECT", "FIXED"])},
+    {"endpoint_type": []},
     {"token": 5},
     {"token": b"t"},
     {"token": "t\n"},
     {"instances": 5},
+    {"instances": np.array(5)},
     {"instances": [5]},
     {"instances": [("10.0.0.1", HUGE)]},
     {"instances": [("10.0.0.1", 80, math.nan)]},
@@ -253,7 +257,34 @@ def test_the_smallest_timeout_is_not_zero() -> None:
     assert client.config.timeout_s > 0
 
 
-@pytest.mark.parametrize("level", ["nope", None, 1.5, []])
+class Unshowable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("listener", [5, None, "print", Unshowable()], ids=lambda value: type(value).__name__)
+def test_a_wrong_listener_is_refused_at_once_and_not_recorded(kind: str, listener: Any) -> None:
+    """A recorded one would fail the `init` of an asyncio client, and every call in a forked child."""
+    make, error = MAKERS[kind]
+    client = make(endpoint="http://e", service_name="s")
+    with pytest.raises(error, match="a listener must be a function of one event"):
+        client.listen(listener)
+    if kind != "Twisted":
+        client._start(Clock())
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, "1", float("nan"), 10**400, True, []], ids=shown)
+def test_the_time_to_wait_for_a_list_is_checked(timeout_s: Any) -> None:
+    client = eas_tw.blocking.PredictClient(
+        service_name="s", instances=[("10.0.0.1", 80)], config=ClientConfig(init_timeout_s=1.0)
+    )
+    with pytest.raises(PredictException, match="timeout_s must be a number > 0"):
+        client.wait_until_ready(timeout_s)
+    client.destroy()
+
+
+@pytest.mark.parametrize("level", ["nope", None, 1.5, [], Unshowable()])
 def test_an_unknown_log_level_is_a_predict_exception(level: Any) -> None:
     with pytest.raises(PredictException, match="log_level must be a level of logging"):
         eas_tw.blocking.PredictClient("http://e", "s").set_log_level(level)
@@ -261,7 +292,7 @@ def test_an_unknown_log_level_is_a_predict_exception(level: Any) -> None:
 
 ODD_CALLS: list[dict[str, Any]] = [
     *({"timeout_s": value} for value in (*WRONG.values(), 0, -1)),
-    *({"path": value} for value in (5, b"/a", "a b", "a?b", ["a"])),
+    *({"path": value} for value in (5, b"/a", "a b", "a?b", ["a"], np.array(["a", "b"]))),
     *({"query": value} for value in (5, "a b", "a#b", {"a": "\ud800"}, [5], np.array([1, 2]))),
     *({"headers": value} for value in (5, 0, "a", [("a", "b")], {"a": 5}, {"a": "b\r\nc"}, {"Host": "x"})),
 ]

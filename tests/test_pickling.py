@@ -33,7 +33,7 @@ from eas_tw.telemetry.counters import Counters
 from tests.body.kinds import KINDS
 from tests.net.calling import Harness, response, says
 
-PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 WAYS: dict[str, Callable[[Any], Any]] = {
     **{
         f"pickle {protocol}": lambda value, protocol=protocol: pickle.loads(pickle.dumps(value, protocol))  # noqa: S301

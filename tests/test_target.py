@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -101,6 +102,7 @@ def test_a_fixed_list_is_checked_like_discovery() -> None:
         Instance("10.0.0.1", 80, 1),
         Instance("10.0.0.2", 81, 5),
     )
+    assert fixed_list([("10.0.0.1", np.int64(80), np.float32(2.5))]) == (Instance("10.0.0.1", 80, 2.5),)
     for row in [("10.0.0.1",), ("10.0.0.1", 0), ("10.0.0.1", "x"), ("10.0.0.1", 80, -1), 7]:
         with pytest.raises(ConfigError, match="instances:"):
             fixed_list([row])  # type: ignore[list-item]
@@ -120,6 +122,11 @@ def test_the_url_of_a_service_is_no_endpoint(endpoint_type: str, given: str) -> 
 def test_a_path_of_a_gateway_endpoint_is_a_prefix() -> None:
     target = ClientTarget("http://h/base", "svc", "", ENDPOINT_TYPE_DEFAULT, ())
     assert (target.gateway_url, target.path) == ("http://h", "/base/api/predict/svc")
+
+
+def test_a_value_of_another_type_is_named_by_it() -> None:
+    with pytest.raises(ConfigError, match=r"^instances: port must be a whole number from 1 to 65535, got ndarray in "):
+        fixed_list([("10.0.0.1", np.array([80]))])  # type: ignore[list-item]
 
 
 def test_a_text_is_refused_as_an_instance() -> None:

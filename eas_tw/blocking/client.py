@@ -23,6 +23,7 @@ from eas_tw.blocking.stream import Stream
 from eas_tw.blocking.text import StringRequest
 from eas_tw.deferred_settings import DeferredSettings
 from eas_tw.display import shown
+from eas_tw.ranges import POSITIVE, checked
 from eas_tw.telemetry.stdlib_logging import LOGGER
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from eas_tw import CallOptions, RequestOptions, Response, StreamOptions
     from eas_tw.secret import TokenSource
+    from eas_tw.telemetry.events import Event
 
 _FIRST_LIST_WITHIN_S = 5.0
 """The default of `init_timeout_s`, in seconds; the official SDK's first call waits for the list for the same time."""
@@ -110,7 +112,7 @@ class PredictClient(DeferredSettings):
         """
         try:
             LOGGER.setLevel(log_level)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # the text of `logging`'s own error may need a `repr` that raises
             mistake = ConfigError(f'log_level must be a level of logging, such as "INFO", got {shown(log_level)}')
             raise as_predict_exception(mistake) from error
 
@@ -137,15 +139,20 @@ class PredictClient(DeferredSettings):
                 continues, and the method may be called again.
         """
         client = self._client_here()
-        if client.is_ready and not client.is_closed:
-            return
         if timeout_s is None:
-            self._run(client.init)
+            if client.is_closed or not client.is_ready:
+                self._run(client.init)
+            return
+        try:
+            limit_s = checked(POSITIVE, "timeout_s", timeout_s)
+        except EasError as error:
+            raise as_predict_exception(error) from error
+        if client.is_ready and not client.is_closed:
             return
 
         def wait() -> Deferred[Any]:
             waiting = client.init()
-            timer = client.clock.callLater(timeout_s, waiting.cancel)
+            timer = client.clock.callLater(limit_s, waiting.cancel)
 
             def ended(result: Any) -> Any:
                 if timer.active():
@@ -153,7 +160,7 @@ class PredictClient(DeferredSettings):
                     return result
                 why = client.discovery.last_error
                 because = f": {why}" if why else ""
-                return Failure(DiscoveryError(f"no list of instances within {timeout_s:g} s{because}"))
+                return Failure(DiscoveryError(f"no list of instances within {limit_s:g} s{because}"))
 
             return waiting.addBoth(ended)
 
@@ -278,6 +285,17 @@ class PredictClient(DeferredSettings):
         except EasError as error:
             raise as_predict_exception(error) from error
         return Stream(stream, self._loop.run)
+
+    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Call a function with each event, as `eas_tw.PredictClient.listen` does; on the reactor's thread.
+
+        Raises:
+            PredictException: `listener` is not callable.
+        """
+        try:
+            return super().listen(listener)
+        except EasError as error:
+            raise as_predict_exception(error) from error
 
     # -- threads and processes
 

@@ -218,7 +218,7 @@ class _Operations(ABC):
         options = {"index": index, "window": window, "index_only": index_only, "auto_commit": auto_commit}
         try:
             queue = self._queue()
-            watcher = self._runner()(lambda: _made(queue, options, tags or {}))
+            watcher = self._runner()(lambda: _made(queue, options, _NO_TAGS if tags is None else tags))
         except EasError as error:
             raise as_predict_exception(error) from error
         return Watcher(watcher, self._runner())

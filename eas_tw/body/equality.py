@@ -18,6 +18,10 @@ class EqualByContent:
     def __hash__(self) -> int:
         return hash((type(self), self.content))
 
+    def __getstate__(self) -> object:
+        # With the default method, a class with slots cannot be pickled with protocols 0 and 1.
+        return object.__getstate__(self)
+
 
 class EqualByBody(ABC):
     """Base of requests; two are equal if they have the same class and currently the same body.
@@ -34,6 +38,10 @@ class EqualByBody(ABC):
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self.to_string() == other.to_string()
+
+    def __getstate__(self) -> object:
+        # As in `EqualByContent`.
+        return object.__getstate__(self)
 
     def __copy__(self) -> Self:
         twin = type(self).__new__(type(self))

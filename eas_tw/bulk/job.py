@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from eas_tw.bulk.report import ScoringReport, TooManyErrors
-from eas_tw.bulk.rows import NOT_READY, Batch, ErrorRow, is_of_the_rows, text_of
+from eas_tw.bulk.rows import NOT_READY, Batch, ErrorRow, is_of_the_rows
 from eas_tw.bulk.token_bucket import TokenBucket
-from eas_tw.display import shown
+from eas_tw.display import shown, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

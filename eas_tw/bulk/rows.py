@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, frozen
 
 from eas_tw import AttemptResult, BodyError, EasError, JsonRequest, JsonResponse, RequestFailed, StatusError
+from eas_tw.display import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,14 +78,6 @@ class Batch:
         """Split a batch of two or more rows."""
         middle = len(self.rows) // 2
         return Batch(self.position, self.rows[:middle]), Batch(self.position + middle, self.rows[middle:])
-
-
-def text_of(error: BaseException) -> str:
-    """Return the text of an error, or a substitute if the `__str__` of its class raises an exception."""
-    try:
-        return str(error)
-    except Exception as raised:  # noqa: BLE001  a `__str__` may raise any exception
-        return f"{type(error).__name__}, whose text cannot be made: {raised}"
 
 
 def is_of_the_rows(error: BaseException) -> bool:

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 
+from eas_tw.display import text_of
 from eas_tw.net.pieces import add_piece
 from eas_tw.policy.instances import BadStatusError, DiscoveryReplyRejected, RejectReason
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
-    from twisted.python.failure import Failure
     from twisted.web.iweb import IAgent, IResponse
 
     from eas_tw.net.pieces import Pieces
@@ -125,6 +126,8 @@ class _Collector(Protocol):
                 return
 
 
-def _phrase(error: Exception) -> str:
-    inner = getattr(error, "reasons", None)
-    return str(inner[0].value) if inner else str(error) or type(error).__name__
+def _phrase(error: object) -> str:
+    reasons = getattr(error, "reasons", None)
+    if isinstance(reasons, list) and reasons and isinstance(reasons[0], Failure):
+        error = reasons[0].value
+    return text_of(error) or type(error).__name__

@@ -109,6 +109,17 @@ class _CheckedPool(HTTPConnectionPool):
         written = [connection.flush() for connection in taken]
         return all(written)
 
+    def _putConnection(self, key: Hashable, connection: Any) -> None:  # noqa: N802
+        """Keep a connection after a complete response, unless its request is half written (`HTTPConnectionPool`).
+
+        A server that answers before it has read the whole request may take the rest of the body for the next request.
+        """
+        counted = _counted(connection.transport)
+        if counted is not None and counted.is_writing:
+            counted.abort()
+        else:
+            super()._putConnection(key, connection)  # type: ignore[no-untyped-call]
+
     async def _usable(self, key: Hashable, endpoint: IStreamClientEndpoint) -> Any:
         while True:
             connection = await super().getConnection(key, endpoint)
@@ -184,6 +195,15 @@ class _CountingProtocol(ProtocolWrapper):
     def is_usable(self) -> bool:
         """Return whether the connection is not being closed and nothing has arrived since the last response."""
         return not (self.disconnecting or (self._has_input is not None and self._has_input()))
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether the socket has not accepted all bytes of the request yet."""
+        transport: Any = self.transport
+        # The two buffers of Twisted's transports, which have no method that tells whether they are empty.
+        return isinstance(transport, SocketTransport) and bool(
+            transport._tempDataBuffer or len(transport.dataBuffer) > transport.offset  # noqa: SLF001
+        )
 
     def flush(self) -> bool:
         """Write the request now, unless bytes have arrived; the reactor reports a write error later."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from eas_tw.display import text_of
 from eas_tw.net.attempt import Attempt
 from eas_tw.net.call_errors import (
     awaitable_error,
@@ -242,7 +243,7 @@ class Call:
         """End an attempt whose request could not be written; it is unknown how much of it was sent."""
         contain(self._context.reactor.callLater, "a request could not be written")
         outcome = Outcome(
-            AttemptStatus.LOST, detail=f"the request could not be written: {type(error).__name__}: {error}"
+            AttemptStatus.LOST, detail=f"the request could not be written: {type(error).__name__}: {text_of(error)}"
         )
         try:
             attempt.let_go(AttemptStatus.CANCELLED)

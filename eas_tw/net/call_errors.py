@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eas_tw import errors
+from eas_tw.display import text_of
 from eas_tw.net.heads import text_headers
 from eas_tw.policy.outcomes import AttemptStatus, Outcome
 
@@ -68,7 +69,7 @@ def no_instance_error(history: History) -> Exception:
 def internal_error(error: BaseException, history: History) -> errors.RequestFailed:
     """Return the error of a call that an exception inside the client ended: a bug, or a signal handler that raised."""
     failed = errors.RequestFailed(
-        f"{type(error).__name__} was raised inside the client, see the log: {error}{_trail(history)}", history
+        f"{type(error).__name__} was raised inside the client, see the log: {text_of(error)}{_trail(history)}", history
     )
     failed.__cause__ = error
     return failed

@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.internet.error import ConnectionRefusedError, TimeoutError, UserError  # noqa: A004
 
+from eas_tw.display import text_of
 from eas_tw.policy.outcomes import AttemptStatus, Outcome
 
 _LOCAL_SHORTAGES = {
@@ -52,4 +53,4 @@ def connect_outcome(error: BaseException | None) -> Outcome:
         return Outcome(AttemptStatus.CONNECT_TIMEOUT)
     if isinstance(error, UserError):
         return Outcome(AttemptStatus.INSTANCE_REMOVED, detail="the instance left the list")
-    return Outcome(AttemptStatus.CONNECT_FAILED, detail=str(error) or type(error).__name__)
+    return Outcome(AttemptStatus.CONNECT_FAILED, detail=text_of(error) or type(error).__name__)

@@ -84,8 +84,10 @@ class Deadlines(Generic[Who]):
         if queue is None:
             if len(self._queues) >= self._purge_at:
                 self._purge()
-            queue = self._queues[after_s] = _Queue(len(self._shares))
+            queue = _Queue(len(self._shares))
             queue.timer = self._clock.callLater(self._shares[0] * after_s, self._sweep, after_s, queue)
+            # Stored last: in a queue without a timer nothing would ever expire.
+            self._queues[after_s] = queue
         queue.first[who] = now
 
     def clear(self, who: Who, after_s: float) -> None:

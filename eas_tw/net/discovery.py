@@ -14,6 +14,7 @@ from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
+from eas_tw.display import text_of
 from eas_tw.net.turns import one_step_a_turn
 from eas_tw.policy.instances import (
     BadStatusError,
@@ -311,7 +312,7 @@ class Poller:
         except BaseException as error:  # noqa: BLE001  a bug, or a raising signal handler: polling continues
             contain(self._clock.callLater, "{service}: a list of instances could not be applied", service=self._service)
             self._polls, self._accepted, self._good_at, self._last_error = before
-            why = f"the list could not be applied: {type(error).__name__}: {error}"
+            why = f"the list could not be applied: {type(error).__name__}: {text_of(error)}"
             self._reject(DiscoveryReplyRejected(RejectReason.NOT_APPLIED, why))
             return
         if before[-1]:

@@ -7,6 +7,7 @@ the deadline and the outcomes are the same as on direct connections.
 from __future__ import annotations
 
 import builtins
+import errno
 from functools import partial
 from socket import gaierror
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
 from twisted.web._newclient import RequestNotSent  # Twisted has no public name for it
 from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.error import SchemeNotSupported
@@ -23,6 +25,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
+from eas_tw.display import text_of
 from eas_tw.net.agent_fetch import collect
 from eas_tw.net.agents import Agents
 from eas_tw.net.connect_errors import connect_outcome
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from twisted.internet.interfaces import IConsumer
-    from twisted.python.failure import Failure
     from twisted.web.iweb import IAgent, IResponse
 
     from eas_tw.config import ClientConfig
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 _WITH_BODY = (b"POST", b"PUT", b"PATCH")
 """Methods whose requests announce a length even when it is 0 (RFC 9110 §8.6)."""
 _PORTS = {"http": 80, "https": 443}
+_NOTHING_OPENED = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL})
+"""Errors of an agent that only opening a file or a socket raises, so that nothing of the request was sent."""
 _Answer = tuple[int, bytes, bytes]
 """Status, head and body."""
 
@@ -193,7 +197,11 @@ class Gateway:
             if sink is not None:
                 # From here on reports go to the sink, and not to the attempt.
                 self._running.pop(attempt, None)
-                source.begin(sink, response)
+                try:
+                    source.begin(sink, response)
+                except BaseException as error:  # noqa: BLE001  raised by the agent's response: no piece will come
+                    pass_on(self._later, error)
+                    source.connectionLost(Failure(error))
                 return response.code, head, b""
         return response.code, head, await collect(response, self._config.max_response_bytes)
 
@@ -297,10 +305,10 @@ def _outcome(error: BaseException | None) -> Outcome:
         return Outcome(AttemptStatus.VIOLATION, detail=str(error))
     if isinstance(error, builtins.ConnectionRefusedError):
         return Outcome(AttemptStatus.CONNECT_REFUSED)
-    if isinstance(error, ConnectError):
+    if isinstance(error, ConnectError) or (isinstance(error, OSError) and error.errno in _NOTHING_OPENED):
         return connect_outcome(error)
     if isinstance(error, DNSLookupError | gaierror | SchemeNotSupported):
-        return Outcome(AttemptStatus.CONNECT_FAILED, detail=str(error))
+        return Outcome(AttemptStatus.CONNECT_FAILED, detail=text_of(error))
     if isinstance(error, RequestNotSent):
         return Outcome(
             AttemptStatus.UNSENT, detail="a kept connection was closed, or had bytes, before the request left"
@@ -310,8 +318,9 @@ def _outcome(error: BaseException | None) -> Outcome:
 
 def _lost(error: BaseException | None) -> Outcome:
     """Convert a failure to an outcome, if a part of the request may have been sent."""
-    inner = [failure.value for failure in getattr(error, "reasons", ())]
-    detail = str(inner[0]) if inner else f"{type(error).__name__}: {error}"
+    reasons = getattr(error, "reasons", None)
+    inner = [reason.value for reason in reasons if isinstance(reason, Failure)] if isinstance(reasons, list) else []
+    detail = text_of(inner[0]) if inner else f"{type(error).__name__}: {text_of(error)}"
     if isinstance(error, ResponseFailed) and not isinstance(error, ResponseNeverReceived):
         return Outcome(AttemptStatus.RESPONSE_TRUNCATED, detail=detail)
     return Outcome(AttemptStatus.LOST, detail=detail)

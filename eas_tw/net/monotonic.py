@@ -94,7 +94,7 @@ class MonotonicReactor:
                 self._prune()
             return call
         timer = _Timer(self.seconds, self._timers, self.seconds() + delay, callable, args, kw)
-        timer.arm(self._call_later, delay)
+        timer.arm(self._call_later, delay, self._arm_again)
         return timer
 
     def connectTCP(  # noqa: N802
@@ -136,6 +136,20 @@ class MonotonicReactor:
         for call in self._soon:
             call.reset(0)
 
+    def _arm_again(self, call: IDelayedCall, left_s: float, fire: Callable[[], None]) -> IDelayedCall:
+        """Arm a timer whose `call` came too early.
+
+        Twisted reads the clock once for all calls that are due, and its asyncio reactor adds new calls to those. If the
+        clock is set back meanwhile, a new call is due at once, again and again, until the clock has caught up: the
+        reactor does nothing else. So such a call is armed for later and later, and `realign` corrects it in the next
+        turn.
+        """
+        early_s = call.getTime() - self._reactor.seconds()
+        if early_s > _TICK_S:
+            self._wake()
+            left_s += 2.0 * early_s
+        return self._call_later(max(left_s, _TICK_S), fire)  # type: ignore[no-any-return]
+
     def _prune(self) -> None:
         """Drop the finished calls; the next limit is twice the rest, so that the cost per call stays constant."""
         self._soon = [call for call in self._soon if call.active()]
@@ -151,7 +165,7 @@ class MonotonicReactor:
 class _Timer:
     """A delayed call at a time of the monotonic clock."""
 
-    __slots__ = ("_act", "_arguments", "_call", "_call_later", "_due", "_named", "_pending", "_seconds")
+    __slots__ = ("_act", "_arguments", "_arm_again", "_call", "_due", "_named", "_pending", "_seconds")
 
     def __init__(
         self,
@@ -172,9 +186,9 @@ class _Timer:
     def __repr__(self) -> str:
         return f"<timer of {getattr(self._act, '__qualname__', self._act)} due at {self._due:.3f}>"
 
-    def arm(self, call_later: Callable[..., Any], delay_s: float) -> None:
-        """Set a timer of the reactor to `delay_s`; if it fires too early, `_fire` sets another one."""
-        self._call_later = call_later
+    def arm(self, call_later: Callable[..., Any], delay_s: float, arm_again: Callable[..., IDelayedCall]) -> None:
+        """Set a timer of the reactor to `delay_s`; if it fires too early, `arm_again` sets another one."""
+        self._arm_again = arm_again
         self._call = call_later(delay_s, self._fire)
         self._pending[self] = None
 
@@ -211,7 +225,7 @@ class _Timer:
         left_s = self._due - self._seconds()
         if left_s > 0:
             # The reactor's clock was set ahead, or runs slightly fast.
-            self._call = self._call_later(max(left_s, _TICK_S), self._fire)
+            self._call = self._arm_again(self._call, left_s, self._fire)
             return
         del self._pending[self]
         self._act(*self._arguments, **self._named)

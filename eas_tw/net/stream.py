@@ -254,6 +254,12 @@ class ResponseStream:
         self._reader = reader
         return reader
 
+    def next_turn(self) -> Deferred[None]:
+        """Return a Deferred that fires in the reactor's next turn, for a reader that has used up this one."""
+        turn: Deferred[None] = Deferred(lambda _: timer.cancel())
+        timer = self._reactor.callLater(0, turn.callback, None)
+        return turn
+
     def close(self, grace_s: float = 0.0) -> None:
         """Stop reading; close the connection, unless the body ends within `grace_s` seconds without another byte."""
         has_unread = bool(self._pieces)

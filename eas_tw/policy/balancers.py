@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eas_tw.display import text_of
 from eas_tw.policy.guarded import GuardedBalancer
 from eas_tw.policy.hash_balancer import HashBalancer
 from eas_tw.policy.least_loaded import LeastLoaded
@@ -43,7 +44,7 @@ def make_balancer(given: str | BalancerFactory, rng: Random, *, load_factor: flo
     try:
         made = given(rng)
     except Exception as error:
-        raise BadBalancerError(f"balancer {_name(given)} raised {type(error).__name__}: {error}") from error
+        raise BadBalancerError(f"balancer {_name(given)} raised {type(error).__name__}: {text_of(error)}") from error
     missing = [name for name in ("update", "choose") if not callable(getattr(made, name, None))]
     if missing:
         raise BadBalancerError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from eas_tw.policy.hosts import checked_host
 from eas_tw.policy.instance import MAX_WEIGHT, Instance
+from eas_tw.policy.json_rows import TOO_DEEP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,4 +116,6 @@ def short(value: object) -> str:
         return "a number of more than 38 digits"
     if value is None or isinstance(value, int):
         return json.dumps(value)
-    return "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else "nested too deeply"
+    if value is TOO_DEEP:
+        return "nested too deeply"
+    return "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else type(value).__name__

@@ -16,6 +16,7 @@ from eas_tw.queue.connections import WatchTarget, WebSocketConnector
 from eas_tw.queue.frames import attributes_of
 from eas_tw.queue.http_watch import HttpConnector
 from eas_tw.queue.wire import HeaderNames, attributes_request
+from eas_tw.ranges import POSITIVE, checked
 from eas_tw.reading import AnyStatusReader, StreamReader
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class QueueContext:
             A Deferred that fires with a response whose status is from 200 to 299, or fails with the errors of a call.
         """
         seconds = self.reactor.seconds
-        limit_s = self.config.timeout_s if timeout_s is None else timeout_s
+        limit_s = self.config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
         if self._names is not None:
             return self._send(request, suffix, self._names, limit_s, is_idempotent=is_idempotent, hold_s=hold_s)
         began = seconds()
@@ -129,7 +130,7 @@ class QueueContext:
             suffix: The path below the queue's path; empty for none.
             timeout_s: Seconds until the deadline; `None` for the client's `timeout_s`.
         """
-        limit_s = self.config.timeout_s if timeout_s is None else timeout_s
+        limit_s = self.config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
         names = self._names or HeaderNames()
         return self._send(attributes_request(), suffix, names, limit_s).addCallback(self._learn)
 

@@ -188,7 +188,7 @@ def get_request(
     Raises:
         ConfigError: An argument is wrong.
     """
-    wanted = dict(tags) if request_id is None else {**tags, REQUEST_ID: request_id}
+    wanted = tags if request_id is None else {**_checked_tags(tags), REQUEST_ID: request_id}
     own = {
         "_index_": checked(INDEX_OR_LAST, "index", index),
         "_length_": checked(_LENGTH, "length", length),
@@ -308,9 +308,7 @@ def check_identity(user: str, group: str) -> Identity:
 
 
 def _query(own: Mapping[str, Any], tags: Mapping[str, str] | None = None) -> str:
-    tags = {} if tags is None else tags
-    if not isinstance(tags, Mapping):
-        raise ConfigError(f"tags must be a mapping of names to values, got {shown(tags)}")
+    tags = {} if tags is None else _checked_tags(tags)
     for name, value in tags.items():
         if not isinstance(name, str) or not name or name.startswith("_"):
             raise ConfigError(f"a tag's name must be text that does not begin with _, got {shown(name)}")
@@ -322,9 +320,18 @@ def _query(own: Mapping[str, Any], tags: Mapping[str, str] | None = None) -> str
         raise ConfigError(f"tags must be text that UTF-8 can carry: {error}") from None
 
 
+def _checked_tags(tags: Mapping[str, str]) -> Mapping[str, str]:
+    if not isinstance(tags, Mapping):
+        raise ConfigError(f"tags must be a mapping of names to values, got {shown(tags)}")
+    return tags
+
+
 def _list(indexes: tuple[int, ...]) -> str:
     return ",".join(map(str, indexes))
 
 
 def _boolean(value: object) -> str:
-    return "true" if value else "false"
+    try:
+        return "true" if value else "false"
+    except Exception as error:  # an array, or an object of a program's own
+        raise ConfigError(f"a flag must be True or False, got {shown(value)}") from error

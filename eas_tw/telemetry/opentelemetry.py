@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
 from attrs import define, field
 from twisted.logger import Logger
 
-from eas_tw.telemetry.conventions import DURATION_BUCKETS_S, error_type
+from eas_tw.display import text_of
+from eas_tw.telemetry.conventions import DURATION_BUCKETS_S, error_type, request_method
 from eas_tw.telemetry.events import (
     AttemptEnded,
     BalancerFallback,
@@ -356,13 +357,13 @@ class TracedClient:
         error = getattr(result, "value", None)
         if isinstance(error, Exception):
             span.set_attribute("error.type", type(error).__name__)
-            span.set_status(trace.StatusCode.ERROR, str(error))
+            span.set_status(trace.StatusCode.ERROR, text_of(error))
         span.end()
         return result
 
 
 def _attributes(event: AttemptEnded) -> dict[str, Any]:
-    found: dict[str, Any] = {"http.request.method": "POST", "eas.service": event.service}
+    found: dict[str, Any] = {"http.request.method": request_method(event), "eas.service": event.service}
     if event.outcome.status:
         found["http.response.status_code"] = event.outcome.status
     error = error_type(event.outcome)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 from twisted.logger import Logger
 
-from eas_tw.telemetry.conventions import DURATION_BUCKETS_S, error_type
+from eas_tw.telemetry.conventions import DURATION_BUCKETS_S, error_type, request_method
 from eas_tw.telemetry.events import AttemptEnded, CallEnded, Closed, ListChanged, PollRefused
 from eas_tw.telemetry.watched import as_watched, read_steadily
 
@@ -206,7 +206,7 @@ class PrometheusMetrics(Collector):
     def _hear(self, watching: _Watching, event: object) -> None:
         if isinstance(event, AttemptEnded):
             status = str(event.outcome.status) if event.outcome.status else ""
-            labels: tuple[str, ...] = (event.service, "POST", status, error_type(event.outcome))
+            labels: tuple[str, ...] = (event.service, request_method(event), status, error_type(event.outcome))
             if self._instances:
                 labels += (event.instance.ip, str(event.instance.port))
             self._series(self._attempts, labels).observe(event.elapsed_s)

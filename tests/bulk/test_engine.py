@@ -346,5 +346,5 @@ def test_an_error_without_a_text_is_an_error_row_like_others() -> None:
 
     run = Run(range(3), decode=decode)
     run.answer_all()
-    assert run.outputs == ["of 0", ErrorRow(1, 1, "Mute", "Mute, whose text cannot be made: no text"), "of 2"]
+    assert run.outputs == ["of 0", ErrorRow(1, 1, "Mute", "Mute, whose text cannot be made: RuntimeError"), "of 2"]
     assert run.result.value.errors == {"Mute": 1}

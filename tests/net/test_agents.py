@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from eas_tw.net.agent_fetch import collect
 from eas_tw.net.agents import Agents, _CountingFactory
+from eas_tw.net.gateway import _WholeBody
 from tests.net.hand import HandReactor
 from tests.net.wire import Wire
 
@@ -164,6 +165,22 @@ def test_a_request_on_an_idle_connection_is_written_immediately(loopback: Loopba
     loopback.turn()
     assert (one, two) == ([b"hello"], [b"again"])
     assert len(loopback.ends) == 1
+
+
+def test_a_connection_with_a_half_written_request_is_not_kept(loopback: Loopback) -> None:
+    """A server that answers early may take the rest of the body for the next request."""
+    got: list[Any] = []
+    body = _WholeBody(bytes(2**24))  # more than the sockets' buffers hold
+    asking = loopback.agents.agent.request(b"POST", b"http://127.0.0.1/", bodyProducer=body)
+    asking.addCallback(collect, 1000).addBoth(got.append)
+    loopback.turn()
+    (far,) = loopback.ends
+    far.send(OK + b"early")
+    loopback.turn()
+    assert got == [b"early"]
+    loopback.reactor.advance(0)
+    loopback.ask()
+    assert len(loopback.ends) == 2
 
 
 def test_an_idle_connection_that_is_closing_is_not_reused(loopback: Loopback) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +37,24 @@ def test_hedge_points_are_reported_in_order_before_the_deadline() -> None:
     assert harness.told == [(2.0, "mark", "a"), (3.0, "mark", "a"), (4.0, "end", "a")]
     assert not harness.clock.getDelayedCalls()
     assert not harness.deadlines
+
+
+def test_a_duration_whose_timer_could_not_be_set_is_not_stored() -> None:
+    """A later entry of the same duration gets a timer of its own."""
+    harness = Harness()
+    call_later = harness.clock.callLater
+    harness.clock.callLater = raises  # type: ignore[method-assign]
+    with pytest.raises(MemoryError):
+        harness.set("a")
+    harness.clock.callLater = call_later  # type: ignore[method-assign]
+    assert not harness.deadlines
+    harness.set("b")
+    harness.run(4.0)
+    assert harness.told[-1] == (4.0, "end", "b")
+
+
+def raises(*_: object) -> NoReturn:
+    raise MemoryError
 
 
 def test_a_cleared_deadline_is_not_reported() -> None:

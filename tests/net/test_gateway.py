@@ -16,7 +16,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
-from eas_tw import AttemptStatus, ConnectionFailed, DeadlineExceeded, PredictClient, StatusError
+from eas_tw import AttemptStatus, ConnectionFailed, DeadlineExceeded, PredictClient, StatusError, StreamBroken
 from eas_tw.config import ClientConfig
 from tests.net.calling import Result
 from tests.net.fleet import PuppetReactor
@@ -60,6 +60,15 @@ def raises(error: BaseException) -> Callable[[], Any]:
         raise error
 
     return act
+
+
+class Mute(Exception):
+    """An exception of a program, whose text cannot be made."""
+
+    reasons = 5
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
 
 
 def bad_canceller() -> Any:
@@ -108,6 +117,10 @@ FAILURES = [
     (Response, AttemptStatus.LOST),
     (lambda: succeed(None), AttemptStatus.LOST),
     (lambda: succeed(Response(error=ConnectionError("cut off"))), AttemptStatus.LOST),
+    (raises(Mute()), AttemptStatus.LOST),
+    (lambda: fail(Mute()), AttemptStatus.LOST),
+    (lambda: succeed(Response(error=Mute())), AttemptStatus.LOST),
+    (lambda: fail(ResponseNeverReceived([Failure(Mute())])), AttemptStatus.LOST),
 ]
 
 
@@ -136,6 +149,21 @@ def test_a_response_of_an_agent_may_be_available_immediately() -> None:
     call = region.call()
     assert isinstance(call.error, StatusError)
     assert (call.error.status, call.error.body, call.error.headers) == (400, b"bad column", {"x-a": "1"})
+    region.assert_clean()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("delivered already"), Mute(), SystemExit(3)])
+def test_a_stream_breaks_at_once_when_its_body_cannot_be_delivered(error: BaseException) -> None:
+    class Undeliverable(Response):
+        def deliverBody(self, protocol: Any) -> None:
+            raise error
+
+    region = Region(lambda: succeed(Undeliverable()))
+    opened = Result(region.client.stream("x").open())
+    region.advance(0.0)
+    assert isinstance(Result(Deferred.fromCoroutine(opened.value.read())).error, StreamBroken)
+    assert [type(raised) for raised in region.raised] == [SystemExit] * isinstance(error, SystemExit)
+    assert str(region.call().value) == "ok"
     region.assert_clean()
 
 

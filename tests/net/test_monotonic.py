@@ -24,11 +24,11 @@ from eas_tw.net.discovery import Poller
 from eas_tw.net.monotonic import MonotonicReactor, monotonic_view
 from eas_tw.policy.instances import read_upstreams
 from tests.net.calling import Result, response, says
-from tests.net.stepping import stepping
+from tests.net.stepping import WallClockReactor, stepping
 from tests.net.test_discovery import Puppet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 def test_timers_fire_when_their_time_has_passed() -> None:
@@ -70,6 +70,48 @@ def test_a_clock_set_back_delays_nothing_after_a_realignment(delay_s: float) -> 
     steady.look()
     reactor.pass_time(0.6)
     assert fired == [pytest.approx(max(0.51, delay_s), abs=0.02)]
+    assert not reactor.getDelayedCalls()
+
+
+class OneReadingReactor(WallClockReactor):
+    """Reads its clock once a turn, and adds new calls to the running turn, as Twisted's asyncio reactor does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.from_threads: list[Callable[[], Any]] = []
+
+    def advance(self, amount: float) -> None:
+        self.rightNow += amount
+        now, called = self.rightNow, 0
+        threads, self.from_threads = self.from_threads, []
+        for act in threads:
+            act()
+        self._sortCalls()
+        while self.calls and self.calls[0].getTime() <= now:
+            call: Any = self.calls.pop(0)
+            call.called = 1
+            call.func(*call.args, **call.kw)
+            called += 1
+            assert called < 100, "the turn does not end"
+
+    def callFromThread(self, act: Callable[..., Any], *arguments: Any) -> None:  # noqa: N802
+        self.from_threads.append(act)
+
+
+@pytest.mark.parametrize("step_s", [-1.0, -600.0, -1e9])
+def test_a_clock_set_back_within_a_turn_does_not_hold_up_the_reactor(step_s: float) -> None:
+    reactor = OneReadingReactor()
+    steady = MonotonicReactor(reactor, reactor.elapsed)
+    fired: list[float] = []
+
+    def act() -> None:
+        reactor.rightNow += step_s
+        for delay_s in (0.2, 0.4):
+            steady.callLater(delay_s, lambda: fired.append(steady.seconds()))
+
+    steady.callLater(1.0, act)
+    reactor.pass_time(2.0)
+    assert fired == [pytest.approx(1.2, abs=0.03), pytest.approx(1.4, abs=0.03)]
     assert not reactor.getDelayedCalls()
 
 

@@ -473,6 +473,26 @@ def test_events_and_lines_are_parsed() -> None:
     harness.assert_clean()
 
 
+@pytest.mark.parametrize("end", ["read", "cancelled"])
+def test_a_reader_of_a_bomb_lets_the_reactor_go_on(end: str) -> None:
+    """After each MiB, of 16 kB that stand for 16 MiB; a reader that is cancelled meanwhile closes the stream."""
+    harness = Harness()
+    opening = Result(harness.client.stream(b"hello").open())
+    wire = harness.accept()
+    says(wire, HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"))
+    says(wire, chunk(gzip.compress(bytes(1 << 24))) + END)
+    reading = collected(opening.value.read())
+    assert not reading.fired
+    assert any(timer.getTime() == 0.0 for timer in harness.reactor.getDelayedCalls())
+    if end == "cancelled":
+        reading.deferred.cancel()
+        assert isinstance(reading.error, CancelledError)
+    else:
+        harness.reactor.advance(0.0)
+        assert reading.value == bytes(1 << 24)
+    harness.assert_clean()
+
+
 def test_a_compressed_stream_is_decompressed_piece_by_piece() -> None:
     harness = Harness()
     result = Result(harness.client.stream(b"hello").open())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 from twisted.internet.defer import CancelledError
 
@@ -312,6 +314,19 @@ def test_a_get_without_a_response_ends_at_its_deadline() -> None:
         (lambda queue: queue.truncate(-1), ConfigError, "index must be"),
         (lambda queue: queue.put(b"", path="a b\r\nX: 1"), ConfigError, "path must be"),
         (lambda queue: queue.put(b"", path="a?_eos_=true"), ConfigError, "path must be"),
+        (lambda queue: queue.get(tags="a"), ConfigError, "tags must be a mapping"),
+        (lambda queue: queue.get(tags=5, request_id="r"), ConfigError, "tags must be a mapping"),
+        (lambda queue: queue.get(auto_delete=np.array([1, 2])), ConfigError, "a flag must be True or False"),
+        *(
+            (partial(operate, timeout_s=timeout_s), ConfigError, "timeout_s must be a number > 0")
+            for timeout_s in (0, -1, "1", float("nan"), 10**400, True, np.array([1.0, 2.0]))
+            for operate in (
+                lambda queue, timeout_s: queue.put(b"", timeout_s=timeout_s),
+                lambda queue, timeout_s: queue.attributes(timeout_s=timeout_s),
+                lambda queue, timeout_s: queue.clear(timeout_s=timeout_s),
+                lambda queue, timeout_s: queue.commit([1], timeout_s=timeout_s),
+            )
+        ),
     ],
 )
 def test_a_wrong_argument_fails_the_deferred_before_anything_is_sent(

@@ -10,12 +10,14 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry
 
 from eas_tw.telemetry.counters import Counters
 from eas_tw.telemetry.opentelemetry import OpenTelemetry
 from eas_tw.telemetry.prometheus import PrometheusMetrics
-from tests.net.calling import Harness
+from tests.net.calling import Harness, Result, response, says
 from tests.telemetry.test_record import everything
 
 if TYPE_CHECKING:
@@ -215,3 +217,40 @@ def test_ejected_instances_are_a_gauge_of_opentelemetry() -> None:
     harness.call()
     harness.dial.fail()
     assert read().all("eas.client.ejected_instances") == 1
+
+
+@pytest.mark.parametrize("exporter", ["prometheus", "opentelemetry"])
+@pytest.mark.parametrize(("method", "label"), [("GET", "GET"), ("PUT", "PUT"), ("PROPFIND", "_OTHER")])
+def test_attempts_have_the_method_of_their_request(exporter: str, method: str, label: str) -> None:
+    harness = Harness()
+    export, name, attribute = {
+        "prometheus": (prometheus, "http_client_request_duration_seconds_count", "http_request_method"),
+        "opentelemetry": (opentelemetry, "http.client.request.duration", "http.request.method"),
+    }[exporter]
+    read = export(harness.client)
+    harness.client.request(method, "v1/models")
+    says(harness.accept(), response())
+    sums = read()
+    assert sums.having(name, f"{attribute}={label}") == sums.all(name) == 1
+
+
+def test_a_span_ends_when_the_error_of_a_parser_has_no_text() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    class Request:
+        def to_string(self) -> bytes:
+            return b"x"
+
+        def parse_response(self, content: bytes) -> None:
+            raise Mute
+
+    harness, spans = Harness(), InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    client = OpenTelemetry(provider, MeterProvider()).instrument(harness.client)
+    call = Result(client.predict(Request()))
+    says(harness.accept(), response())
+    assert isinstance(call.error, Mute)
+    assert [span.name for span in spans.get_finished_spans()] == ["POST", "predict svc"]
