@@ -171,8 +171,9 @@ class DeferredSettings(ProcessBound):
         # In a forked child this replaces the client and the lock, which a thread of the parent may hold at the fork.
         current = self._current_client()
         with self._lock:
-            # Recorded only after the check: a later inner client could not be made with a wrong listener.
-            stop = current.listen(listener)
+            # Another thread may have made the client meanwhile. Without a client, this call only checks the argument: a
+            # later inner client could not be made with a wrong listener.
+            stop = (self._client or current).listen(listener)
             listening = _Listening(listener, None if self._client is None else stop)
             self._listening.append(listening)
         return partial(self._stop_listening, listening)
