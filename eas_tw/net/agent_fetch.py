@@ -15,7 +15,7 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 
 from eas_tw.display import text_of
-from eas_tw.net.pieces import add_piece
+from eas_tw.net.pieces import add_piece, joined
 from eas_tw.policy.instances import BadStatusError, DiscoveryReplyRejected, RejectReason
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class _Collector(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         # Twisted reports PotentialDataLoss at the end of a body without a length, as HTTP/1.0 servers send.
         whole = reason.check(ResponseDone, PotentialDataLoss)
-        self._end(b"".join(self._parts) if whole else reason.value)
+        self._end(joined(self._parts) if whole else reason.value)
 
     def _end(self, result: bytes | BaseException | None) -> None:
         if self.whole.called:

@@ -22,7 +22,7 @@ from zope.interface import implementer
 from eas_tw.net.connect_errors import local_shortage
 from eas_tw.net.exchange import NoBody
 from eas_tw.net.heads import field
-from eas_tw.net.pieces import add_piece
+from eas_tw.net.pieces import add_piece, joined
 from eas_tw.net.readable import input_probe
 from eas_tw.policy.outcomes import OK_STATUS, AttemptStatus, Outcome
 
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
     class Transport(ITCPTransport, IConsumer, IPushProducer):
         """The interfaces that a connection requires of its transport."""
+
+        def startWriting() -> None:  # noqa: N802  the name in Twisted; a method of an interface
+            """Resume the producer when the socket is writable; only a transport with a socket has this method."""
 
 
 _VERSION = b"http/1."
@@ -109,7 +112,7 @@ class ClientConnection(TwistedProtocol):
         self._usual_bytes = 0
         self._raw: bytes | bytearray = b""
         self._unsent: tuple[bytes, bytes] | None = None
-        self._write_to_socket: Callable[[bytes], int] | None = None
+        self._write_to_socket: Callable[[bytes | memoryview], int] | None = None
         self._has_input: Callable[[], object] = _has_no_input
         self._sink: BodySink | None = None
         self._rest: bytes | None = None
@@ -268,22 +271,23 @@ class ClientConnection(TwistedProtocol):
             if sink is not None:
                 sink.finished() if is_whole else sink.broke(self._loss(reason))
             elif exchange is not None and is_whole:
-                exchange.answered(self._status, self._head, b"".join(self._body))
+                exchange.answered(self._status, self._head, joined(self._body))
             elif exchange is not None:
                 exchange.broke(self._loss(reason))
             self._unsent = self._rest = None
 
     def resumeProducing(self) -> None:
-        """Write the next part of the body (`IPullProducer`); also called at registration."""
-        if self._rest is None:
+        """Write the next part of the body (`IPullProducer`)."""
+        rest = self._rest
+        if rest is None:
             return
-        piece = self._rest[self._rest_at : self._rest_at + _NEXT_WRITE_BYTES]
-        if piece:
-            self._rest_at += len(piece)
-            self.transport.write(piece)
-        else:
+        if self._rest_at == len(rest):
             self._rest = None
             self.transport.unregisterProducer()
+        elif self._write_to_socket is None:
+            self._write_by_transport(rest)
+        else:
+            self._write_directly(rest, self._write_to_socket)
 
     def stopProducing(self) -> None:
         """Do nothing, because `connectionLost` reports the end (`IPullProducer`)."""
@@ -354,7 +358,7 @@ class ClientConnection(TwistedProtocol):
         # `should_keep_alive` must be called in this callback. After `feed_data` the parser has been reset, and returns
         # `False`.
         keep_alive = self._parser.should_keep_alive()
-        whole = b"".join(body)
+        whole = joined(body)
         self._answer = (self._status, self._head, whole, keep_alive)
         if keep_alive:
             self._remember(self._status, self._head, whole)
@@ -443,7 +447,7 @@ class ClientConnection(TwistedProtocol):
             sink.open()
         pieces, self._body = self._body, []
         # When the response is complete, later pieces belong to another response, which was not requested.
-        piece = b"".join(pieces) if answer is None else answer[2]
+        piece = joined(pieces) if answer is None else answer[2]
         if piece and self._sink is not None:
             sink.feed(piece)
         if self._sink is None:
@@ -488,10 +492,37 @@ class ClientConnection(TwistedProtocol):
         return len(data)
 
     def _write_rest(self, head: bytes, body: bytes, written: int) -> None:
-        """Register as the producer of the bytes that the socket has not accepted, to detect when all are written."""
+        """Write what the socket has not accepted as a producer of the transport, so that the end is known."""
         at = written - len(head)
-        self._rest, self._rest_at = (body, at) if at >= 0 else (head + body, written)
+        # The transport calls `resumeProducing` immediately, which would be too early: the socket is full.
         self.transport.registerProducer(self, False)
+        self._rest, self._rest_at = (body, at) if at >= 0 else (head + body, written)
+        if self._write_to_socket is None:
+            self.resumeProducing()
+        else:
+            self.transport.startWriting()
+
+    def _write_by_transport(self, rest: bytes) -> None:
+        piece = rest[self._rest_at : self._rest_at + _NEXT_WRITE_BYTES]
+        self._rest_at += len(piece)
+        self.transport.write(piece)
+
+    def _write_directly(self, rest: bytes, write: Callable[[memoryview], int]) -> None:
+        """Write to the socket as much as it accepts.
+
+        The transport's buffer would copy each part three times, and send at most 128 KiB at a time.
+        """
+        try:
+            self._rest_at += write(memoryview(rest)[self._rest_at :])
+        except (OSError, MemoryError) as error:
+            if getattr(error, "errno", None) not in _SOCKET_IS_FULL:
+                # The transport gets the same error, and reports the loss of the connection.
+                self._write_by_transport(rest)
+                return
+        if self._rest_at == len(rest):
+            self.resumeProducing()
+        else:
+            self.transport.startWriting()
 
     def _with_more(self, data: bytes) -> bytearray:
         """Append to the raw head, in a growing buffer, because a head may arrive byte by byte."""

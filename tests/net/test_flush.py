@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
 
 from eas_tw.net.flush import Flusher
 from eas_tw.net.http1 import ClientConnection
@@ -166,6 +168,32 @@ def test_requests_of_every_size_arrive_whole(line: Line, head: int, size: int) -
     line.far.send(OK)
     line.read()
     assert line.events == ["free", (200, b"hi")]
+
+
+def test_a_large_body_is_not_copied_to_the_buffer_of_the_transport(line: Line) -> None:
+    line.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    line.ask(b"a" * 10 * LARGE)
+    line.reactor.advance(0)
+    came = b""
+    while line.reactor.writers:
+        came += line.arrived()
+        line.transport.doWrite()
+        assert (line.transport.dataBuffer, line.transport._tempDataBuffer) == (b"", [])
+    assert came + line.arrived() == b"HEAD" + b"a" * 10 * LARGE
+
+
+def test_a_reset_while_a_large_body_is_written_is_reported_by_the_transport(line: Line) -> None:
+    line.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    line.ask(b"a" * 10 * LARGE)
+    line.reactor.advance(0)
+    line.far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    line.far.close()
+    line.connection.resumeProducing()
+    assert line.connection.is_writing
+    error = line.transport.doWrite()
+    assert isinstance(error, ConnectionLost)
+    line.transport.connectionLost(Failure(error))
+    assert line.events == ["gone", AttemptStatus.LOST]
 
 
 @pytest.mark.parametrize("size", [LARGE, 10 * LARGE])
