@@ -90,7 +90,9 @@ def _close_sockets(reactor: Any) -> None:
     """Close the sockets of a closed loop, so that the instances do not keep unusable connections open."""
     for selectable in {*reactor.getReaders(), *reactor.getWriters()} - set(reactor._internalReaders):  # noqa: SLF001
         opened = getattr(selectable, "socket", None)
-        if opened is not None:
+        if hasattr(selectable, "close_sockets"):  # the connections of a client, see `eas_tw.net.read_set`
+            selectable.close_sockets()
+        elif opened is not None:
             opened.close()
 
 

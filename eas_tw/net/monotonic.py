@@ -30,7 +30,8 @@ _SOON_KEPT = 64
 
 def is_real(reactor: Any) -> bool:
     """Return whether a reactor uses real time, and not the virtual time of a test or simulation."""
-    return isinstance(reactor, ReactorBase)
+    inner = reactor._reactor if isinstance(reactor, MonotonicReactor) else reactor  # noqa: SLF001  of this module
+    return isinstance(inner, ReactorBase)
 
 
 def monotonic_view(reactor: Any, monotonic: Callable[[], float]) -> Any:

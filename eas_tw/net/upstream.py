@@ -18,6 +18,7 @@ from eas_tw.net.dialer import Dialer
 from eas_tw.net.flush import Flusher
 from eas_tw.net.own_connection import OwnDial
 from eas_tw.net.pool import Pool
+from eas_tw.net.read_set import with_read_set
 from eas_tw.net.watch import SilenceWatch
 from eas_tw.policy.cluster import NOTHING, Cluster, ClusterPolicy
 from eas_tw.policy.filtering import Filtering
@@ -62,6 +63,7 @@ class Pools:
 
     def __init__(self, reactor: Reactor, config: ClientConfig) -> None:
         self._reactor = reactor
+        self._network: Reactor = with_read_set(reactor)
         self._config = config
         self._flusher = Flusher(reactor)
         self._dialer = Dialer(reactor)
@@ -108,7 +110,7 @@ class Pools:
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = Pool(
-                self._reactor, instance, self._config, self._flusher, self._dialer, self._forget
+                self._network, instance, self._config, self._flusher, self._dialer, self._forget
             )
         return pool
 

@@ -52,7 +52,7 @@ KINDS = {
     "predict": "await client.predict(b'x' * 52)",
     "stream": "async with client.stream(b'x' * 52) as stream: await stream.read()",
 }
-MOST_CALLS = {"predict": 40, "stream": 101}
+MOST_CALLS = {"predict": 40, "stream": 105}
 
 
 @pytest.mark.parametrize("kind", KINDS)
