@@ -1,7 +1,8 @@
 """The arguments for choosing an instance, as one value.
 
-Every policy that is used for the choice gets the same value, so a new argument is one new field. `now` is a separate
-argument, as everywhere in policy.
+`Cluster.choose` gets it, so a new argument of the choice is one new field. A balancer gets only its field `call`: a
+value that a balancer reads is a field of `CallInfo` (`policy/balancing.py`). `now` is a separate argument, as in all of
+policy.
 """
 
 from __future__ import annotations
@@ -47,4 +48,8 @@ class Selection:
 
 
 FIRST = Selection((), (), NO_CALL)
-"""The selection of all first attempts whose balancer does not read calls, shared to save creating objects."""
+"""The selection of the first attempt of every call whose balancer does not read calls, such as `"wrr"`.
+
+All these calls share the object, which saves creating one for each. So a field with a value of the call, such as the
+size of its body, would have the same value for all of them: pass such a value in a new `Selection` (`Call._try`).
+"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from twisted.internet.defer import CancelledError
@@ -20,7 +20,12 @@ from eas_tw import (
     RequestFailed,
     StatusError,
 )
+from eas_tw.policy.selection import FIRST
 from tests.net.calling import Harness, Result, response, says
+
+if TYPE_CHECKING:
+    from eas_tw import Instance, Outcome
+    from eas_tw.policy.selection import Selection
 
 
 def test_a_call_gets_the_response_of_an_instance() -> None:
@@ -435,3 +440,56 @@ def test_counters_add_up() -> None:
     assert counters.failovers == 1
     assert counters.ejections.total() == 1
     harness.assert_clean()
+
+
+class Selections:
+    """A `FleetObserver` that collects the selection of each attempt."""
+
+    def __init__(self) -> None:
+        self.chosen: list[tuple[Instance, Selection, float]] = []
+
+    def on_chosen(self, instance: Instance, selection: Selection, now: float) -> None:
+        self.chosen.append((instance, selection, now))
+
+    def on_ending(self, instance: Instance, outcome: Outcome, began: float) -> None:
+        pass
+
+    def on_failed(self, instance: Instance, outcome: Outcome) -> None:
+        pass
+
+    def on_overheard(self, instance: Instance, outcome: Outcome) -> None:
+        pass
+
+
+def selections_of(harness: Harness, **options: Any) -> list[tuple[Instance, Selection, float]]:
+    """Make a call whose first attempt is refused, and return what each of its two attempts was chosen with."""
+    observer = Selections()
+    harness.client._runtime.fleet.observe(observer)
+    call = harness.call(**options)
+    harness.reactor.advance(0.5)
+    harness.dial.fail()
+    says(harness.accept(), response())
+    assert str(call.value) == "ok"
+    harness.assert_clean()
+    return observer.chosen
+
+
+def test_each_attempt_passes_its_call_to_the_balancer() -> None:
+    harness = Harness(balancer="hash")
+    (first, before, began), (_, after, later) = selections_of(
+        harness, key="user-7", path="/v2", headers={"X-Tier": "gold"}
+    )
+    assert (before.tried, before.failed) == ((), ())
+    assert (after.tried, after.failed) == ((first.key,), (first.key,))
+    for selection, attempt, now in ((before, 1, began), (after, 2, later)):
+        assert (selection.call.attempt, selection.call.now) == (attempt, now)
+        assert (selection.call.key, selection.call.method, selection.call.path) == ("user-7", "POST", "/v2")
+        assert (dict(selection.call.headers), selection.call.hold_s) == ({"x-tier": "gold"}, 0.0)
+    assert later == began + 0.5
+
+
+def test_first_attempts_share_a_selection_if_the_balancer_does_not_read_calls() -> None:
+    """A value that differs between calls must not be a field of it."""
+    (first, before, _), (_, after, _) = selections_of(Harness(balancer="wrr"), path="/v2")
+    assert before is FIRST
+    assert (after.tried, after.failed, after.call.attempt) == ((first.key,), (first.key,), 2)
