@@ -64,6 +64,8 @@ _NO_TIME_LEFT = Outcome(AttemptStatus.LOCAL_RESOURCE)
 class Reader(Protocol):
     """Converts the response that ends a call to its result; shared by the calls of a client.
 
+    `eas_tw.reading.ResponseReader` implements it. `net` cannot import it, because it parses bodies.
+
     Attributes:
         takes_any_status: Whether `read` also gets a response with an error status, once it is not retried.
     """

@@ -4,6 +4,17 @@ Twisted's own `write` waits until the reactor reports that the socket is writabl
 dispatch, although an idle connection is always writable. Writing immediately costs even more: the server's process goes
 to sleep between two writes, and must be woken for each (figures in docs/performance). So the connections with a request
 to send are collected, and one delayed call lets each of them write to its socket.
+
+The delayed call is `callLater(0, …)`. In a turn, Twisted's reactors first run the functions of `callFromThread`, then
+the timers that are due, and then poll the sockets and handle their events. So when the requests are written depends on
+the code that has made them:
+
+1. Code that runs on the event of a socket: after the events of all sockets of this poll, without another poll.
+2. A function of `callFromThread`: with the timers of the same turn, which follow.
+3. A timer: after the poll that follows, which does not wait, and after the events that it has found. A timer that is
+   added while timers run is not run before the next turn.
+
+With Twisted's asyncio reactor, a poll that does not wait precedes the writing in each of these cases.
 """
 
 from __future__ import annotations
@@ -27,7 +38,7 @@ class Writer(Protocol):
 
 
 class Flusher:
-    """Flushes all writers at the end of the reactor's turn.
+    """Flushes all writers together, in a timer without delay (the module's docstring says when it runs).
 
     Args:
         clock: The reactor.
@@ -42,7 +53,7 @@ class Flusher:
         self._writers: list[Writer] = []
 
     def soon(self, writer: Writer) -> None:
-        """Call `writer.flush()` at the end of the current turn."""
+        """Call `writer.flush()` when the timers that are due run next."""
         if not self._writers:
             self._clock.callLater(0, self._flush)
         self._writers.append(writer)

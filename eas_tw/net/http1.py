@@ -228,7 +228,8 @@ class ClientConnection(TwistedProtocol):
             and data.startswith(self._usual_start)
             and exchange.on_head is None
         ):
-            # Head and total length equal those of the last accepted response, so parsing is not needed (`_remember`).
+            # Head and total length equal those of the last accepted response, so parsing is not needed: the head alone
+            # determines how long the body is, and whether the connection may be reused (`_remember`).
             answer: _Answer | None = (OK_STATUS, self._usual_head, data[len(self._usual_start) :], True)
         else:
             self._parse(data)
