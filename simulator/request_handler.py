@@ -20,8 +20,7 @@ from simulator.http1 import HANG, Response
 from simulator.journal import Row
 from simulator.messages import text_response
 from simulator.queues.operations import QueueJob
-from simulator.response_faults import apply_response_faults, delay_s, is_response_fault
-from simulator.stream_faults import plan_of
+from simulator.response_faults import apply_response_faults, delay_s, is_response_fault, plan_of
 from simulator.stream_records import RunningStream
 from simulator.streaming import StreamPlan
 from simulator.worker_job import WorkerJob

@@ -1,18 +1,26 @@
 """Response faults: each is a step that changes a response or its delivery.
 
-The functions are pure: they take responses and an rng, and return wires. The order of the steps does not depend on the
-order in which faults were added: first the body, then the head, then the delivery and the end of the connection.
+A response is sent as a whole, or as a stream, whose body does not exist when the faults are applied. So a fault has an
+entry in two tables: a function in one of `_ON_BODIES`, `_ON_BYTES`, `_ON_POSITIONS` or `_ON_WIRES` changes whole
+responses (`apply_response_faults`), and one in `_BODY_STEPS`, `_WIRE_STEPS` or `_ON_PLANS` changes streams (`plan_of`).
+tests/simulator/test_stream_faults.py fails for a fault that has an effect on the former only.
+
+The functions have no I/O. The order of the steps does not depend on the order in which faults were added: first the
+body, then the head, then the delivery and the end of the connection.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from simulator.delivery import Ending, IdleEnd, Wire
 from simulator.http1 import Response, render
-from simulator.malformed import malform
+from simulator.malformed import COMPLETE, WAYS, malform
+from simulator.stream_steps import AfterBytes, AfterFirst, BeforeEnd, ChangeAfter, ChangeBytes, DelayFirst, EachPiece
+from simulator.streaming import End, Raw, StreamPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,14 +28,16 @@ if TYPE_CHECKING:
 
     from simulator.faults import Fault
     from simulator.http1 import ReceivedRequest
+    from simulator.streaming import Step
 
+_NO_CHUNK_SIZE = b"not-a-size\r\n"
 _TICK_S = 0.05
 """Seconds between two pieces of a response that is sent slowly."""
 
 
 def is_response_fault(fault: Fault) -> bool:
     """Whether the fault changes the response or its delivery, and does not replace the processor's work."""
-    tables: tuple[Mapping[str, object], ...] = (_ON_BODIES, _ON_BYTES, _ON_STREAMS, _ON_WIRES)
+    tables: tuple[Mapping[str, object], ...] = (_ON_BODIES, _ON_BYTES, _ON_POSITIONS, _ON_WIRES)
     return any(fault.type in table for table in tables) or _cuts_the_body(fault)
 
 
@@ -43,7 +53,7 @@ def delay_s(faults: Iterable[Fault], stream: str, rng: Random) -> float:
 
 
 def apply_response_faults(response: Response, faults: Sequence[Fault], rng: Random, request: ReceivedRequest) -> Wire:
-    """Apply the faults to a response.
+    """Apply the faults to a response that is sent as a whole.
 
     Args:
         response: The response without faults.
@@ -63,8 +73,8 @@ def apply_response_faults(response: Response, faults: Sequence[Fault], rng: Rand
         if _cuts_the_body(fault):
             half = head_bytes + (len(data) - head_bytes) // 2
             wire = _cut(wire, half, Ending.RESET, fault.get("timeout") / 1000)
-    for fault in _in_order(faults, _ON_STREAMS):
-        wire = _ON_STREAMS[fault.type](wire, head_bytes, fault, rng)
+    for fault in _in_order(faults, _ON_POSITIONS):
+        wire = _ON_POSITIONS[fault.type](wire, head_bytes, fault, rng)
     for fault in _in_order(faults, _ON_WIRES):
         wire = _ON_WIRES[fault.type](wire, fault, rng)
     return wire
@@ -82,7 +92,7 @@ def _cuts_the_body(fault: Fault) -> bool:
     return fault.type == "reset_peer" and fault.get("at") == "body"
 
 
-# -- the body
+# -- whole responses: the body
 
 
 def _truncate(body: bytes, fault: Fault, _: Random) -> bytes:
@@ -100,7 +110,7 @@ def _garble(body: bytes, fault: Fault, rng: Random) -> bytes:
 _ON_BODIES: dict[str, Callable[[bytes, Fault, Random], bytes]] = {"truncate_body": _truncate, "garble_body": _garble}
 
 
-# -- the bytes
+# -- whole responses: the bytes
 
 
 def _mislead(response: Response, wire: Wire, fault: Fault) -> Wire:
@@ -121,7 +131,7 @@ _ON_BYTES: dict[str, Callable[[Response, Wire, Fault], Wire]] = {
 }
 
 
-# -- whole responses under stream faults, which count the bytes of the body
+# -- whole responses: after a number of bytes of the body
 
 
 def _garble_from(wire: Wire, head_bytes: int, fault: Fault, rng: Random) -> Wire:
@@ -152,10 +162,10 @@ def _stall(wire: Wire, head_bytes: int, fault: Fault, _: Random) -> Wire:
 
 
 def _cut_body(wire: Wire, head_bytes: int, fault: Fault, _: Random) -> Wire:
-    return _cut(wire, head_bytes + fault.get("after_bytes"), Ending.RESET if fault.get("reset") else Ending.CLOSE)
+    return _cut(wire, head_bytes + fault.get("after_bytes"), _ending_of(fault))
 
 
-_ON_STREAMS: dict[str, Callable[[Wire, int, Fault, Random], Wire]] = {
+_ON_POSITIONS: dict[str, Callable[[Wire, int, Fault, Random], Wire]] = {
     "garble_stream": _garble_from,
     "slow_first_byte": _delay_body,
     "stall_stream": _stall,
@@ -163,15 +173,14 @@ _ON_STREAMS: dict[str, Callable[[Wire, int, Fault, Random], Wire]] = {
 }
 
 
-# -- the delivery, and the end of the connection
+# -- whole responses: the delivery, and the end of the connection
 
 
 def _limit(wire: Wire, fault: Fault, _: Random) -> Wire:
-    ending = Ending.RESET if fault.get("reset") else Ending.CLOSE
-    return _cut(wire, fault.get("bytes"), ending)
+    return _cut(wire, fault.get("bytes"), _ending_of(fault))
 
 
-def slice_pieces(pieces: Iterable[tuple[float, bytes]], fault: Fault, rng: Random) -> Iterator[tuple[float, bytes]]:
+def _slice_pieces(pieces: Iterable[tuple[float, bytes]], fault: Fault, rng: Random) -> Iterator[tuple[float, bytes]]:
     """Split pieces, each with the pause before it, into the segments of a `slicer` fault."""
     size, variation, pause_s = fault.get("average_size"), fault.get("size_variation"), fault.get("delay") / 1e6
     for before_s, data in pieces:
@@ -184,7 +193,7 @@ def slice_pieces(pieces: Iterable[tuple[float, bytes]], fault: Fault, rng: Rando
             yield before_s, data
 
 
-def throttle_pieces(pieces: Iterable[tuple[float, bytes]], fault: Fault) -> Iterator[tuple[float, bytes]]:
+def _throttle_pieces(pieces: Iterable[tuple[float, bytes]], fault: Fault) -> Iterator[tuple[float, bytes]]:
     """Split and delay pieces, each with the pause before it, to the rate of a `bandwidth` fault."""
     per_s = fault.get("rate") * 1000
     size = max(1, int(per_s * _TICK_S))
@@ -196,17 +205,22 @@ def throttle_pieces(pieces: Iterable[tuple[float, bytes]], fault: Fault) -> Iter
             yield before_s, data
 
 
-def idle_end_of(fault: Fault) -> IdleEnd:
+def _ending_of(fault: Fault) -> Ending:
+    """Return the end of the connection that the attribute `reset` selects."""
+    return Ending.RESET if fault.get("reset") else Ending.CLOSE
+
+
+def _idle_end_of(fault: Fault) -> IdleEnd:
     """Build the `IdleEnd` of a `close_idle` fault."""
     return IdleEnd(fault.get("idle") / 1000, fault.get("race"), fault.get("reset"))
 
 
 def _slice(wire: Wire, fault: Fault, rng: Random) -> Wire:
-    return evolve(wire, pieces=slice_pieces(wire.pieces, fault, rng))
+    return evolve(wire, pieces=_slice_pieces(wire.pieces, fault, rng))
 
 
 def _throttle(wire: Wire, fault: Fault, _: Random) -> Wire:
-    return evolve(wire, pieces=throttle_pieces(wire.pieces, fault))
+    return evolve(wire, pieces=_throttle_pieces(wire.pieces, fault))
 
 
 def _close_late(wire: Wire, fault: Fault, _: Random) -> Wire:
@@ -214,7 +228,7 @@ def _close_late(wire: Wire, fault: Fault, _: Random) -> Wire:
 
 
 def _close_idle(wire: Wire, fault: Fault, _: Random) -> Wire:
-    return evolve(wire, idle_end=idle_end_of(fault))
+    return evolve(wire, idle_end=_idle_end_of(fault))
 
 
 _ON_WIRES: dict[str, Callable[[Wire, Fault, Random], Wire]] = {
@@ -235,3 +249,90 @@ def _cut(wire: Wire, size: int, ending: Ending, after_s: float = 0.0) -> Wire:
 
 def _data(wire: Wire) -> bytes:
     return b"".join(data for _, data in wire.pieces)
+
+
+# -- streams
+
+
+def plan_of(faults: Sequence[Fault], rng: Random) -> StreamPlan:
+    """Build the plan of a stream under its activated faults.
+
+    Args:
+        faults: The faults. Faults that replace the work are ignored, and so is `wrong_content_length`, since a stream
+            has no length.
+        rng: Random source for bytes and sizes.
+    """
+    plan = StreamPlan(
+        body_steps=[_BODY_STEPS[fault.type](fault, rng) for fault in _in_order(faults, _BODY_STEPS)],
+        wire_steps=[_WIRE_STEPS[fault.type](fault, rng) for fault in _in_order(faults, _WIRE_STEPS)],
+    )
+    for fault in _of(faults, _ON_PLANS):
+        plan = _ON_PLANS[fault.type](plan, fault)
+    return plan
+
+
+def _stall_step(fault: Fault, _: Random) -> Step:
+    stall_s = fault.get("duration") / 1000 or inf
+    return AfterBytes(fault.get("after_bytes"), lambda rest: [(stall_s, b""), (0.0, rest)])
+
+
+def _cut_step(fault: Fault, _: Random) -> Step:
+    return AfterBytes(fault.get("after_bytes"), lambda _: [End(_ending_of(fault))])
+
+
+def _garble_step(fault: Fault, rng: Random) -> Step:
+    if fault.get("where") == "framing":
+        return AfterBytes(fault.get("after_bytes"), lambda rest: [Raw(_NO_CHUNK_SIZE), (0.0, rest)])
+    return ChangeAfter(fault.get("after_bytes"), fault.get("bytes"), rng)
+
+
+def _truncate_step(fault: Fault, _: Random) -> Step:
+    keep = fault.get("keep")
+    return AfterFirst(End()) if keep is None else AfterBytes(keep, lambda _: [End()])
+
+
+_BODY_STEPS: dict[str, Callable[[Fault, Random], Step]] = {
+    "truncate_body": _truncate_step,
+    "garble_body": lambda fault, rng: ChangeBytes(fault.get("bytes"), rng),
+    "garble_stream": _garble_step,
+    "slow_first_byte": lambda fault, _: DelayFirst(fault.get("delay") / 1000),
+    "stall_stream": _stall_step,
+    "reset_peer": lambda fault, _: AfterFirst(End(Ending.RESET, fault.get("timeout") / 1000)),
+    "cut_stream": _cut_step,
+}
+"""Steps on the body's pieces before they are framed, in the order in which they apply."""
+
+_WIRE_STEPS: dict[str, Callable[[Fault, Random], Step]] = {
+    "limit_data": lambda fault, _: AfterBytes(fault.get("bytes"), lambda _: [End(_ending_of(fault))]),
+    "slicer": lambda fault, rng: EachPiece(lambda pieces: _slice_pieces(pieces, fault, rng)),
+    "bandwidth": lambda fault, _: EachPiece(lambda pieces: _throttle_pieces(pieces, fault)),
+}
+"""Steps on the bytes of head and body, in the order in which they apply."""
+
+
+def _malform_stream(plan: StreamPlan, fault: Fault) -> StreamPlan:
+    how = fault.get("how")
+    if how == "bad_chunk_size":
+        step: Step = AfterBytes(0, lambda rest: [Raw(_NO_CHUNK_SIZE), (0.0, rest)])
+        return evolve(plan, body_steps=[*plan.body_steps, step], must_close=lambda: True)
+    if how == "unsolicited":
+        return evolve(plan, wire_steps=[BeforeEnd(WAYS[how](b"", Response())), *plan.wire_steps])
+    if how == "not_http":
+        data = WAYS[how](b"", Response())
+        step = AfterBytes(len(data), lambda _: [End(Ending.CLOSE)])
+        return evolve(plan, change_head=lambda _: data, wire_steps=[step, *plan.wire_steps])
+    close = plan.must_close if how in COMPLETE else lambda: True
+    way = WAYS["two_lengths" if how == "length_and_chunked" else how]
+    return evolve(plan, change_head=lambda head: way(head, Response()), must_close=close)
+
+
+def _close_stream_late(plan: StreamPlan, fault: Fault) -> StreamPlan:
+    return evolve(plan, after_s=plan.after_s + fault.get("delay") / 1000)
+
+
+_ON_PLANS: dict[str, Callable[[StreamPlan, Fault], StreamPlan]] = {
+    "malformed_response": _malform_stream,
+    "slow_close": _close_stream_late,
+    "close_idle": lambda plan, fault: evolve(plan, idle_end=_idle_end_of(fault)),
+}
+"""Changes of the head and of the end of the connection, in the order in which the faults were added."""

@@ -1,6 +1,6 @@
 """Responses whose body is produced while it is sent: the value that a handler returns, and the reader of its pieces.
 
-The module has no I/O and no faults: `stream_sender` writes the pieces, and `stream_faults` changes them.
+The module has no I/O and no faults: `stream_sender` writes the pieces, and `stream_steps` changes them.
 """
 
 from __future__ import annotations

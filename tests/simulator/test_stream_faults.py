@@ -9,6 +9,7 @@ import pytest
 from simulator import Fault, ServiceSpec, Target
 from simulator.fault_kinds import MALFORMED, ON_INSTANCES
 from simulator.processors import Later
+from simulator.response_faults import is_response_fault
 from tests.simulator.region import Region
 from tests.simulator.test_streaming import chunks
 
@@ -207,6 +208,40 @@ def test_several_faults_are_combined() -> None:
     region.wait(1.0)
     assert (body(wire), wire.end) == (b"one-two-", "ConnectionDone")
     region.close()
+
+
+WITHOUT_EFFECT = {"wrong_content_length": "a stream has no Content-Length"}
+"""The response faults that do not change streams, each with the reason."""
+ON_RESPONSES: dict[str, dict[str, Any]] = {"reset_peer": {"at": "body"}}
+"""Attributes with which a fault changes the response, if it does not with its defaults."""
+
+
+def fault_of(type_: str) -> Fault:
+    return Fault(type_, Target("echo"), ON_RESPONSES.get(type_, {}))
+
+
+def stream_under(*faults: Fault) -> tuple[bytes, int, float, str, float | None]:
+    """Return the bytes of a stream, the number and the last time of its segments, and how and when it ended."""
+    region = Region(ServiceSpec("echo", 1, processor=three))
+    for fault in faults:
+        region.world.faults.add(fault)
+    wire = region.ask()
+    region.wait(60.0)
+    found = wire.received, wire.segments, wire.at_s, wire.end, getattr(wire, "ended_at_s", None)
+    region.close()
+    return found
+
+
+@pytest.mark.parametrize("type_", [name for name in ON_INSTANCES if is_response_fault(fault_of(name))])
+def test_a_response_fault_changes_streams_or_is_listed_with_a_reason(type_: str) -> None:
+    has_effect = stream_under(fault_of(type_)) != stream_under()
+    if type_ in WITHOUT_EFFECT:
+        assert not has_effect, f"{type_} changes streams, so remove it from WITHOUT_EFFECT in this file"
+    else:
+        assert has_effect, (
+            f"{type_} changes responses that are sent as a whole, but not streams: add it to _BODY_STEPS, _WIRE_STEPS "
+            "or _ON_PLANS in simulator/response_faults.py, or to WITHOUT_EFFECT in this file with the reason"
+        )
 
 
 @pytest.mark.parametrize("type_", [name for name in ON_INSTANCES if name != "refuse"])
