@@ -4,7 +4,7 @@ import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # parser_reference
+sys.path.insert(0, str(Path(__file__).parent))  # the last two extensions
 
 project = "eas_tw"
 author = "The eas_tw authors"
@@ -17,6 +17,7 @@ extensions = [
     "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
     "parser_reference",
+    "fault_reference",
 ]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "examples", "inventories"]

@@ -13,6 +13,8 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+PUT, COMMIT, FRAME = "put", "commit", "frame"
+"""The moments of a queue service: a put, a commit, a frame that a watch sends."""
 DAY_S = 86_400.0
 _DAY_MS = DAY_S * 1000
 _TYPES: dict[str, type | tuple[type, ...]] = {"number": (int, float), "integer": int, "string": str, "boolean": bool}
@@ -94,10 +96,13 @@ class FaultKind:
     Attributes:
         says: Description, one line.
         attributes: The attributes by name.
+        queue_moment: For a fault that acts only on queue services, the moment at which it applies: `PUT`, `COMMIT` or
+            `FRAME`; empty for other faults.
     """
 
     says: str
     attributes: Mapping[str, Attribute] = field(factory=dict)
+    queue_moment: str = ""
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema (2020-12) of the attributes."""
@@ -105,8 +110,8 @@ class FaultKind:
         return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-def _kind(says: str, *attributes: Attribute) -> FaultKind:
-    return FaultKind(says, {attribute.name: attribute for attribute in attributes})
+def _kind(says: str, *attributes: Attribute, at: str = "") -> FaultKind:
+    return FaultKind(says, {attribute.name: attribute for attribute in attributes}, at)
 
 
 def _ms(name: str, default: float, says: str, low: float = 0) -> Attribute:
@@ -260,22 +265,25 @@ ON_INSTANCES: Mapping[str, FaultKind] = {
         _ms("extra", 100, "additional processing time"),
     ),
     "reused": _kind("requests are answered with 404, as if another service had the address now"),
-    "full": _kind("a put into a queue is answered with 429, as if the queue were full"),
+    "full": _kind("a put into a queue is answered with 429, as if the queue were full", at=PUT),
     "delay_commit": _kind(
         "a commit or reject takes effect late, and is answered then; its client may have disconnected before",
         _ms("delay", 1000, "delay"),
+        at=COMMIT,
     ),
     "drop_watch": _kind(
         "the connection of a watch closes immediately after a frame",
         _flag("reset", "end with an RST instead of a FIN"),
+        at=FRAME,
     ),
     "redeliver": _kind(
         "a frame that a watch has sent, and that is not committed in time, is sent once more to any consumer of its "
         "group",
         # With 0, a frame would be sent again and again in one turn of the reactor.
         _ms("after", 1000, "time within which the frame must be committed", low=1),
+        at=FRAME,
     ),
-    "duplicate_frame": _kind("a watch sends a frame twice, one after the other"),
+    "duplicate_frame": _kind("a watch sends a frame twice, one after the other", at=FRAME),
 }
 ON_DISCOVERY: Mapping[str, FaultKind] = {
     "http_status": _STATUS,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from simulator.fault_kinds import ON_INSTANCES
 from simulator.faults import Fault, FaultError
 
 if TYPE_CHECKING:
@@ -22,15 +23,7 @@ MAX_ACTIVATIONS = 10_000
 
 ACCEPT, HEAD, REQUEST = "accept", "head", "request"
 """The moments at which faults apply: a connection is accepted, a request's head is complete, a request is complete."""
-PUT, COMMIT, FRAME = "put", "commit", "frame"
-"""The moments of a queue service: a put, a commit, a frame that a watch sends."""
-QUEUE_MOMENTS = {
-    "full": PUT,
-    "delay_commit": COMMIT,
-    "drop_watch": FRAME,
-    "redeliver": FRAME,
-    "duplicate_frame": FRAME,
-}
+_QUEUE_MOMENTS = {name: kind.queue_moment for name, kind in ON_INSTANCES.items() if kind.queue_moment}
 """The faults of queues, each with the moment at which it applies."""
 
 
@@ -80,8 +73,8 @@ class _Active:
 def _moment(fault: Fault) -> str:
     if fault.type == "reset_peer" and fault.get("at") in (ACCEPT, HEAD):
         return str(fault.get("at"))
-    if fault.type in QUEUE_MOMENTS:
-        return QUEUE_MOMENTS[fault.type]
+    if fault.type in _QUEUE_MOMENTS:
+        return _QUEUE_MOMENTS[fault.type]
     # Connections to a port that does not listen are refused by the kernel, so they cannot be counted or drawn. A
     # `refuse` with a limit or a probability is therefore an RST immediately after the accept.
     return ACCEPT if fault.type == "refuse" else REQUEST
@@ -178,7 +171,7 @@ class FaultRegistry:
             service: Name of the instance's service.
             instance: Id of the instance.
             zone: Zone of the instance; empty for none.
-            moment: One of the moments above.
+            moment: One of the moments above, or of those of queues (`fault_kinds`).
             takes: Returns whether a fault has an effect here; other faults are not drawn. `None` to draw all.
         """
         if not self._active:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from simulator.fault_registry import COMMIT, PUT
+from simulator.fault_kinds import COMMIT, PUT
 from simulator.messages import Response, text_response
 from simulator.queues import wire
 from simulator.queues.frames import QueueFullError, StreamEndedError

@@ -13,7 +13,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from simulator.delivery import Ending
-from simulator.fault_registry import FRAME
+from simulator.fault_kinds import FRAME
 from simulator.queues.protobuf import frame_bytes
 from simulator.queues.websocket import GOING_AWAY, NORMAL, WebSocket, accept_headers, offers_websocket
 from simulator.queues.wire import PROTOBUF

@@ -9,26 +9,7 @@ from random import Random
 from typing import Any
 
 from simulator.virtual.checkers.minority import deaths
-from simulator.virtual.faults.catalog import (
-    FIRST_KINDS,
-    INSIDE,
-    KINDS,
-    LONG_LISTS,
-    NETWORKED,
-    ON_AGENTS,
-    ON_CLIENTS,
-    ON_CONNECTIONS,
-    ON_CONTROL,
-    ON_NAMES,
-    ON_WALL_CLOCKS,
-    OPERATED,
-    QUEUED,
-    REWRITTEN,
-    SERVED,
-    STREAMED,
-    ZONED,
-    Scope,
-)
+from simulator.virtual.faults.catalog import FIRST_KINDS, KINDS, ON_CONTROL, Scope
 from simulator.virtual.faults.schedule import attributes, schedule
 from simulator.virtual.options import with_options
 from simulator.virtual.plan import PROFILES, PlannedFault, RunPlan
@@ -222,19 +203,3 @@ def _world(seed: int, profile: str, rng: Random, chaos_s: float, **client: Any) 
         jitter_s=rng.choice((0.0, 0.0005, 0.003)),
         client={**settings, **client},
     )
-
-
-GROUPS = {
-    "simulator": SERVED,
-    "network": {**NETWORKED, **ON_CONNECTIONS},
-    "zones": ZONED,
-    "clients": {**ON_CLIENTS, **ON_WALL_CLOCKS},
-    "inside clients": INSIDE,
-    "discovery": {**ON_CONTROL, **REWRITTEN, **LONG_LISTS},
-    "names": ON_NAMES,
-    "agents": ON_AGENTS,
-    "streams": STREAMED,
-    "queues": QUEUED,
-    "operators": OPERATED,
-}
-"""The fault kinds by group, as in the documentation and the coverage table."""

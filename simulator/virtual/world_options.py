@@ -9,7 +9,17 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from simulator.virtual.faults.catalog import KINDS, LONG_LISTS, ON_AGENTS, ON_NAMES, QUEUED, STREAMED, Scope
+from simulator.virtual.faults.catalog import (
+    KINDS,
+    LONG_LISTS,
+    ON_AGENTS,
+    ON_NAMES,
+    QUEUED,
+    SERVED_LATER,
+    STREAMED,
+    WRONG,
+    Scope,
+)
 from simulator.virtual.faults.schedule import schedule
 from simulator.virtual.plan import AT_QUEUE, PlannedFault
 from simulator.virtual.surroundings import CROWD, joined
@@ -42,7 +52,10 @@ _ON_QUEUES = (
     "replace", "reweigh",
 )  # fmt: skip
 """Kinds that instances of the queue service get in addition to `QUEUED`. None of them changes the bytes of a response,
-because the checkers could then not determine the effect of an operation."""
+because the checkers could then not determine the effect of an operation. Closed: kinds of `SERVED_LATER` that do not
+explain `WRONG` are drawn for the queue service by `_served_later`."""
+_SERVED_LATER = 0.1
+"""Share of the chaos worlds that get each kind of `SERVED_LATER`."""
 
 
 def with_world_options(plan: RunPlan) -> RunPlan:
@@ -143,6 +156,22 @@ def _queues(plan: RunPlan, rng: Random) -> RunPlan:
     return joined(plan, [_at_queue(step, plan) for step in steps])
 
 
+def _served_later(plan: RunPlan, _: Random) -> RunPlan:
+    """Add the kinds that were added after all others, each from its own random stream."""
+    if plan.profile != "chaos":
+        return plan
+    for name, kind in SERVED_LATER.items():
+        rng = Random(f"{plan.seed}/{name}/{plan.profile}")
+        if rng.random() >= _SERVED_LATER:
+            continue
+        steps = schedule(rng, plan, (name,), plan.chaos_s, rng.choice((10.0, 20.0, 40.0)))
+        may_be_at_queue = kind.scope is Scope.INSTANCE and WRONG not in kind.explains
+        if plan.queue_per_s and may_be_at_queue and rng.random() < 0.5:  # noqa: PLR2004  a half
+            steps = tuple(_at_queue(step, plan) for step in steps)
+        plan = joined(plan, steps)
+    return plan
+
+
 def _at_queue(step: PlannedFault, plan: RunPlan) -> PlannedFault:
     if KINDS[step.kind].scope is Scope.CONSUMER:
         return step
@@ -157,4 +186,5 @@ _OPTIONS: Mapping[str, Callable[[RunPlan, Random], RunPlan]] = {
     "streams": _streams,
     "balancers": _balancers,
     "queues": _queues,
+    "served later": _served_later,
 }

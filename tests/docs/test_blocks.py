@@ -15,7 +15,7 @@ from tests.docs.pages import EXAMPLES, READMES, ROOT, blocks, pages
 
 CONSOLE = "console"  # its commands run in test_commands.py
 SHOWN = {"text", "http", "json", "diff"}  # output or data, which is not run
-DIRECTIVES = {"{literalinclude}", "{include}", "{image}", "{toctree}", "{eval-rst}", "{commands}"}
+DIRECTIVES = {"{literalinclude}", "{include}", "{image}", "{toctree}", "{eval-rst}", "{commands}", "{faults}"}
 UNSEEN = DIRECTIVES - {"{literalinclude}"}  # these show no code
 WIDTH = 85
 """Columns of code that fit into a page of the furo theme."""

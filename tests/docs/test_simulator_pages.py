@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import re
+import runpy
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from simulator.cli import COMMANDS
 from simulator.expectations import METRICS
 from simulator.fault_kinds import MALFORMED, ON_DISCOVERY, ON_INSTANCES
-from simulator.fault_registry import QUEUE_MOMENTS
 from simulator.faults import Fault, FaultError
 from simulator.scenario import ScenarioError, gallery, read
 from simulator.timeline import VERBS
-from tests.docs.pages import EXAMPLES
+from tests.docs.pages import EXAMPLES, blocks
 from tests.docs.test_shown import shown
 from tests.simulator.test_gallery import play
 from tests.simulator.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from simulator.fault_kinds import FaultKind
 
 PAGES = Path(__file__).parents[2] / "docs" / "simulator"
 
@@ -40,17 +46,52 @@ def rows(text: str, title: str) -> dict[str, str]:
     return {re.findall(r"`([^`]+)`", line)[0]: line for line in found}
 
 
-@pytest.mark.parametrize(("title", "kinds"), [("On instances", ON_INSTANCES), ("On discovery", ON_DISCOVERY)])
-def test_every_type_of_fault_is_described_with_every_attribute(title: str, kinds: dict[str, object]) -> None:
-    found = rows(page("faults.md"), title)
-    assert list(found) == list(kinds)
-    for name, kind in kinds.items():
-        attributes = set(re.findall(r"`([^`]+)`", found[name].rpartition(" | ")[2].partition(" |")[0]))
-        assert set(kind.attributes) <= attributes  # type: ignore[attr-defined]
+@pytest.fixture(scope="module")
+def tables() -> dict[str, Any]:
+    """Return the functions of docs/fault_tables.py, which make the tables of fault kinds."""
+    found: dict[str, Any] = runpy.run_path(str(PAGES.parent / "fault_tables.py"))["TABLES"]
+    return found
 
 
-def test_the_page_of_queues_has_each_fault_of_queues() -> None:
-    assert set(rows(page("queues.md"), "Faults")) == set(QUEUE_MOMENTS)
+def test_every_generated_table_is_on_a_page(tables: dict[str, Any]) -> None:
+    shown_ones = [block.argument for block in blocks() if block.language == "{faults}"]
+    missing = set(tables) - set(shown_ones)
+    assert not missing, f"{missing}: docs/fault_tables.py makes it, but no page in docs has its directive `faults`"
+    unknown = set(shown_ones) - set(tables)
+    assert not unknown, f"{unknown}: a page shows it, but docs/fault_tables.py does not make it"
+
+
+@pytest.mark.parametrize(("name", "kinds"), [("instances", ON_INSTANCES), ("discovery", ON_DISCOVERY)])
+def test_every_type_of_fault_is_described_with_every_attribute(
+    tables: dict[str, Any], name: str, kinds: Mapping[str, FaultKind]
+) -> None:
+    found = {line.split("`")[1]: line for line in tables[name]() if line.startswith("| `")}
+    missing = [kind for kind in kinds if kind not in found]
+    assert not missing, (
+        f"{missing}: docs/fault_tables.py leaves it out of the table `{name}` of docs/simulator/faults.md"
+    )
+    for kind, each in kinds.items():
+        lost = [attribute for attribute in each.attributes if f"`{attribute}`" not in found[kind].split(" | ")[2]]
+        assert not lost, (
+            f"{kind}: docs/fault_tables.py leaves out {lost} in the table `{name}` of docs/simulator/faults.md"
+        )
+        assert found[kind].count(" | ") == 2, f"{kind}: its description must not have a |"
+
+
+def test_the_generated_description_of_an_attribute_has_unit_default_and_choices(tables: dict[str, Any]) -> None:
+    text = "\n".join(tables["instances"]() + tables["discovery"]())
+    for part in (
+        "`delay` (µs; default 0): pause between segments",
+        "`stream` (one of downstream, upstream; default downstream): delayed direction",
+        "`close` (default true): whether",
+        "`retry_after` (s; default null): the",
+        "`after` (ms; at least 1; default 1000): time",
+        "(bytes; at least 1; default 32 MiB): size",
+        "`body` (default `<html>busy</html>`): body",
+        "| `latency`, `jitter`, `tail`, `stream`, as on instances |",
+        "| `refuse` | new connections are refused; open ones are kept | – |",
+    ):
+        assert part in text
 
 
 def test_the_services_of_the_page_of_queues_are_valid() -> None:
@@ -59,7 +100,13 @@ def test_the_services_of_the_page_of_queues_are_valid() -> None:
 
 
 def test_every_malformed_response_is_described() -> None:
-    assert set(rows(page("faults.md"), "What a malformed response can be")) == set(MALFORMED)
+    title = "What a malformed response can be"
+    found = set(rows(page("faults.md"), title))
+    missing = set(MALFORMED) - found
+    assert not missing, f"{missing}: add a row to the table under {title!r} in docs/simulator/faults.md"
+    assert found == set(MALFORMED), (
+        f"{found - set(MALFORMED)}: remove its row under {title!r} in docs/simulator/faults.md"
+    )
 
 
 def test_the_fault_and_the_error_of_the_page_are_the_simulators() -> None:

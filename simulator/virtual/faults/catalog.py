@@ -2,6 +2,10 @@
 
 The checkers accept a failure only if an active fault explains it. An entry that explains too much hides bugs, and one
 that explains too little causes false violations. `injector` carries the faults out.
+
+The dictionaries of `FIRST_KINDS` and `LATER_KINDS` are closed: one more kind in them would change the faults of seeds
+whose runs tests expect. A new kind is an entry of `SERVED_LATER`. One that needs a world of its own, as streams do, is
+an entry of a new dictionary, with an option in `world_options`.
 """
 
 from __future__ import annotations
@@ -106,6 +110,7 @@ def _whole(low: int, high: int) -> Draw:
 
 
 _OFTEN = {"probability": _choice(0.05, 0.3, 1.0)}
+# Closed: one more variant would change which one a seed draws.
 _MALFORMED = (
     "not_http", "bad_status_line", "http_2_version", "no_colon", "folded_header", "two_lengths", "length_and_chunked",
     "bad_chunk_size", "huge_header", "informational", "switching_protocols", "unsolicited", "leading_garbage",
@@ -171,7 +176,7 @@ SERVED: dict[str, CatalogEntry] = {
     "slow_work": _instance("computing takes longer", *LATE, STATUS, statuses=(450,), fault="slow"),
     "reused": _instance("another service has the address: 404", STATUS, statuses=(404,), fault="reused"),
 }  # fmt: skip
-"""Kinds that affect one instance, carried out by the simulator's own faults."""
+"""Kinds that affect one instance, carried out by the simulator's own faults. Closed: see `SERVED_LATER`."""
 
 NETWORKED: dict[str, CatalogEntry] = {
     "idle_fin": _instance(
@@ -200,7 +205,7 @@ NETWORKED: dict[str, CatalogEntry] = {
                             echoes=True),
     "clog": _instance("connections stop and go on, each by itself", *LATE, *BROKEN, lingers_s=1.0),
 }  # fmt: skip
-"""Kinds that affect the link between one instance and the clients."""
+"""Kinds that affect the link between one instance and the clients. Closed, as all of `FIRST_KINDS`."""
 
 ZONED: dict[str, CatalogEntry] = {
     "zone_loss": CatalogEntry(
@@ -210,6 +215,7 @@ ZONED: dict[str, CatalogEntry] = {
         "nothing gets to or from a zone", Scope.ZONE, LATE | BROKEN, lasts_s=(5.0, 30.0), echoes=True
     ),
 }  # fmt: skip
+"""Kinds that affect all instances of a zone. Closed, as all of `FIRST_KINDS`."""
 
 ON_CLIENTS: dict[str, CatalogEntry] = {
     "stall": CatalogEntry("a client's reactor is busy", Scope.CLIENT, LATE | BROKEN, lasts_s=(0.1, 4.0), lingers_s=1.0),
@@ -223,6 +229,7 @@ ON_CLIENTS: dict[str, CatalogEntry] = {
         draws={"by_s": _choice(0.5, 3.0, 20.0)},
     ),
 }  # fmt: skip
+"""Kinds that affect the clock or the timing of a client's host. Closed, as all of `FIRST_KINDS`."""
 
 STEPPED: dict[str, CatalogEntry] = {
     "jump_ahead": evolve(ON_CLIENTS["jump_ahead"], scope=Scope.INSIDE, explains=frozenset(), lingers_s=0.0),
@@ -295,6 +302,7 @@ ON_CONTROL: dict[str, CatalogEntry] = {
         draws={"loss": _choice(0.1, 0.5), "segment_bytes": _choice(1, 50), "latency_s": _choice(0.001, 0.3)},
     ),
 }  # fmt: skip
+"""Kinds that affect discovery. Closed: see `SERVED_LATER`."""
 
 OPERATED: dict[str, CatalogEntry] = {
     "add": CatalogEntry("an instance joins", Scope.FLEET, lasts_s=(0.0, 0.0)),
@@ -310,6 +318,7 @@ OPERATED: dict[str, CatalogEntry] = {
         lingers_s=5.0, draws={"calls": _choice(20, 100, 400)},
     ),
 }  # fmt: skip
+"""Changes of the fleet and of the load, which are no failures. Closed, as all of `FIRST_KINDS`."""
 
 OVERLOAD = CatalogEntry(
     "more calls than the fleet has room for",
@@ -426,6 +435,14 @@ STREAMED: dict[str, CatalogEntry] = {
 }  # fmt: skip
 """Kinds that affect responses while they are sent; drawn only for worlds with streams."""
 
+SERVED_LATER: dict[str, CatalogEntry] = {}
+"""Kinds like those of `SERVED` and `ON_CONTROL` that were added later; a new fault of the simulator belongs here.
+
+Each kind has its own random stream (`world_options`), so one more kind changes neither the plans of `later=False` nor
+what the other kinds of a seed do. A tenth of the chaos worlds get it in addition to their other faults; their runs
+change. In worlds with a queue service, half of them get it there, unless it explains `WRONG`.
+"""
+
 QUEUED: dict[str, CatalogEntry] = {
     "drop_watch": _instance(
         "watches are cut off after a frame", *BROKEN, VIOLATION, fault="drop_watch",
@@ -449,9 +466,34 @@ QUEUED: dict[str, CatalogEntry] = {
 """Kinds that affect the queue service and the processes that watch it; drawn only for worlds with a queue service."""
 
 FIRST_KINDS: dict[str, CatalogEntry] = {**SERVED, **NETWORKED, **ZONED, **ON_CLIENTS, **ON_CONTROL, **OPERATED}
-"""Kinds that are drawn from a plan's first random stream. A new kind here would change the faults of every seed."""
+"""Kinds that are drawn from a plan's first random stream. Closed: a new kind here, or in one of these dictionaries,
+would change the faults of every seed."""
 LATER_KINDS: dict[str, CatalogEntry] = {**INSIDE, **ON_CONNECTIONS, **ON_WALL_CLOCKS, **REWRITTEN}
-"""Kinds that were added later, and are drawn from their own random stream."""
-LATEST_KINDS: dict[str, CatalogEntry] = {**ON_NAMES, **ON_AGENTS, **LONG_LISTS, **STREAMED, **QUEUED}
-"""Kinds that are drawn with an option of the world, each group from its own random stream (`world_options`)."""
+"""Kinds that were added later, and are drawn from their own random stream. Closed: a new kind would change the later
+faults of every chaos seed."""
+LATEST_KINDS: dict[str, CatalogEntry] = {
+    **ON_NAMES,
+    **ON_AGENTS,
+    **LONG_LISTS,
+    **STREAMED,
+    **QUEUED,
+    **SERVED_LATER,
+}
+"""Kinds that are drawn with an option of the world, each group from its own random stream (`world_options`). One more
+kind in a group changes the faults of the seeds with the option."""
 KINDS: dict[str, CatalogEntry] = {**FIRST_KINDS, **LATER_KINDS, **LATEST_KINDS}
+
+GROUPS: dict[str, dict[str, CatalogEntry]] = {
+    "simulator": {**SERVED, **SERVED_LATER},
+    "network": {**NETWORKED, **ON_CONNECTIONS},
+    "zones": ZONED,
+    "clients": {**ON_CLIENTS, **ON_WALL_CLOCKS},
+    "inside clients": INSIDE,
+    "discovery": {**ON_CONTROL, **REWRITTEN, **LONG_LISTS},
+    "agents": ON_AGENTS,
+    "names": ON_NAMES,
+    "streams": STREAMED,
+    "queues": QUEUED,
+    "operators": OPERATED,
+}
+"""The kinds by group, from which docs/fault_tables.py makes the table of docs/simulation/index.md."""
