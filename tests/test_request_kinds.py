@@ -6,13 +6,15 @@ import pkgutil
 import re
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import eas_tw
-import eas_tw.blocking
 from eas_tw import body
-from tests.test_pickling import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 ROOT = Path(__file__).parents[1]
 SHARED = {"Request", "RecRequest"}
@@ -32,23 +34,63 @@ def text(*paths: str) -> str:
     return "\n".join(file.read_text("utf-8") for file in files if file.suffix in (".md", ".py"))
 
 
+def names(place: str, read: Callable[[], Iterable[Any]]) -> dict[str, str]:
+    """Return a place with the text that `read` returns.
+
+    A name that one place forgets may raise an error in a module that imports it. The place then has the error in its
+    name and no text, so that the other places are still checked.
+    """
+    try:
+        return {place: "\n".join(read())}
+    except (ImportError, AttributeError, OSError) as error:
+        return {f"{place} ({type(error).__name__}: {error})": ""}
+
+
+def described_in_the_navigation() -> list[str]:
+    """Return the names that the pages in the toctree of docs/requests/index.md describe."""
+    _, _, tree = text("docs/requests/index.md").partition("```{toctree}\n")
+    listed = tree.partition("```")[0].split()
+    files = [f"docs/requests/{name}.md" for name in listed if (ROOT / f"docs/requests/{name}.md").is_file()]
+    return re.findall(r"autoclass:: eas_tw\.(\w+)", text(*files))
+
+
+def examples_that_are_run() -> list[str]:
+    printed = import_module("tests.docs.test_requests").PRINTED
+    return [text(f"docs/examples/requests/{name}.py") for name in printed]
+
+
+def class_names(function: str) -> list[str]:
+    """Return the names of the classes whose objects a function of tests/test_pickling.py returns."""
+    made = getattr(import_module("tests.test_pickling"), function)()
+    return [type(each).__name__ for each in made.values()]
+
+
+def exports() -> dict[str, str]:
+    """Return the places that must have the name of each request class and of its response class."""
+    return {
+        "exported by eas_tw/__init__.py": " ".join(eas_tw.__all__),
+        **names("exported by eas_tw/blocking/__init__.py", lambda: import_module("eas_tw.blocking").__all__),
+        "listed in tests/test_public_api.py": text("tests/test_public_api.py"),
+    }
+
+
 @pytest.fixture(scope="module")
 def places() -> dict[str, str]:
     """Return the places that must have the name of each request class, with their text."""
     return {
-        "exported by eas_tw/__init__.py": " ".join(eas_tw.__all__),
-        "exported by eas_tw/blocking/__init__.py": " ".join(eas_tw.blocking.__all__),
-        "listed in tests/test_public_api.py": text("tests/test_public_api.py"),
+        **exports(),
         "described by an autoclass in docs/requests": " ".join(
             re.findall(r"autoclass:: eas_tw\.(\w+)", text("docs/requests"))
         ),
         "in the table of docs/requests/index.md": " ".join(re.findall(r"\[(\w+)\]\(", text("docs/requests/index.md"))),
+        "on a page in the toctree of docs/requests/index.md": " ".join(described_in_the_navigation()),
         "in an example of docs/examples/requests": text("docs/examples/requests"),
+        **names("in an example with its output in PRINTED of tests/docs/test_requests.py", examples_that_are_run),
         "sent over sockets, by tests/integration or tests/simulator/kinds.py": text(
             "tests/integration", "tests/simulator/kinds.py"
         ),
         "given what does not fit, by tests/body/test_odd_content.py": text("tests/body/test_odd_content.py"),
-        "pickled by tests/test_pickling.py": " ".join(type(request).__name__ for request in requests().values()),
+        **names("pickled by requests() of tests/test_pickling.py", lambda: class_names("requests")),
         "checked by mypy in tests/typing": text("tests/typing"),
     }
 
@@ -60,7 +102,17 @@ def test_a_request_class_is_in_every_place(kind: str, places: dict[str, str]) ->
     assert not missing, f"{kind} is not yet: " + "; ".join(missing)
 
 
+@pytest.fixture(scope="module")
+def response_places() -> dict[str, str]:
+    """Return the places that must have the name of each response class, with their text."""
+    return {
+        **exports(),
+        **names("pickled by responses() of tests/test_pickling.py", lambda: class_names("responses")),
+    }
+
+
 @pytest.mark.parametrize("kind", kinds())
-def test_a_kind_of_request_has_a_response(kind: str) -> None:
+def test_a_request_class_has_a_response_class_in_every_place(kind: str, response_places: dict[str, str]) -> None:
     response = kind.replace("Request", "Response")
-    assert {response} <= set(eas_tw.__all__) & set(eas_tw.blocking.__all__)
+    missing = [place for place, found in response_places.items() if not re.search(rf"\b{response}\b", found)]
+    assert not missing, f"{response} is not yet: " + "; ".join(missing)

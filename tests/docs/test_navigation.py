@@ -36,8 +36,13 @@ def test_the_navigation_is_divided_by_the_purpose_of_pages() -> None:
 
 def test_every_page_is_in_one_place_of_the_navigation() -> None:
     listed = Counter(entry for _, _, entries in trees() for entry in entries)
-    assert [path for path, times in listed.items() if times > 1] == []
-    assert {DOCS / "index.md", *listed} == {path for path in pages() if DOCS in path.parents}
+    twice = [path.relative_to(DOCS).as_posix() for path, times in listed.items() if times > 1]
+    assert not twice, f"{twice}: remove it from all toctrees but one"
+    found, known = {DOCS / "index.md", *listed}, {path for path in pages() if DOCS in path.parents}
+    missing = sorted(path.relative_to(DOCS).as_posix() for path in known - found)
+    assert not missing, f"{missing}: add it to the toctree of the index.md above it in docs (or of docs/index.md)"
+    gone = sorted(path.relative_to(DOCS).as_posix() for path in found - known)
+    assert not gone, f"{gone}: a toctree names it, but there is no such page in docs"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(DOCS).as_posix())

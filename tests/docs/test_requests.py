@@ -54,7 +54,10 @@ def test_an_example_prints_what_the_service_answers(served: Served, name: str) -
 
 def test_every_example_is_run_and_shown() -> None:
     files = {path.stem for path in (EXAMPLES / "requests").glob("*.py")}
-    assert files == set(PRINTED)
+    not_run = files - set(PRINTED)
+    assert not not_run, f"{not_run}: add what docs/examples/requests/NAME.py prints to PRINTED in this file"
+    gone = set(PRINTED) - files
+    assert not gone, f"{gone}: remove it from PRINTED in this file, or write docs/examples/requests/NAME.py"
     pages = "\n".join(page.read_text("utf-8") for page in PAGES.glob("*.md"))
     for name in files:
-        assert f"examples/requests/{name}.py" in pages, name
+        assert f"examples/requests/{name}.py" in pages, f"{name}: show it on a page of docs/requests (literalinclude)"
