@@ -9,6 +9,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from incremental import Version
+from twisted import version
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
 
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
-MOST_CALLS_PER_EVENT = 18
+# Twisted before 25.5 runs more functions of its own for each `await`.
+MOST_CALLS_PER_EVENT = 18 if version >= Version("Twisted", 25, 5, 0) else 22
 
 
 def chunk(data: bytes) -> bytes:
