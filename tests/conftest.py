@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # In a background job of a shell, SIGINT is ignored. Subprocesses inherit that, and some tests interrupt them.
+    # In a background job of a shell, SIGINT is ignored. Subprocesses inherit this, but some tests send SIGINT to them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NEEDS = {
@@ -43,7 +43,7 @@ collect_ignore = [suite for suite, packages in NEEDS.items() if any(map(_is_miss
 if not _is_missing("hypothesis"):
     from hypothesis import HealthCheck, settings
 
-    # A slow machine must not fail a test by Hypothesis's deadline or health check.
+    # On a slow machine, Hypothesis's deadline and health checks would fail correct tests.
     settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("patient")
 
@@ -52,7 +52,7 @@ if not _is_missing("hypothesis"):
 def pytest_xdist_auto_num_workers() -> int | None:
     """Return the number for `--numprocesses=auto`: processors + 1, because tests with sockets often wait."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
-        return None  # xdist reads it
+        return None  # pytest-xdist reads this variable itself
     return (os.cpu_count() or 1) + 1
 
 

@@ -38,5 +38,5 @@ def program(name: str) -> str:
 
 
 def must_run_all() -> bool:
-    """Whether a missing program is a failure, and not a reason to skip."""
+    """Return whether a missing program is a failure, and not a reason to skip a test."""
     return any(os.environ.get(name, "") not in ("", "0", "false") for name in ("CI", "EAS_REQUIRE_BROWSER"))

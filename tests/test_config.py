@@ -265,7 +265,7 @@ class Unshowable:
 @pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize("listener", [5, None, "print", Unshowable()], ids=lambda value: type(value).__name__)
 def test_a_wrong_listener_is_refused_at_once_and_not_recorded(kind: str, listener: Any) -> None:
-    """A recorded one would fail the `init` of an asyncio client, and every call in a forked child."""
+    """If a wrong listener were recorded, `init` of an asyncio client and every call in a forked child would fail."""
     make, error = MAKERS[kind]
     client = make(endpoint="http://e", service_name="s")
     with pytest.raises(error, match="a listener must be a function of one event"):

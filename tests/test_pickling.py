@@ -315,7 +315,7 @@ def test_unpickled_responses_are_equal(name: str, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_unpickled_messages_are_equal(way: str) -> None:
-    """Messages of a request, and those in a response."""
+    """The messages of a request and those of a response are tested."""
     tensor = eas_tw.OnnxDataHelper.from_array(np.arange(3), "x")
     found = responses()["easyrec"].results["i1"]
     for message in (tensor, found, responses()["torchrec"].message):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 SHARED = {"Request", "RecRequest"}
-"""A protocol and a base class, which are no request classes themselves."""
+"""A protocol and a base class, which are not themselves request classes."""
 
 
 def kinds() -> list[str]:

@@ -111,7 +111,7 @@ def test_a_fixed_list_is_checked_like_discovery() -> None:
 @pytest.mark.parametrize("endpoint_type", [ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_DEFAULT])
 @pytest.mark.parametrize("given", ["http://H/api/predict/group/svc", "h/api/predict/group/svc/"])
 def test_the_url_of_a_service_is_no_endpoint(endpoint_type: str, given: str) -> None:
-    """The console shows this URL, so users often pass it."""
+    """Users often pass this URL as the endpoint, because the console shows it."""
     with pytest.raises(
         ConfigError,
         match=r"^endpoint must not be the URL of a service: give http://h as the endpoint, and group/svc as",

@@ -1,4 +1,4 @@
-"""Table of the request classes with tensors: how a test encodes each, and how protobuf reads and writes it."""
+"""Table of the request classes with tensors: how a test encodes each class, and how protobuf reads and writes it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ONNX = {
 
 @attrs.frozen
 class Kind:
-    """One request class with tensors, and its messages as protobuf has them.
+    """One request class with tensors, and the protobuf classes of its messages.
 
     Attributes:
         request: The request class.
@@ -72,7 +72,7 @@ class Kind:
         return made
 
     def read(self, dtype: str, message: Any) -> tuple[list[int], bytes]:
-        """Return the shape and the elements' memory of an input or output, as protobuf parses it."""
+        """Return the shape and the memory of the elements of an input or output, as protobuf parses them."""
         field, code = self.dtypes[dtype]
         if field == "raw":
             return list(message.dims), message.raw_data

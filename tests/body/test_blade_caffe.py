@@ -25,7 +25,7 @@ def caffe(names: list[str], tensors: int) -> CaffeResponse:
 
 
 def test_a_signature_may_be_left_out() -> None:
-    """The official class requires a signature; an empty one encodes to the same bytes."""
+    """The official class requires a signature. Here an empty signature is encoded, and a missing one is no field."""
     assert BladeRequest().to_string() == b""
     assert BladeRequest("").to_string() == b"\n\x00"
     request = BladeRequest()
@@ -48,7 +48,7 @@ def test_every_type_goes_into_its_field() -> None:
 
 @pytest.mark.parametrize("batchsize", [0, -1, 2**31, 1.5, "1"])
 def test_the_batch_size_is_an_integer_of_at_least_1(batchsize: Any) -> None:
-    """Blade's message has the batch size as a required int32."""
+    """The batch size is a required int32 field of Blade's message."""
     with pytest.raises(BodyError, match="feed 'a': batchsize"):
         BladeRequest().add_feed("a", batchsize, [1], BladeRequest.DT_FLOAT, [1])
 

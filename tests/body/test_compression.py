@@ -23,13 +23,13 @@ SETTINGS = settings(derandomize=True, deadline=None, max_examples=40)
 LIMIT = 1 << 20
 FRAMED = [
     codec for codec in COMPRESSIONS if codec != "lz4-block"
-]  # a bare block has no header, no end mark and no checksum
+]  # a bare LZ4 block has no header, no end mark and no checksum, so truncated or damaged data may be valid
 PLAIN = b"the same words again and again, " * 300
 
 
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 def test_decompression_returns_the_bytes_that_were_compressed(codec: str) -> None:
-    """Any bytes are accepted, including none. Equal input always gives equal output, because the output is signed."""
+    """Any bytes are accepted, including none. Equal input gives equal output, because the compressed body is signed."""
 
     @SETTINGS
     @given(st.binary(max_size=300) | st.binary(max_size=20).map(lambda part: part * 500))
@@ -57,7 +57,7 @@ def test_the_limit_is_exact(codec: str) -> None:
 
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 def test_a_decompression_bomb_is_rejected_at_the_limit(codec: str) -> None:
-    """A body that expands to 60 MiB raises after the first megabyte."""
+    """A body that expands to 60 MiB raises `BodyError`, because the limit is 1 MiB."""
     bomb = compress(codec, bytes(60 << 20))
     with pytest.raises(BodyError):
         decompress(codec, bomb, LIMIT)
@@ -95,7 +95,7 @@ def test_any_bytes_are_data_or_a_body_error(codec: str) -> None:
 
 
 def test_the_output_has_the_standard_format() -> None:
-    """The standard library decompresses gzip and zlib. For the other formats, only the first bytes are compared."""
+    """The standard library decompresses gzip and zlib. Of zstd, lz4 and snappy, only the first bytes are compared."""
     assert gzip.decompress(compress("gzip", PLAIN)) == PLAIN
     assert zlib.decompress(compress("zlib", PLAIN)) == PLAIN
     assert compress("gzip", b"")[4:8] == bytes(4)  # the modification time is 0, so that the output is reproducible
@@ -105,7 +105,7 @@ def test_the_output_has_the_standard_format() -> None:
 
 
 def test_several_members_are_one_body() -> None:
-    """RFC 1952 §2.2 allows several members. Zero bytes after the last member are padding."""
+    """RFC 1952 §2.2 allows several gzip members. Zero bytes after the last member are padding."""
     two = compress("gzip", b"a") + compress("gzip", b"b") + bytes(8)
     assert decompress("gzip", two, 2) == b"ab"
     with pytest.raises(BodyError, match="larger than 1 bytes"):
@@ -113,7 +113,7 @@ def test_several_members_are_one_body() -> None:
 
 
 def test_content_encodings_are_decoded() -> None:
-    """A header may name no coding, one, or several in the order in which they were applied, in any case."""
+    """Content-Encoding may name no coding, one, or several in the order of their application, in any letter case."""
     assert decode("", b"x", 9) == decode("identity", b"x", 9) == b"x"
     assert decode("X-GZip", compress("gzip", PLAIN), LIMIT) == PLAIN
     assert decode("deflate", compress("zlib", PLAIN), LIMIT) == PLAIN
@@ -184,7 +184,7 @@ def test_a_broken_body_allocates_little_memory(codec: str, kept: int) -> None:
 
 
 def test_a_broken_lz4_block_costs_at_most_255_times_its_size() -> None:
-    """The error of a broken block equals that of a too small buffer, so buffers up to 255 times its size are tried."""
+    """A broken block and a too small buffer raise the same error, so buffers of up to 255 times its size are tried."""
     assert steps_of(decompressing("lz4-block", compress("lz4-block", NOISE)[:5000], BIG)) == 3
 
 
@@ -228,7 +228,7 @@ def test_many_frames_are_not_decompressed_in_the_first_step(codec: str) -> None:
 
 
 def test_several_frames_are_one_body() -> None:
-    """RFC 8878 §3.1 allows several frames. So does the frame format of LZ4."""
+    """RFC 8878 §3.1 allows several frames in zstd data. The frame format of LZ4 allows them, too."""
     for codec in ("lz4", "zstd"):
         assert decompress(codec, compress(codec, PLAIN) + compress(codec, b"more"), LIMIT) == PLAIN + b"more"
 
@@ -257,7 +257,7 @@ def test_deflate_is_taken_with_and_without_zlibs_header(data: bytes) -> None:
 
 
 def test_raw_deflate_has_an_end() -> None:
-    """Raw deflate has no checksum, so bytes after its end are an error. The codec `zlib` requires the zlib header."""
+    """Raw deflate has no checksum, so bytes after the end of the data are an error. `zlib` requires the zlib header."""
     with pytest.raises(BodyError, match="4 bytes follow its end"):
         decode("deflate", raw_deflate(PLAIN) + b"more", LIMIT)
     with pytest.raises(BodyError, match="cut short"):

@@ -27,7 +27,7 @@ FIELDS = {T.DT_FLOAT: "float_val", T.DT_DOUBLE: "double_val", T.DT_INT64: "int64
 
 
 def feed(kind: int, content: Any, shape: list[int] | None = None) -> tuple[list[int], list[Any]]:
-    """Return the shape and elements that protobuf parses from a feed."""
+    """Return the shape and the elements of an input, as protobuf parses them."""
     request = TFRequest()
     request.add_feed("x", shape, kind, content)
     read = Request.FromString(request.to_string()).inputs["x"]
@@ -180,7 +180,7 @@ def test_names_must_be_text() -> None:
 
 
 def test_a_float_array_is_written_with_one_copy() -> None:
-    """The body is the only allocation of the array's size."""
+    """While the body is made, no other memory of the size of the array is allocated."""
     image = np.ones((1000, 1000), np.float32)
     request = TFRequest("s")
     request.add_feed("warm", [1], T.DT_FLOAT, image[0, :1])

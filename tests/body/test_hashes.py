@@ -1,4 +1,4 @@
-"""The hashes for signatures are correct with the interpreter's own implementation and with OpenSSL's."""
+"""The hashes for signatures are correct with the implementation of the interpreter and with that of OpenSSL."""
 
 import hashlib
 import sys

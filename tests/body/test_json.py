@@ -27,7 +27,7 @@ def test_json_values_survive_encoding_and_decoding(value: Any) -> None:
     try:
         body = JsonRequest(value).to_string()
     except BodyError:
-        assert "\\ud" in json.dumps(value)  # a lone surrogate
+        assert "\\ud" in json.dumps(value)  # only an unpaired surrogate cannot be encoded
         return
     assert json.loads(body) == value
     assert JsonRequest(None).parse_response(body).data == value

@@ -1,4 +1,4 @@
-"""Every request class and dtype, encoded and decoded; protobuf does the opposite direction."""
+"""Each request class and dtype: protobuf decodes what this package encodes, and this package what protobuf encodes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ shapes = st.lists(st.integers(0, 4), max_size=3)
 
 
 def elements(code: str, shape: list[int]) -> st.SearchStrategy[Any]:
-    """Generate arrays of arbitrary bits: every NaN, both zeros, the limits of every range."""
+    """Generate arrays of arbitrary bits, so that any NaN, either zero and the limits of each range occur."""
     count, size = math.prod(shape), np.dtype(code).itemsize
     anything = st.binary(min_size=count * size, max_size=count * size)
     ends = [b"\x00" * size, b"\xff" * size, b"\x00" * (size - 1) + b"\x80", b"\xff" * (size - 1) + b"\x7f"]
@@ -42,7 +42,7 @@ def cased(kind: str, dtype: str) -> tuple[Kind, st.SearchStrategy[Any]]:
 
 
 def same(ours: Any, theirs: Any) -> bool:
-    """Compare element by element. All NaNs are equal, because Python's floats do not preserve a NaN's payload."""
+    """Compare element by element. All NaNs are equal, because Python's floats do not preserve the payload of a NaN."""
     return bool(np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f"))
 
 
@@ -144,7 +144,7 @@ def test_an_unknown_dtype_is_refused(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_feed_of_the_same_name_replaces(kind: str) -> None:
-    """The official SDKs append shape and content instead. A body that was made before does not change."""
+    """The official SDKs append shape and content to the earlier feed. A body that was made before does not change."""
     made = KINDS[kind]
     dtype = getattr(made.request, "DT_FLOAT", None)
     one = made.request()

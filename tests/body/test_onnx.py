@@ -67,7 +67,7 @@ def test_a_tensor_of_the_same_name_replaces_in_its_place() -> None:
     ],
 )
 def test_a_message_whose_parts_do_not_fit_is_refused(changes: dict[str, Any], says: str) -> None:
-    """Any object with these attributes is accepted as a message, such as a message of the `onnx` package."""
+    """Any object with the attributes of a tensor message is accepted, such as a message of the `onnx` package."""
     tensor = {"name": "n", "dims": [1], "data_type": 1, "raw_data": b"1234"}
     OnnxRequest().add_tensor(SimpleNamespace(**tensor))
     with pytest.raises(BodyError, match=says):

@@ -134,7 +134,7 @@ def test_a_value_of_another_shape_is_refused(value: Any, dtype: str) -> None:
 
 
 def test_features_of_the_same_name() -> None:
-    """As in the official SDK, a user has one value of a name; context and items have one for each item, in order."""
+    """As in the official SDK, the last value of a user feature is sent, and all values of context and item features."""
     request = TorchRecRequest()
     for value in (1, 2):
         request.add_user_fea("k", value, "INT")

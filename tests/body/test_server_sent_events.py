@@ -21,7 +21,7 @@ def parsed(*pieces: bytes) -> list[ServerSentEvent]:
 
 
 def test_the_pieces_of_a_stream_do_not_change_its_events() -> None:
-    """Each random stream is parsed byte by byte, and in chunks that are often whole events."""
+    """Random streams give the same events when parsed byte by byte, in random pieces, and at once."""
     draw = Random(1)
     found = 0
     for _ in range(3000):
@@ -45,7 +45,7 @@ def test_an_event_of_one_line_has_the_id_and_retry_that_came_before() -> None:
 
 @pytest.mark.parametrize(("length", "is_allowed"), [(9, True), (10, False)])
 def test_an_event_larger_than_the_bound_is_an_error(length: int, is_allowed: bool) -> None:  # noqa: FBT001  a parameter
-    """The bound applies to the data and a line end."""
+    """The bound of ten bytes applies to the data of an event and its line end."""
     parser = ServerSentEventParser(10)
     piece = b"data: " + b"x" * length + b"\n\n"
     if is_allowed:

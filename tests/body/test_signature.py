@@ -11,7 +11,7 @@ from eas_tw.body.signature import Signer, http_date
 
 
 def test_the_date_of_rfc_7231() -> None:
-    """The RFC's example (§7.1.1.1), the epoch, and a fraction of a second, which is dropped."""
+    """The example of RFC 7231 §7.1.1.1, the epoch, and a time with a fraction of a second, which is dropped."""
     assert http_date(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT"
     assert http_date(0) == "Thu, 01 Jan 1970 00:00:00 GMT"
     assert http_date(1777921882.999) == "Mon, 04 May 2026 19:11:22 GMT"

@@ -39,7 +39,7 @@ cases = st.sampled_from(sorted(KINDS)).flatmap(
 
 
 def packed(kind: int, content: Any, shape: list[int] | None = None) -> Any:
-    """Return what protobuf parses from a feed."""
+    """Return the input that protobuf parses from the body of a request."""
     request = TFRequest("s")
     request.add_feed("x", shape, kind, content)
     return Request.FromString(request.to_string()).inputs["x"]
@@ -87,7 +87,7 @@ def test_what_protobuf_wrote_is_read(case: tuple[int, list[Any]]) -> None:
     ],
 )
 def test_extremes_survive(kind: int, values: list[Any]) -> None:
-    """The limits of the ranges, and negative zero."""
+    """The limits of the ranges and negative zero are encoded correctly."""
     read = getattr(packed(kind, values, [len(values)]), KINDS[kind][0])
     assert [repr(value) for value in read] == [
         repr(float(np.float32(v)) if kind == TFRequest.DT_FLOAT else v) for v in values
@@ -214,7 +214,7 @@ def test_numpy_is_not_imported_until_it_is_needed() -> None:
 
 
 def test_strings_in_and_out() -> None:
-    """Text is sent as UTF-8, and bytes unchanged. The response has both forms."""
+    """Text is sent as UTF-8, and bytes unchanged. The response returns both text and bytes."""
     assert StringRequest("名").to_string() == "名".encode()
     assert as_request(bytearray(b"\x00")).to_string() == b"\x00"
     response = StringRequest("").parse_response("值".encode())

@@ -65,7 +65,7 @@ def test_a_wrong_index_is_refused(index: Any) -> None:
 
 
 def test_bools_have_no_field() -> None:
-    """The official SDK silently sends no value. This client refuses an array of bools, and a list of them."""
+    """The official SDK silently sends no value. This client rejects an array of bools and a list of bools."""
     for dtype, content in ((TorchRequest.DT_BOOL, [True]), (None, [True])):
         with pytest.raises(BodyError, match=r"feed 0: this body has no (field|dtype) for"):
             TorchRequest().add_feed(0, [1], dtype, content)

@@ -30,14 +30,14 @@ def test_protobuf_reads_the_numbers(values: list[int]) -> None:
 @SETTINGS
 @given(st.lists(numbers, max_size=60))
 def test_what_protobuf_wrote_is_read(values: list[int]) -> None:
-    """The payload ends with the last byte of a varint, so that `unpack` accepts it."""
+    """Each payload ends at the end of a varint, so that `unpack` accepts it."""
     payload = b"".join(varint(value % 2**64) for value in values)
     assert ArrayProto(int64_val=values).SerializeToString() == (delimited(7, payload) if values else b"")
     assert varints.unpack(memoryview(payload)).view(np.int64).tolist() == values
 
 
 def test_numbers_at_block_boundaries_are_packed_correctly() -> None:
-    """Three blocks and a rest: at each boundary, short numbers are next to long ones."""
+    """The payloads have three blocks and a remainder. At each block boundary, short numbers are next to long ones."""
     rng = np.random.default_rng(7)
     values = rng.integers(-(2**63), 2**63, 3 * varints._BLOCK + 5) >> rng.integers(0, 63, 3 * varints._BLOCK + 5)
     payload = varints.pack(values)
@@ -56,7 +56,7 @@ def test_every_integer_type_and_byte_order(dtype: str) -> None:
     "payload", [b"\x80", b"\x01\x80", b"\xff" * 10 + b"\x01", b"\xff" * 9 + b"\x02", b"\x80" * 300]
 )
 def test_a_broken_payload_is_refused(payload: bytes) -> None:
-    """A payload that ends within a varint, or a varint of more than 64 bits."""
+    """The payloads end within a varint, or have a varint of more than 64 bits."""
     with pytest.raises(BodyError):
         varints.unpack(memoryview(payload))
 

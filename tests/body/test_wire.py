@@ -22,9 +22,9 @@ SETTINGS = settings(derandomize=True, deadline=None, max_examples=400)
 
 
 def entries_message() -> Any:
-    """Return PredictResponse with its map as repeated entries, which has the same encoding.
+    """Return the class of PredictResponse with its map declared as repeated entries, which are encoded equally.
 
-    upb, one of protobuf's implementations, drops a map entry that has an unknown field. So the map cannot be compared.
+    upb, one of protobuf's implementations, drops a map entry that has an unknown field. So maps cannot be compared.
     """
     pool = DescriptorPool()
     for file in FileDescriptorSet.FromString(COMPILED.read_bytes()).file:
@@ -56,7 +56,7 @@ def field(number: int, wire: int, value: bytes) -> bytes:
 
 
 def packed(number: int, elements: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """Generate the same elements as one packed field, or as one field each."""
+    """Generate elements as one packed field, or as one field for each element."""
     wire = {3: 5, 4: 1}.get(number, 0)
     lists = st.lists(elements, min_size=1, max_size=5)
     return st.one_of(
@@ -134,7 +134,7 @@ def by_us(data: bytes) -> dict[str, Any] | None:
 
 
 def test_a_response_is_read_as_protobuf_reads_it() -> None:
-    """Packed and unpacked elements, repeated and merged fields, unknown fields and groups, and repeated map keys.
+    """The responses have packed, unpacked, repeated and merged fields, unknown fields, groups, and repeated map keys.
 
     Most responses must have elements that both parsers read: agreement about empty results would prove little.
     """
@@ -155,7 +155,7 @@ def test_a_response_is_read_as_protobuf_reads_it() -> None:
 @SETTINGS
 @given(responses, st.data())
 def test_a_damaged_response_is_read_as_protobuf_reads_it_or_rejected(data: bytes, draw: st.DataObject) -> None:
-    """One byte is changed or the end is cut off. If this package parses the result, protobuf parses the same values."""
+    """One byte is changed or the end is truncated. If this package parses the result, protobuf parses equal values."""
     if data:
         at = draw.draw(st.integers(0, len(data) - 1))
         damaged = data[:at] + draw.draw(st.binary(max_size=1)) + data[at + 1 :]
@@ -176,7 +176,7 @@ def test_a_varint_is_read_back(value: int) -> None:
 
 @pytest.mark.parametrize("data", [b"\x80", b"\xff" * 10 + b"\x01", b"\xff" * 9 + b"\x02", b""])
 def test_a_varint_that_is_cut_or_too_long_is_refused(data: bytes) -> None:
-    """A varint of eleven bytes, or of more than 64 bits."""
+    """The fields have a varint of eleven bytes, or one of more than 64 bits."""
     with pytest.raises(BodyError):
         read_varint(data, 0, len(data))
 

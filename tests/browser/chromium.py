@@ -63,7 +63,7 @@ class Browser:
     def __enter__(self) -> Self:
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
-        # Chromium reads commands from descriptor 3 and writes to 4. A shell moves the pipes to these numbers.
+        # Chromium reads commands from descriptor 3 and writes replies to descriptor 4. A shell moves the pipes there.
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
         command = [self._program, *_FLAGS, *sandbox, f"--user-data-dir={self._profile}", "about:blank"]
         script = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
@@ -235,7 +235,7 @@ class Page:
 
     @property
     def complaints(self) -> list[str]:
-        """Return the exceptions, errors and warnings of the page."""
+        """Return the exceptions, errors and warnings that the page has reported."""
         found = []
         for event in self._browser.events(self._session):
             if event["method"] == "Runtime.exceptionThrown":

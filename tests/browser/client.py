@@ -2,7 +2,7 @@
 
 Usage: client.py URL SERVICE TOKEN CALLS_PER_SECOND
 
-At most `OPEN` calls run at a time. So a slow machine makes fewer calls, and no call is late because of it.
+At most `OPEN` calls run at a time. So a slow machine makes fewer calls a second, and no call misses its deadline.
 """
 
 from __future__ import annotations

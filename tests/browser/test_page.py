@@ -51,7 +51,7 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
 
 @contextmanager
 def calling(served: Served, rate: float) -> Iterator[dict[str, Any]]:
-    """Run a client in a subprocess; its results are in the yielded dict after the block."""
+    """Run a client in a subprocess. After the block, the yielded dict has the results of the client."""
     command = [sys.executable, str(CLIENT), served.ready["url"], SERVICE, "t0ken-of-the-test", str(rate)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     process = subprocess.Popen(command, text=True, env=environment(), **pipes)  # type: ignore[call-overload]  # noqa: S603
@@ -73,7 +73,7 @@ def state(number: int, word: str) -> str:
 
 
 def test_an_instance_is_crashed_by_its_button_without_a_lost_call(served: Served, page: Page) -> None:
-    """The card, the list of requests and the client's counters agree, and no call fails."""
+    """The instance's card, the list of requests and the client's counters agree, and no call fails."""
     with calling(served, 100) as account:
         page.until(f'parseFloat(document.querySelector("{card(1)} .rate span").innerText) > 0')
         page.click(f"{card(1)} [data-act=crashed]")
@@ -109,7 +109,7 @@ def test_a_queue_service_shows_length_pending_and_consumers(served: Served, page
 
 
 def test_a_running_watch_is_one_line_that_fits_a_phone(served: Served, page: Page) -> None:
-    """The path is longer than the line, and its query of a hundred characters has no place for a line break."""
+    """The path is longer than the line, and its query of a hundred characters contains no position for a line break."""
     assert served.admin("POST", "/v1/services", {"name": "q", "instances": 1, "queue_service": True})[0] == 201
     path = "/api/predict/q?_watch_=true&_index_=0&_window_=10&_index_only_=false&_auto_commit_=false&tag=" + "x" * 60
     watching = HTTPConnection(served.ready["url"].removeprefix("http://"), timeout=PATIENCE_S)
@@ -268,7 +268,7 @@ def test_a_flood_of_events_is_drawn_once_per_frame(browser: Browser, served: Ser
     page.until("world.last && document.querySelectorAll('.card').length === 3")
     found = page.run(_FLOOD)
     assert found["at_once"] == 0
-    assert 1 <= found["drawings"] <= 2  # a tick can draw once more in the second frame
+    assert 1 <= found["drawings"] <= 2  # the page's timer can cause one more drawing in the second frame
     assert found["made"] == found["shown"] == 200
     assert found["kept"] <= 2000
     page.close()
@@ -406,7 +406,7 @@ def test_hundreds_of_instances_are_all_shown_as_small_cards(browser: Browser, tm
         page.close()
 
 
-# Record toasts: one disappears after two seconds, and on a slow machine the test looks later.
+# Record toasts when they appear: a toast disappears after two seconds, which may be before the test looks for it.
 _KEEP_TOASTS = """(() => {
   window.toasted = [];
   const note = changes => changes.forEach(c => c.addedNodes.forEach(node => toasted.push(node.textContent)));

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """A job in which the request of a row is the row, and its output is the response, unless the options differ.
+    """A job whose rows are the requests, and whose responses are the outputs, unless `options` has other functions.
 
     Args:
         rows: The rows of the job.

@@ -1,4 +1,4 @@
-"""A job from its rows to its outputs, on a `Clock`."""
+"""A job from its rows to its outputs, on a `twisted.internet.task.Clock`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_finished_rows_wait_for_an_earlier_one_up_to_the_order_buffer() -> None:
 def test_outputs_come_in_the_order_of_the_rows_each_once(
     rng: random.Random, in_flight: int, order_buffer: int, count: int, batch_size: int
 ) -> None:
-    """Neither the order of the responses nor errors change the order of the outputs."""
+    """Outputs are in the order of the rows, whatever the order of the responses is and whichever rows fail."""
     run = Run(
         range(count),
         in_flight=in_flight,
@@ -298,7 +298,7 @@ class TestBatches:
 
 
 class Stop(BaseException):
-    """An exception that is not an `Exception`: it ends the program or the task, and is no error of a row."""
+    """An exception that is not an `Exception`. It ends the program or the task, and is not an error of a row."""
 
 
 class Mute(ValueError):

@@ -181,7 +181,7 @@ class TestJobFiles:
         return files
 
     def test_bytes_that_were_written_and_not_recorded_are_truncated(self, tmp_path: Path) -> None:
-        """The state after a kill between the flush of the files and the transaction of the journal."""
+        """The files are as after a kill between the flush of the files and the transaction of the journal."""
         files = self.files(tmp_path)
         files.commit([b"1\n", b"2\n"], [b"e\n"], b"d")
         files.close()

@@ -98,7 +98,7 @@ class TestDefaults:
 
 
 class TestWorkers:
-    """The limits of a job are divided among several workers."""
+    """The limits of a job are divided among the workers that share the job."""
 
     def test_the_limits_are_divided(self) -> None:
         share = JobOptions(in_flight=64, rate_per_s=100).shared_by(8)
@@ -107,7 +107,7 @@ class TestWorkers:
 
 
 class TestScoring:
-    """`Scoring`, a service as a value that other processes receive."""
+    """`Scoring` has the settings of a service, and is pickled to other processes."""
 
     def test_it_is_a_frozen_value_that_can_be_pickled(self) -> None:
         scoring = Scoring("http://x", "svc", encode="json:dumps", in_flight=8, rate_per_s=10)

@@ -64,7 +64,7 @@ def test_a_column_of_numbers_and_texts_is_refused_and_the_rows_are_kept(tmp_path
 
 
 def test_a_conversion_that_was_killed_is_repeated(tmp_path: Path) -> None:
-    """The state after a kill between the rename and the record that the job is finished."""
+    """The files are as after a kill between the rename and the journal's record that the job is finished."""
     facts: dict[str, dict[str, Any]] = {}
 
     def files() -> JobFiles:

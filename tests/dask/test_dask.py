@@ -27,7 +27,7 @@ META = {"id": "float64", "double": "float64", "error": "object"}
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[distributed.Client]:
-    """Start four worker processes. They start before a test's service exists, so they read its token from a file."""
+    """Start four worker processes. The service of a test starts later, so they read its token from a file."""
     with (
         distributed.LocalCluster(
             n_workers=WORKERS, threads_per_worker=2, processes=True, dashboard_address=None, host="127.0.0.1"
@@ -79,7 +79,7 @@ def test_the_rate_is_that_of_the_job_and_the_in_flight_limit_too(cluster: distri
     outputs = eas_tw.dask.score(bag, job).compute()
     elapsed_s = time.monotonic() - began
     assert outputs == [(number, number) for number in range(1200)]
-    # The rate is an upper bound. A slow machine may score fewer rows a second.
+    # Only the upper bound is checked, because a slow machine may score fewer rows per second.
     assert 1200 / elapsed_s <= 200 * 1.05
     (plugin_name,) = {eas_tw.dask._name_of(job.but(ordered=True))}
 

@@ -29,7 +29,7 @@ _SERVE = re.compile(r"python -m simulator(?: serve)?(?= --(?!help))")
 
 
 class Console:
-    """Runs the commands of a page. Commands that do not end are stopped; commands that take minutes are only parsed.
+    """Runs the commands of a page. Commands that do not end are stopped. Commands that take minutes are only parsed.
 
     Args:
         folder: The working directory; the examples are copied into it.
@@ -43,7 +43,7 @@ class Console:
             **environment(),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "HOME": str(folder),
-            "PYTHONUNBUFFERED": "1",  # as on a terminal
+            "PYTHONUNBUFFERED": "1",  # output is unbuffered, as on a terminal
             "EAS_TOKEN": TOKEN,
         }
         self._use(served)
@@ -53,7 +53,7 @@ class Console:
             (_SERVE.pattern, self._serve),
             (r"python -m simulator (demo|soak|shrink|replay)\b", self._read_only),
             (r"python -m simulator record ", lambda command: self._watch(f"{command} --port 0")),
-            (r"python tutorial\.py", self._watch),  # it runs for half a minute
+            (r"python tutorial\.py", self._watch),  # this program runs for half a minute
             (r"python -m simulator requests .*--follow|eas-tw discover .*--watch|curl -N", self._watch),
             (r"export ", self._export),
             (r".*\btwistd ", self._run_application),
@@ -139,7 +139,7 @@ class Console:
     def _run_application(self, command: str) -> str:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             self._variables["LISTEN"] = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
-        # `exec` accepts no variable assignments before the command, and `env` does.
+        # `exec` accepts no variable assignments before the command, but `env` does.
         process, told = self._start(f"env {command}", "list of instances changed")
         self._opened.callback(_end, process)
         return told
@@ -151,7 +151,7 @@ class Console:
         return ""
 
     def _read_only(self, command: str) -> str:
-        """Parse a command that takes minutes or needs a failing seed. Other tests run these commands."""
+        """Parse a command that takes minutes or needs a seed that fails. Other tests run these commands."""
         _, _, _, name, *given = shlex.split(command, comments=True)
         _parser(name).parse_args([name, *given])
         return ""
@@ -182,7 +182,7 @@ class Console:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    # SIGINT would not work: a background job of a shell ignores it, and subprocesses inherit that.
+    # SIGINT would have no effect: a background job of a shell ignores SIGINT, and its subprocesses inherit this.
     process.terminate()
     told, _ = process.communicate(timeout=PATIENCE_S)
     assert "Traceback" not in told, told

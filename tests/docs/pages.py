@@ -56,12 +56,12 @@ class Block:
 
     @property
     def is_python(self) -> bool:
-        """Whether the block shows Python, in the page or from a file."""
+        """Return whether the block shows Python, in the page or from a file."""
         return self.language == "python" or self.options.get("language") == "python"
 
     @property
     def shown(self) -> str:
-        """Return the text that a reader sees: the block's own, or the included part of a file."""
+        """Return the text that a reader sees: the text of the block, or the included part of a file."""
         if self.language != "{literalinclude}":
             return self.text
         lines = self.shown_file.read_text("utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""Checks for the relays of the page "Language models", whichever web framework a relay uses."""
+"""Checks for the relay programs of the page "Language models", whatever web framework a relay uses."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def asked(
 
 
 def check(port: int, served: Served) -> None:
-    """Check complete and streamed responses, a disconnect of the browser, and errors before and after the head."""
+    """Check complete and streamed responses, a disconnect of the browser, and errors before and after the HTTP head."""
     with asked(port) as response:
         text = json.loads(response.read())["choices"][0]["message"]["content"]
     with asked(port, stream=True) as response:

@@ -13,8 +13,8 @@ from types import CodeType
 
 from tests.docs.pages import EXAMPLES, READMES, ROOT, blocks, pages
 
-CONSOLE = "console"  # its commands run in test_commands.py
-SHOWN = {"text", "http", "json", "diff"}  # output or data, which is not run
+CONSOLE = "console"  # tests/docs/test_commands.py runs the commands of these blocks
+SHOWN = {"text", "http", "json", "diff"}  # blocks of output or data, which cannot be run
 DIRECTIVES = {"{literalinclude}", "{include}", "{image}", "{toctree}", "{eval-rst}", "{commands}", "{faults}"}
 UNSEEN = DIRECTIVES - {"{literalinclude}"}  # these show no code
 WIDTH = 85
@@ -32,7 +32,7 @@ def test_code_is_shown_from_files() -> None:
 
 
 def is_part(excerpt: str, text: str) -> bool:
-    """Whether consecutive lines of `text` equal those of `excerpt`, with any common indentation."""
+    """Return whether consecutive lines of `text` equal those of `excerpt`, with any common indentation."""
     indents = {match[1] for match in re.finditer(rf"^( *){re.escape(excerpt.splitlines()[0])}$", text, re.MULTILINE)}
     return any(f"\n{textwrap.indent(excerpt, indent)}\n" in text for indent in indents)
 

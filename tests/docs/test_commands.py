@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SERVICES = ("echo", "ranker", "scorecard_pmml_example", "mnist_saved_model_example", "chat")
-# The commands of this page measure for half a minute. tests/cli/perf tests them with short runs.
+# The commands of this page measure for half a minute each. tests/cli/perf tests these commands with short runs.
 LONG_PAGES = {"docs/howto/measure.md": pytest.mark.long}
 CONSOLES: dict[str, list[Block]] = {}
 for block in blocks() if EXAMPLES.is_dir() else ():
@@ -83,7 +83,7 @@ MENTIONED = sorted({(page, command) for page, commands in mentioned() for comman
 
 @pytest.mark.parametrize(("page", "command"), MENTIONED)
 def test_every_command_in_a_sentence_can_be_parsed(page: str, command: str) -> None:
-    """A sentence may leave out required arguments, but the command and the given options must exist."""
+    """A command in a sentence may lack required arguments, but the command and its options must exist."""
     assert page
     words = shlex.split(command.partition(" #")[0])
     assert parse(words) == "" or "are required: " in parse(words)
@@ -96,7 +96,7 @@ def test_a_command_that_cannot_be_parsed_is_found() -> None:
 
 
 def parse(words: list[str]) -> str:
-    """Parse a command line as its program does, and return the error message, or "" if it is valid."""
+    """Parse a command line as its program does. Return the error message, or "" if the command line is valid."""
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         if words[0] == "eas-tw":

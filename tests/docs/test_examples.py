@@ -130,7 +130,7 @@ def test_the_settings_apply_and_the_listener_gets_events(served: Served) -> None
 
 def test_a_simulator_in_the_process_of_the_test() -> None:
     ended = run("in_process.py")
-    # A warning at exit, if there is one, is about the descriptor that Twisted reserves when it listens.
+    # Twisted reserves a descriptor when it listens, and Python may warn about this descriptor at exit.
     assert (ended.returncode, ended.stdout, "Traceback" in ended.stderr) == (0, "", False)
 
 

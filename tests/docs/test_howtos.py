@@ -133,6 +133,6 @@ def test_the_lines_for_asyncio_of_the_readme_run(served: Served) -> None:
     [("with_twisted.py", "1000 rows, 0 failed, total 499500000"), ("with_processes.py", "499500000")],
 )
 def test_the_programs_that_score_rows_score_each(served: Served, name: str, printed: str) -> None:
-    """The other programs need additional packages; tests/dask, tests/ray and tests/spark run them."""
+    """Other programs that score rows need additional packages, so tests/dask, tests/ray and tests/spark run them."""
     ended = run(f"score/{name}", served.ready["url"], "scorecard_pmml_example")
     assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", f"{printed}\n")

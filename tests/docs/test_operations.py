@@ -140,7 +140,7 @@ def test_the_health_check_is_200_with_an_instance_and_503_without(served: Served
 
 
 class started:  # noqa: N801  a context manager
-    """Context manager that runs an example program, and ends it with SIGTERM."""
+    """Runs an example program, and sends it SIGTERM at the end of the block."""
 
     def __init__(self, name: str, *arguments: str) -> None:
         command = [sys.executable, str(EXAMPLES / name), *arguments]
@@ -156,7 +156,7 @@ class started:  # noqa: N801  a context manager
 
 
 def answer(url: str, until: int) -> dict[str, Any]:
-    """Send requests, as the health check of a load balancer does, until the status is `until`; return that body."""
+    """Send health checks, as a load balancer does, until the status is `until`. Return the body of that response."""
     ends = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -207,14 +207,14 @@ def test_the_command_of_the_unit_serves_and_ends_by_term(served: Served) -> None
     changed = 0
     for line in process.stdout:
         changed += "list of instances changed" in line
-        if changed == 2:  # one change for each of the two services
+        if changed == 2:  # each of the two services has changed once
             break
     assert changed == 2
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/echo", data=b"[1]", timeout=PATIENCE_S) as response:
         assert response.read() == b"[1]"
     os.kill(process.pid, signal.SIGTERM)
     output, _ = process.communicate(timeout=PATIENCE_S)
-    # Twisted ends itself with the signal that stopped it. systemd regards that as success.
+    # Twisted ends its process with the signal that stopped the reactor. systemd regards that as success.
     assert process.returncode in (0, -signal.SIGTERM), output
     assert "Server Shut Down." in output
     assert "Traceback" not in output

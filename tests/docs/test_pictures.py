@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET  # it parses only files of this repository
+import xml.etree.ElementTree as ET  # only files of this repository are parsed
 
 from tests.browser.demo_picture import picture
 from tests.docs.pages import ROOT

@@ -1,4 +1,4 @@
-"""Content of pages that is shown but not run: protocol, architecture, settings, code and metrics."""
+"""Text and code of pages that is shown but not run: protocol, architecture, settings, code and metrics."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_a_mistake_in_the_story_is_reported_as_on_the_page(tmp_path: Path) -> No
     story.write_text((EXAMPLES / "story.toml").read_text("utf-8") + steps)
     with pytest.raises(ScenarioError) as caught:
         read(story)
-    told = [" ".join(text.split()) for text in shown("docs/simulator/scenarios.md", "text")]  # the page wraps it
+    told = [" ".join(text.split()) for text in shown("docs/simulator/scenarios.md", "text")]  # joins lines
     assert [f"{tmp_path}/{line}" for line in told] == [str(caught.value)]
 
 

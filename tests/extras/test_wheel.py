@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TOKEN = "t0ken"
 SERVICES = ("scorecard_pmml_example", "mnist_saved_model_example")
 EXTRAS = sorted(metadata("eas-tw").get_all("Provides-Extra", []))
-THERE_ANYWAY = {"tls"}  # treq requires its packages, so they are always installed
+THERE_ANYWAY = {"tls"}  # treq requires the packages of this extra, so they are always installed
 
 
 @frozen

@@ -19,7 +19,7 @@ TOKEN = "t0ken-nobody-may-see"
 
 @frozen
 class Kit:
-    """One of the two libraries, and our transports for it."""
+    """One of the two HTTP libraries, and the transports of eas_tw for it."""
 
     http: Any
     ours: Any

@@ -1,4 +1,4 @@
-"""The service under the transports: it returns what it received, or another response that a test needs."""
+"""The service under the transports. Its response has the received request, or is another one that a test needs."""
 
 from __future__ import annotations
 

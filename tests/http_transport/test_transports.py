@@ -24,14 +24,14 @@ STATUSES = [200, 201, 204, 304, 400, 401, 404, 409, 418, 429, 500, 503]
 
 
 def sent_bytes(served: Served) -> int:
-    """Return the number of bytes sent on the only stream that is running."""
+    """Return the number of bytes that have been sent on the only running stream."""
     (row,) = served.admin("GET", "/v1/streams")[1]["streams"]
     sent: int = row["bytes_out"]
     return sent
 
 
 def opened(served: Served) -> int:
-    """Return the number of connections that the instances have."""
+    """Return the number of connections that are open at the instances."""
     count: int = len(served.admin("GET", "/v1/connections")[1]["connections"])
     return count
 
@@ -255,7 +255,7 @@ def test_leaving_early_and_cancelling_close_the_connection(kit: Kit, served: Ser
 
 
 def test_a_reader_that_stops_at_the_last_event_keeps_the_connection(kit: Kit, served: Served) -> None:
-    """`openai` stops reading at the last event. Here the body ends 20 ms later."""
+    """`openai` stops reading at the last event. Here the body ends 20 ms after the last event."""
 
     async def main() -> None:
         async with kit.client(served) as http, http.stream("GET", "chat") as response:
@@ -283,7 +283,7 @@ def test_a_reader_that_is_slow_holds_the_instance_up(kit: Kit, served: Served) -
                 before = -1
                 while (sent := await asyncio.to_thread(sent_bytes, served)) != before:
                     before = sent
-                assert sent < LARGE / 2  # the rest is in the buffers of the two sockets or not sent yet
+                assert sent < LARGE / 2  # the other bytes are in the buffers of the two sockets, or not sent yet
                 async for piece in pieces:
                     size += len(piece)
             assert size == LARGE
@@ -404,7 +404,7 @@ def test_closing_ends_streams_that_are_read(kit: Kit, served: Served) -> None:
 
 
 def test_a_forked_child_makes_a_new_client(kit: Kit, served: Served) -> None:
-    """A server forks after it has loaded the program, as gunicorn does with `--preload`."""
+    """A server such as gunicorn with `--preload` loads the program and then forks."""
     transport = kit.transport(served)
     http = kit.http.AsyncClient(transport=transport, base_url="http://eas/", timeout=60)
 

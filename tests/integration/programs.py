@@ -25,7 +25,7 @@ def program(
         text: The source of the program.
         arguments: Arguments of the interpreter and of the program.
         python: Path of the interpreter.
-        also: Additional environment variables; `None` for no more.
+        also: Additional environment variables; `None` for no additional variables.
     """
     variables = {**environment(), "EAS_ENDPOINT": served.ready["url"], "EAS_TOKEN": TOKEN, **(also or {})}
     command = [python, *arguments, "-c", textwrap.dedent(text)]

@@ -49,7 +49,7 @@ def score(
 
 
 def account(ended: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
-    """Return the summary of the job that `--json` prints."""
+    """Return the summary of the job that `eas-tw score --json` has printed."""
     assert ended.returncode == 0, ended.stderr.decode()
     found: dict[str, Any] = json.loads(ended.stdout)
     return found

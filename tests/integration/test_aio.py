@@ -37,7 +37,7 @@ DEBUG = ("-X", "dev")
 
 
 def test_calls_are_coroutines_and_survive_a_crash(served: Served) -> None:
-    """The program runs in debug mode, gathers calls, and one instance has crashed before the first call."""
+    """The program runs in asyncio's debug mode and gathers calls. One instance has crashed before the first call."""
     served.patch("echo", "echo-0", state="crashed")
     ended = program(
         served,
@@ -58,7 +58,7 @@ def test_calls_are_coroutines_and_survive_a_crash(served: Served) -> None:
 
 
 def test_large_bodies_are_signed_outside_the_loop(served: Served) -> None:
-    """The service checks the signatures."""
+    """The service checks the signatures, so the test would fail if one were wrong."""
     ended = program(
         served,
         BEGIN

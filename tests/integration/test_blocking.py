@@ -57,7 +57,7 @@ def client(served: Served) -> Iterator[PredictClient]:
 
 
 def test_threads_share_a_client_while_an_instance_crashes(served: Served, client: PredictClient) -> None:
-    """Sixteen threads call while an instance is killed. Every call gets its own response."""
+    """Sixteen threads make calls while an instance is killed. Each call gets its own response."""
     wrong: list[Any] = []
     half = threading.Barrier(17, timeout=PATIENCE_S)
 
@@ -86,7 +86,7 @@ def test_threads_share_a_client_while_an_instance_crashes(served: Served, client
 
 
 def test_a_large_body_is_signed_outside_the_reactor(client: PredictClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service checks the signature."""
+    """The service checks the signature, so the test would fail if it were wrong."""
     threads: list[str] = []
 
     def noting(data: bytes) -> Any:
@@ -131,7 +131,7 @@ def test_a_timeout_is_in_milliseconds_and_of_the_whole_call(served: Served, clie
 
 
 def test_wrong_arguments_raise_where_they_are_passed(served: Served) -> None:
-    """Setters, `init` and `predict` raise for their own arguments."""
+    """Setters, `init` and `predict` raise an error for each wrong argument that is passed to them."""
     client = PredictClient(served.ready["url"])
     with pytest.raises(PredictException, match="endpoint_type must be one of"):
         client.set_endpoint_type("direct")
@@ -417,7 +417,7 @@ def test_ctrl_c_ends_a_waiting_call(served: Served) -> None:
 
 
 def test_the_client_logs_to_logging(served: Served) -> None:
-    """Logging uses the logger `eas_tw` at the chosen level, and does not contain the token."""
+    """Log lines go to the logger `eas_tw` at the chosen level, and do not contain the token."""
     ended = program(
         served,
         BEGIN

@@ -224,7 +224,7 @@ class TestSubmit:
             client.wait_until_ready()
             stop = client.listen(heard)  # listeners are called in the reactor's thread
             client.submit(b"[1]").result()
-            client.predict(b"[3]")  # it ends after the events of the previous call
+            client.predict(b"[3]")  # ends after the events of the previous call have been delivered
             stop()
         assert refused
         assert "reactor's own thread" in refused[0]

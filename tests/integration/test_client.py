@@ -136,7 +136,7 @@ async def test_the_deadline_bounds_the_whole_call(served: Served, kind: str) -> 
 @pytest.mark.parametrize("kind", ENDPOINT_TYPES)
 @pytest_twisted.ensureDeferred
 async def test_close_cancels_what_does_not_end_and_leaves_nothing(served: Served, kind: str) -> None:
-    """Ten calls hang, one of them cancelled by the caller. The fixture checks that the reactor is empty afterwards."""
+    """Ten calls hang, one of them cancelled by the caller. Afterwards a fixture checks that the reactor is empty."""
     client = client_of(served, kind, drain_timeout_s=0.1)
     await client.init()
     for number in range(3):

@@ -1,4 +1,4 @@
-"""The system clock is set while a call waits for an instance that never responds."""
+"""A call waits for an instance that never responds while the system clock is set to another time."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ async def test_a_response_has_one_limit_compressed_or_not(served: Served, codec:
 
 @pytest_twisted.ensureDeferred
 async def test_requests_with_tensors_are_compressed(served: Served) -> None:
-    """Each request class can be compressed. The compression must be the one that the service is configured with."""
+    """A `TorchRequest` is compressed with the compression that is configured for the service."""
     request = TorchRequest()
     request.add_feed(0, [1, 1000], request.DT_FLOAT, [0.5] * 1000)
     assert (await answer(served, "zstd-torch", request, compress="zstd")).get_values(0) == [0.5]

@@ -1,4 +1,4 @@
-"""The endpoint type of the gateway, with crashed instances behind the gateway."""
+"""Calls through the gateway while instances behind it have crashed."""
 
 from __future__ import annotations
 

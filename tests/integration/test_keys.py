@@ -41,7 +41,7 @@ def answered(client: Any) -> dict[str, int]:
 
 
 async def places(client: PredictClient) -> list[str]:
-    """Return the instance that responds to each key; the response to a streamed call names it."""
+    """Return the address of the instance that responds to a streamed call with each key."""
     found = []
     for key in KEYS:
         async with client.stream(b"x", key=key) as stream:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PLANS = Path(__file__).parents[1] / "simulation" / "found"
-# The arguments of runs of each command. `make test` runs only the first of each command.
+# The arguments with which each command is run. `make test` uses only the first arguments of each command.
 EAS_TW = {
     "": ["--help", "--version"],
     "predict": [
@@ -53,12 +53,12 @@ SIMULATOR = {
     "faults": ["faults types", "faults --json"],
     "requests": ["requests", "requests --follow", "requests --follow --service none"],
     "reset": ["reset"],
-    "record": ["record --help"],  # runs until it is stopped, like serve
+    "record": ["record --help"],  # `record` runs until it is stopped, as `serve` does
     "openapi": ["openapi"],
     "simulate": ["simulate --seed 1 --hours 0.01", "simulate --seed 1 --hours 0.01 --json"],
     "soak": ["soak --seeds 1..2 --hours 0.01 --json"],
     "replay": [f"replay {next(iter(sorted(PLANS.glob('*.toml'))))}"],
-    "shrink": ["shrink --help"],  # it would need a seed that fails
+    "shrink": ["shrink --help"],  # `shrink` would need a seed that fails
 }
 
 
@@ -78,7 +78,7 @@ def command(module: str, line: str) -> list[str]:
 
 def variables(served: Served) -> dict[str, str]:
     url = served.ready["url"]
-    # Twisted reserves a descriptor when it listens, and with warnings enabled Python reports it at exit.
+    # Twisted reserves a descriptor when it listens, and with warnings enabled Python warns about it at exit.
     found = {name: value for name, value in environment().items() if not name.startswith(("EAS_", "PYTHONWARNINGS"))}
     return {**found, "EAS_ENDPOINT": url, "EAS_SIMULATOR_URL": url, "EAS_TOKEN": TOKEN, "EAS_SERVICE": "echo"}
 
@@ -117,7 +117,7 @@ def test_a_pipe_without_a_reader_ends_each_command_with_0(served: Served, module
 def test_a_command_works_when_standard_output_was_closed_before_its_start(
     served: Served, module: str, line: str
 ) -> None:
-    """`>&-` in a shell closes standard output. The command runs, or ends immediately if output is its only purpose."""
+    """In a shell, `>&-` closes standard output. The command runs, or ends immediately if it only prints."""
     served.predict("echo", b"[1]", {"Authorization": TOKEN})
     shell = ["sh", "-c", 'exec "$@" >&-', "sh", *command(module, line)]
     assert ended(served, shell, subprocess.DEVNULL) == (0, "")
@@ -147,7 +147,7 @@ def test_the_exit_code_is_right_when_both_streams_were_closed_before_the_start(
     [("eas_tw.cli", "discover --watch --interval-s 3600"), ("simulator", "requests --follow"), ("simulator", "demo")],
 )
 def test_a_command_ends_when_the_reader_closes_the_pipe_after_a_line(served: Served, module: str, line: str) -> None:
-    """With `| head -1`, the first two commands print nothing after their first line; the demo prints much more."""
+    """The first two commands print nothing after their first line. The demo prints much more."""
     served.predict("echo", b"[1]", {"Authorization": TOKEN})
     process = subprocess.Popen(  # noqa: S603
         command(module, line),

@@ -79,7 +79,7 @@ def test_no_item_is_lost_when_instances_crash_and_a_watcher_is_killed(tmp_path: 
             served.ready["url"], "jobs", token=TOKEN, endpoint_type=ENDPOINT_TYPE_DIRECT, config=ClientConfig(**PATIENT)
         )
         queue.init()
-        # A put is repeated if its response is lost. Then the item is in the queue twice, with equal results.
+        # A put is repeated if its response is lost. The item may then be in the queue twice, with equal results.
         for start in range(0, ITEMS, ITEMS // CRASHES):
             instance = start // (ITEMS // CRASHES) % 3
             for number in range(start, start + ITEMS // CRASHES):
@@ -102,6 +102,6 @@ def test_no_item_is_lost_when_instances_crash_and_a_watcher_is_killed(tmp_path: 
     committed = {user: [index for (index,) in job.said(user, "committed")] for user in watchers}
     for user, indexes in committed.items():
         assert len(indexes) == len(set(indexes)), user
-    # A frame can be committed by both watchers if the first one's watch was lost before its commit.
+    # Both watchers can commit a frame if the first watcher lost its watch before its commit.
     twice = set(committed["one"]) & set(committed["two"])
     assert len(twice) <= (CRASHES + 1) * WINDOW

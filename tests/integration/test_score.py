@@ -155,7 +155,7 @@ def test_a_job_with_too_many_errors_ends_early_and_can_be_resumed(eas_service: R
 
 
 class TestResume:
-    """A job is resumed only with the same input and settings."""
+    """A job is resumed only with the same input and the same settings that affect the output."""
 
     def test_a_job_that_was_limited_goes_on(self, eas_service: RemoteService, folder: Path) -> None:
         run(eas_service, folder, "in.jsonl", "--output", "out.jsonl", "--limit", "20", "--resume")
@@ -210,7 +210,7 @@ class TestResume:
         assert "out.jsonl has 0 bytes, and had" in told
 
     def test_two_processes_do_not_write_one_output(self, eas_service: RemoteService, folder: Path) -> None:
-        process = start(eas_service, folder, "-", "--output", "out.jsonl")  # it waits for rows
+        process = start(eas_service, folder, "-", "--output", "out.jsonl")  # waits for rows on standard input
         until((folder / "out.jsonl.journal-wal").exists)
         for flag in ("--resume", "--overwrite"):
             told = refused(eas_service, folder, "in.jsonl", "--output", "out.jsonl", flag)
@@ -234,7 +234,10 @@ class TestPipes:
         assert b"rows_failed" in ended.stderr
 
     def test_an_output_is_written_before_the_next_row_arrives(self, eas_service: RemoteService, tmp_path: Path) -> None:
-        """A slow writer must not block the reactor, because calls would then be late."""
+        """A program that writes rows slowly to standard input delays neither calls nor outputs.
+
+        Rows are read outside the reactor thread.
+        """
         process = start(eas_service, tmp_path, "-", "--output", "-", "--errors", "e.jsonl", "--quiet")
         assert process.stdin is not None
         assert process.stdout is not None
@@ -268,7 +271,10 @@ def test_a_dry_run_sends_nothing_and_writes_nothing(eas_service: RemoteService, 
 
 
 def test_the_rate_is_not_exceeded(eas_service: RemoteService, folder: Path) -> None:
-    """The rate is an upper bound: a slow machine may be slower. tests/bulk/test_engine.py tests it on a clock."""
+    """Only the upper bound is checked, because a slow machine may send fewer rows per second.
+
+    `tests/bulk/test_engine.py` checks the rate with `twisted.internet.task.Clock`.
+    """
     began = time.monotonic()
     run(eas_service, folder, "in.jsonl", "--output", "out.jsonl", "--rate", "50")
     assert time.monotonic() - began >= 49 / 50

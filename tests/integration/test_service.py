@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TWISTD = "from twisted.scripts.twistd import run; run()"
-ENDED_BY_TERM = -signal.SIGTERM  # after a clean shutdown, twistd ends itself with the same signal
+ENDED_BY_TERM = -signal.SIGTERM  # twistd ends its process with the received signal after a clean shutdown
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "twisted_application.py"
 
 

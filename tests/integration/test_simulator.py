@@ -38,7 +38,7 @@ async def test_a_service_of_an_application_listens_while_it_runs() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_the_simulator_stops_while_clients_are_connected() -> None:
-    """Calls in flight are cut off. `stopService` fires when their connections are closed."""
+    """Calls in flight are aborted. `stopService` fires when the connections of these calls are closed."""
     arrived: Deferred[None] = Deferred()
 
     async def ponder(_: bytes) -> bytes:

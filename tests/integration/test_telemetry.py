@@ -41,7 +41,7 @@ def samples(text: str) -> dict[str, float]:
 
 
 class TestPrometheus:
-    """`PrometheusMetrics`, as a scrape shows it."""
+    """`PrometheusMetrics`, tested by the samples of a scrape."""
 
     @pytest_twisted.ensureDeferred
     async def test_calls_attempts_retries_and_the_list_are_counted(self, served: Served) -> None:
@@ -311,7 +311,7 @@ class TestOpenTelemetry:
 
     @pytest_twisted.ensureDeferred
     async def test_calls_in_parallel_keep_their_attempts_apart(self, served: Served) -> None:
-        """Some of twenty concurrent calls fail over. Each attempt is under its own call, and none is missing."""
+        """Some of twenty concurrent calls fail over. The span of each attempt is a child of the span of its call."""
         collected = Collected()
         served.patch("echo", "echo-0", state="crashed")
         async with client_of(served) as plain:

@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = {
 }
 LARGE = b"x" * 5_000_000
 DEADLINE_S = 0.3
-"""For servers whose calls end by the deadline. Calls to the other servers end long before theirs."""
+"""Deadline for servers whose calls end at the deadline. Calls to other servers end long before their deadline."""
 
 
 @pytest.fixture(autouse=True)

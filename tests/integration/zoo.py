@@ -1,8 +1,8 @@
 """Servers on real sockets in the test's reactor, each with one kind of misbehaviour (a `Species`).
 
 The script of a species is a generator. It yields bytes to write, or seconds to wait, and the connection is closed when
-the script ends, unless its last step says otherwise. It starts when a connection is accepted (`on_accept`), or when a
-complete request has been received.
+the script ends, unless its last step is `OPEN`. The script starts when a connection is accepted (`on_accept`), or when
+a complete request has been received.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Species(NamedTuple):
     """One kind of misbehaviour of a server.
 
     Attributes:
-        script: Makes the steps: bytes to write, seconds to wait, `SILENCE`, `RESET`, or `OPEN` (end without a close).
+        script: Makes the steps: bytes to write, seconds to wait, `SILENCE`, `RESET`, or `OPEN` (do not close).
         error: Type of the error of a call to this server alone; `None` if the call gets a response.
-        on_accept: Whether the script starts when a connection is accepted, and not at a request.
+        on_accept: Whether the script starts when a connection is accepted, and not when a request is complete.
         reads: Whether the server reads the bytes that it receives.
     """
 

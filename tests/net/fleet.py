@@ -31,7 +31,7 @@ class Dial:
         return wire
 
     def fail(self, error: Exception | None = None) -> None:
-        """Fail the connection attempt, by default with a refusal."""
+        """Fail the connection attempt, by default with `ConnectionRefusedError`."""
         self.reactor.dials.remove(self)
         self.factory.clientConnectionFailed(self, Failure(error or ConnectionRefusedError()))
 

@@ -1,4 +1,4 @@
-"""A reactor whose wall clock can be stepped, as Twisted's reactors use one, with a separate monotonic clock."""
+"""A reactor that schedules by a wall clock, as Twisted's reactors do, and has a separate monotonic clock."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Loopback:
         return succeed(protocol)
 
     def ask(self, meanwhile: Any = None) -> list[Any]:
-        """Send a request. The returned list receives the body of the response, or a failure."""
+        """Send a request. The returned list receives the body of the response or a `Failure`."""
         got: list[Any] = []
         asking = self.agents.agent.request(b"GET", b"http://127.0.0.1/")
         if meanwhile is not None:
@@ -65,7 +65,7 @@ class Loopback:
         return got
 
     def turn(self) -> None:
-        """Run a reactor iteration: a socket that is ready for both is read first, as in Twisted's reactors."""
+        """Run one reactor iteration. As in Twisted's reactors, a socket is read before it is written to."""
         for transport in self.transports:
             if transport in self.reactor.readers:
                 assert transport.doRead() is None
@@ -84,7 +84,7 @@ def loopback() -> Iterator[Loopback]:
 
 
 def connected(agents: Agents) -> Wire:
-    """Return a connection made by the endpoint; its peer never closes it."""
+    """Return a connection that the endpoint has made. The peer never closes this connection."""
     protocol = _CountingFactory(Factory.forProtocol(Protocol), agents._endpoints).buildProtocol(None)
     assert protocol is not None
     wire = Wire(protocol)
@@ -168,7 +168,7 @@ def test_a_request_on_an_idle_connection_is_written_immediately(loopback: Loopba
 
 
 def test_a_connection_with_a_half_written_request_is_not_kept(loopback: Loopback) -> None:
-    """A server that answers early may take the rest of the body for the next request."""
+    """A server that responds early could parse the rest of the body as the next request."""
     got: list[Any] = []
     body = _WholeBody(bytes(2**24))  # more than the sockets' buffers hold
     asking = loopback.agents.agent.request(b"POST", b"http://127.0.0.1/", bodyProducer=body)

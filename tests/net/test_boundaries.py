@@ -182,7 +182,7 @@ def test_whatever_raises_at_a_boundary_ends_the_call_once(
 
 
 TWISTEDS_OWN = {"tests.net.fleet.PuppetReactor.connectTCP"}
-"""Boundaries whose exceptions are ordinary outcomes of an attempt, and so are not logged."""
+"""Boundaries whose exceptions are ordinary outcomes of an attempt. These exceptions are not logged."""
 
 
 class Request:

@@ -462,7 +462,7 @@ class Selections:
 
 
 def selections_of(harness: Harness, **options: Any) -> list[tuple[Instance, Selection, float]]:
-    """Make a call whose first attempt is refused, and return what each of its two attempts was chosen with."""
+    """Make a call whose first attempt is refused. Return the instance, the selection and the time of both attempts."""
     observer = Selections()
     harness.client._runtime.fleet.observe(observer)
     call = harness.call(**options)
@@ -489,7 +489,7 @@ def test_each_attempt_passes_its_call_to_the_balancer() -> None:
 
 
 def test_first_attempts_share_a_selection_if_the_balancer_does_not_read_calls() -> None:
-    """A value that differs between calls must not be a field of it."""
+    """All first attempts share `FIRST`, so no field of `Selection` may have a value that differs between calls."""
     (first, before, _), (_, after, _) = selections_of(Harness(balancer="wrr"), path="/v2")
     assert before is FIRST
     assert (after.tried, after.failed, after.call.attempt) == ((first.key,), (first.key,), 2)

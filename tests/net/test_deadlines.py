@@ -40,7 +40,7 @@ def test_hedge_points_are_reported_in_order_before_the_deadline() -> None:
 
 
 def test_a_duration_whose_timer_could_not_be_set_is_not_stored() -> None:
-    """A later entry of the same duration gets a timer of its own."""
+    """A later deadline of the same duration sets a timer again."""
     harness = Harness()
     call_later = harness.clock.callLater
     harness.clock.callLater = raises  # type: ignore[method-assign]
@@ -194,7 +194,7 @@ def test_no_queue_is_kept_for_a_duration_without_deadlines() -> None:
 
 
 def test_a_queue_may_be_dropped_while_it_is_swept() -> None:
-    """When a deadline expires, its callback may set deadlines of the same duration and of others."""
+    """When a deadline expires, its callback may set deadlines of the same duration and of other durations."""
     harness = Harness(())
     deadlines = harness.deadlines
 

@@ -62,7 +62,7 @@ class Line(Witness):
         return came + self.arrived()
 
     def served(self) -> None:
-        """Complete a first exchange; the connection then is idle."""
+        """Complete one exchange, after which the connection is idle."""
         self.ask()
         self.reactor.advance(0)
         self.far.send(OK)
@@ -250,7 +250,7 @@ def test_a_new_connection_that_speaks_first_is_a_failed_connect(line: Line) -> N
 
 
 def test_an_aborted_connection_takes_no_request(line: Line) -> None:
-    """Twisted reports the lost connection in the next reactor iteration."""
+    """Twisted calls `connectionLost` one reactor iteration after an abort. A request in between is not written."""
     line.served()
     line.far.send(OK)
     line.read()
@@ -279,7 +279,7 @@ def test_the_input_probe_calls_only_recv() -> None:
 
 
 def test_a_request_is_unsent_if_the_first_send_fails(line: Line) -> None:
-    """`send` fails before it has accepted a byte."""
+    """`send` fails before the socket has accepted a byte."""
     line.served()
     line.ask(b"body")
     line.near.shutdown(socket.SHUT_WR)
@@ -311,7 +311,7 @@ def test_an_abandoned_request_is_not_written(line: Line) -> None:
 
 
 def test_an_unsolicited_response_makes_the_next_request_unsent(line: Line) -> None:
-    """A server sends status 408 before the next request is written."""
+    """The server sends status 408 after a request is dispatched and before this request is written."""
     line.ask()
     line.reactor.advance(0)
     line.far.send(OK)

@@ -63,7 +63,7 @@ def raises(error: BaseException) -> Callable[[], Any]:
 
 
 class Mute(Exception):
-    """An exception of a program, whose text cannot be made."""
+    """An exception of a program, whose `__str__` raises."""
 
     reasons = 5
 

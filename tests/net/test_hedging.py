@@ -171,7 +171,7 @@ class Late:
         return call, self.newest()
 
     def newest(self, *others: Wire) -> Wire:
-        """Return the connection of the hedge."""
+        """Return the only busy connection that is not in `others`."""
         (wire,) = [
             wire
             for wire in self.harness.reactor.wires
@@ -254,7 +254,7 @@ def test_a_hedge_whose_connect_fails_is_retried_immediately() -> None:
 
 
 def test_the_instance_that_did_not_respond_to_a_hedged_call_is_ejected() -> None:
-    """An instance that was only slower is not ejected."""
+    """An instance whose response was only slower than that of the other instance is not ejected."""
     late = Late(5)
     call, first = late.silent()
     late.harness.reactor.advance(2.51)
@@ -351,7 +351,7 @@ def test_no_late_hedge_is_sent_without_another_instance_or_permission(
 
 
 def test_a_call_that_was_just_retried_is_not_late() -> None:
-    """The retry begins shortly before half of the call's time, so the late hedge is sent only at three quarters."""
+    """The retry begins shortly before half of the timeout, so the late hedge is sent only at three quarters of it."""
     late = Late()
     call, first = late.silent()
     late.harness.reactor.advance(2.4)

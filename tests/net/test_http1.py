@@ -292,7 +292,7 @@ REPLIES = [
 @settings(derandomize=True, deadline=None, max_examples=500)
 @given(st.lists(st.tuples(st.sampled_from(REPLIES), st.integers(0, 60), st.booleans()), max_size=8))
 def test_a_cached_head_does_not_change_results(exchanges: list[tuple[bytes, int, bool]]) -> None:
-    """The results equal those without the cache, for responses in one or two segments and for streams."""
+    """The results equal those without the cache, for responses in one segment, in two segments, and for streams."""
     assert results_of(exchanges, remembered_bytes=1024) == results_of(exchanges, remembered_bytes=0)
 
 

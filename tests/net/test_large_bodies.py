@@ -159,7 +159,7 @@ ERROR = b"feature dim is 3, the model wants 5"
 def test_the_body_of_an_error_is_decompressed(
     body: bytes, headers: tuple[bytes, ...], settings: dict[str, Any], shown: bytes
 ) -> None:
-    """If the body cannot be decompressed, the error has it as received."""
+    """If the body cannot be decompressed, the error has the body as it was received."""
     harness = Harness(1, **settings)
     call = harness.call()
     says(harness.accept(), response(400, body, *headers))
@@ -204,7 +204,7 @@ def test_a_large_request_is_compressed_in_several_reactor_iterations() -> None:
     harness.assert_clean()
 
 
-# The settings with which a large request takes several turns: it is compressed, or its hash is computed.
+# Settings with which a large request takes several reactor iterations, because it is compressed or hashed.
 LONG_WORK: dict[str, dict[str, Any]] = {"compress": {"compress": "zlib"}, "hash": {}}
 
 
@@ -216,7 +216,7 @@ def signing(n: int = 1, **settings: Any) -> Harness:
 
 
 def whole(wire: Wire) -> bytes:
-    """Return the request that is written to a connection, as fast as the client writes."""
+    """Resume the producer until it has written the whole request, and return the request."""
     while wire.producer is not None:
         wire.producer.resumeProducing()
     return wire.take()

@@ -60,7 +60,7 @@ def test_no_timer_fires_early_when_the_clock_is_set_ahead() -> None:
 
 @pytest.mark.parametrize("delay_s", [0, 1.0])
 def test_a_clock_set_back_delays_nothing_after_a_realignment(delay_s: float) -> None:
-    """`callLater(0)` is included, because requests are written by it at the end of a reactor iteration."""
+    """`callLater(0)` is tested, too, because the client uses it to write requests at the end of a reactor iteration."""
     reactor, steady = stepping()
     fired: list[float] = []
     steady.callLater(delay_s, lambda: fired.append(steady.seconds()))
@@ -74,7 +74,7 @@ def test_a_clock_set_back_delays_nothing_after_a_realignment(delay_s: float) -> 
 
 
 class OneReadingReactor(WallClockReactor):
-    """Reads its clock once a turn, and adds new calls to the running turn, as Twisted's asyncio reactor does."""
+    """Reads its clock once an iteration, and runs new calls in that iteration, as Twisted's asyncio reactor does."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -148,7 +148,7 @@ def test_the_last_addresses_are_used_while_resolution_fails(harness: Harness, sa
 
 
 def test_addresses_that_arrive_late_are_used_for_the_next_request(harness: Harness) -> None:
-    """The addresses are too late for the request that started the resolution."""
+    """The addresses arrive after the request that started the resolution has failed."""
     got = harness.get()
     harness.reactor.advance(3.0)
     assert got.error.reason is RejectReason.TIMEOUT

@@ -37,7 +37,7 @@ class Work:
         return "done"
 
     def held(self) -> Generator[None, None, str]:
-        """Yield once, after an event."""
+        """Wait for an event, and then yield once."""
         self.threads.append(threading.current_thread().name)
         self.go_on.wait(WITHIN_S)
         yield

@@ -283,7 +283,7 @@ def test_a_connection_that_closes_after_its_response_is_replaced_for_a_queued_at
 
 
 def test_idle_connections_are_closed_after_30_s() -> None:
-    """Each connection is closed after 30 s without use. All share one timer, which ends with the last one."""
+    """Each connection is closed after 30 s without use. No timer is left after the last connection is closed."""
     harness = Harness()
     harness.call(), harness.call()
     one, two = (dial.accept() for dial in list(harness.reactor.dials))
@@ -324,7 +324,7 @@ def test_the_queue_is_bounded() -> None:
 
 
 def test_an_attempt_is_overloaded_if_its_expected_wait_exceeds_its_deadline() -> None:
-    """At one response every 0.1 s, 20 queued attempts take 2 s. An attempt with less time is refused immediately."""
+    """At one response per 0.1 s, 20 queued attempts take 2 s. An attempt with an earlier deadline is rejected."""
     harness = Harness(max_connections_per_instance=1)
     _, wire = harness.served()
     line = [harness.call() for _ in range(30)]

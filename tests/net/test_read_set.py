@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not HAS_EPOLL, reason="epoll exists on Linux onl
 
 
 class Noting(Protocol):
-    """Records what arrives, and calls `then` with it."""
+    """Records the received data and the reason of the close, and calls `then` with the data."""
 
     def __init__(self) -> None:
         self.got: list[Any] = []
@@ -60,7 +60,7 @@ class World:
         return protocol, transport, far
 
     def read(self) -> None:
-        """Do what the reactor does when the set is readable."""
+        """Call `doRead` of the set, as the reactor does when the set is readable."""
         (readable,) = self.reactor.readers
         assert readable.doRead() is None
 
@@ -108,7 +108,7 @@ def test_a_connection_that_another_one_closes_is_not_read(world: World) -> None:
 
 
 def test_a_connection_that_writes_is_read_by_the_reactor(world: World) -> None:
-    """The reactor then reads what arrived before a reset, because it knows that reading is wanted, too."""
+    """While a transport writes, the reactor also reads from it, so that it reads what arrived before a reset."""
     protocol, transport, far = world.connect()
     (read_set,) = world.reactor.readers
     transport.startWriting()
@@ -194,7 +194,7 @@ def test_the_sockets_of_a_dead_loop_are_closed(world: World) -> None:
 
 
 def test_virtual_time_has_no_set() -> None:
-    """A simulation has its own sockets, which no epoll object knows."""
+    """A reactor in virtual time gets no set, because epoll does not support the simulated sockets."""
     clock = HandReactor()
     assert with_read_set(clock) is clock
     view = MonotonicReactor(clock, clock.seconds)

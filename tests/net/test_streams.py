@@ -100,7 +100,7 @@ def test_the_raw_head_and_body_of_a_response_are_available() -> None:
 
 @pytest.mark.parametrize("then", ["end", "more", "nothing", "unread"])
 def test_a_closed_stream_may_end_within_a_grace_period(then: str) -> None:
-    """The connection is reused if the stream ends in time, and closed if bytes are unread, arrive, or are missing."""
+    """The connection is reused if the stream ends in time. Unread bytes, more bytes, or a missing end close it."""
     harness = Harness(1)
     stream, wire = opened(harness)
     says(wire, chunk(b"last"))
@@ -124,7 +124,7 @@ def test_a_closed_stream_may_end_within_a_grace_period(then: str) -> None:
 
 @pytest.mark.parametrize("first", ["one", "two"])
 def test_a_second_response_behind_a_stream_is_not_part_of_it(first: str) -> None:
-    """The second response may be in the first segment or in a later one. The connection is then closed."""
+    """The second response may arrive with the first bytes of the body or later. Then the connection is closed."""
     harness = Harness(1)
     stream, wire = opened(harness)
     if first == "two":
@@ -302,7 +302,7 @@ def test_cancelling_a_coroutine_that_reads_closes_the_connection() -> None:
 
 @pytest.mark.parametrize("late", [b"", chunk(b"late"), END])
 def test_cancelling_a_task_that_reads_closes_the_connection(late: bytes) -> None:
-    """In asyncio, a task ends one iteration of the loop after its cancel. Bytes that arrive before are dropped."""
+    """In asyncio, a task ends one loop iteration after `cancel`. Bytes that arrive between the two are dropped."""
     harness = Harness(1)
     stream, wire = opened(harness)
     adapted = eas_tw.aio.PredictClient("localhost", "svc")._adapted(stream)
@@ -478,7 +478,7 @@ def test_events_and_lines_are_parsed() -> None:
 
 @pytest.mark.parametrize("end", ["read", "cancelled"])
 def test_a_reader_of_a_bomb_lets_the_reactor_go_on(end: str) -> None:
-    """After each MiB, of 16 kB that stand for 16 MiB; a reader that is cancelled meanwhile closes the stream."""
+    """16 kB expand to 16 MiB, and the reader pauses after each MiB. If it is cancelled then, the stream is closed."""
     harness = Harness()
     opening = Result(harness.client.stream(b"hello").open())
     wire = harness.accept()
@@ -511,7 +511,7 @@ def test_a_compressed_stream_is_decompressed_piece_by_piece() -> None:
 
 
 def test_a_call_whose_response_is_arriving_is_not_hedged() -> None:
-    """The response takes 4 s, with one byte at a time."""
+    """The response takes 4 s: one byte arrives every 0.4 s."""
     harness = Harness(3, timeout_s=5.0)
     for _ in range(80):
         quick = harness.call()
@@ -642,7 +642,7 @@ def test_a_task_that_is_cancelled_while_its_stream_opens_leaves_nothing_open() -
     "path", ["eas_tw.net.upstream.Upstream.began_to_answer", "eas_tw.net.upstream.Upstream.record"]
 )
 def test_a_stream_is_recorded_once_if_its_begin_or_end_raises(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fleet computes the calls in flight from the records of begins and ends."""
+    """The fleet counts the streams in flight by recorded begins and ends, so each must be recorded exactly once."""
     harness = Harness(2, max_in_flight_per_instance=1)
     heard: list[Any] = []
     harness.client.listen(heard.append)
@@ -662,7 +662,7 @@ def test_a_stream_is_recorded_once_if_its_begin_or_end_raises(path: str, monkeyp
 
 
 def test_the_length_of_a_stream_is_no_latency_of_its_instance() -> None:
-    """An instance that streams for a minute is no outlier, and does not count as loaded afterwards."""
+    """An instance that has streamed for a minute has no call in flight and a load score near 0."""
     harness = Harness(2, balancer="p2c", outlier_latency_ratio=3.0)
     stream, wire = opened(harness)
     for _ in range(6):

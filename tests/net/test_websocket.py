@@ -1,4 +1,4 @@
-"""The client's WebSocket connection reads what wsproto reads, whatever the segments."""
+"""The client's WebSocket connection reads the same events as wsproto, however the bytes are split into segments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replacements for functions that raise an exception, for tests of boundaries."""
+"""Replaces methods by functions that raise an exception, for tests of boundaries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Trap:
-    """Replaces a method, and raises once when it is called, before or after calling the method."""
+    """Replaces a method. The first call after `arm` raises, before or after the original method has run."""
 
     def __init__(self, patch: pytest.MonkeyPatch, path: str) -> None:
         module, owner, name = path.rsplit(".", 2)

@@ -24,7 +24,7 @@ class Wire(StringTransport):
         self.aborted = False
         self.no_delay = False
         self.is_paused = False
-        self.holds_on = False  # as a TLS transport does until the peer has closed
+        self.holds_on = False  # whether `loseConnection` waits for the peer's close, as with TLS
 
     def pauseProducing(self) -> None:
         self.is_paused = True

@@ -75,7 +75,7 @@ def test_bodies_are_the_same_bytes(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 @pytest_twisted.ensureDeferred
 async def test_answers_are_the_same(served: Served, name: str) -> None:
-    """Compare the official client with its request, our client with ours, and our client with the official request."""
+    """The clients are the official one with its request, ours with our request, and ours with the official request."""
     case = CASES[name]
     expected = case.read(official_answers(served, name, case.build(OFFICIAL)))
     assert expected
@@ -119,7 +119,7 @@ def test_tensors_are_the_same_bytes(name: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("code", ["f4", "f8", "u1", "i1", "u2", "i2", "i4", "i8", "u4", "u8"])
 def test_arrays_are_the_same_messages(code: str) -> None:
-    """`from_array` and `to_array` agree, and each SDK's functions accept the messages of the other."""
+    """`from_array` and `to_array` of both SDKs agree, and the functions of each SDK accept the other SDK's messages."""
     array = np.arange(6, dtype=code).reshape(3, 2).T
     ours, theirs = (sdk.OnnxDataHelper.from_array(array, "n") for sdk in (OURS, OFFICIAL))
     assert ours.SerializeToString() == theirs.SerializeToString()
@@ -154,7 +154,7 @@ def test_features_are_the_same_bytes(add: str) -> None:
 
 @pytest.mark.parametrize(("name", "messages"), [("EasyRecRequest", "easyrec"), ("TorchRecRequest", "torchrec")])
 def test_whole_messages_are_the_same_bytes(name: str, messages: str) -> None:
-    """The message of each SDK as bytes in the other's request, and the official message object in our request."""
+    """Each SDK accepts the message of the other SDK as bytes, and our request accepts the official message object."""
     theirs = getattr(OFFICIAL, messages).PBRequest(item_ids=["a", "b"], debug_level=4)
     ours = getattr(OURS, messages).PBRequest(item_ids=["a", "b"], debug_level=4)
     feeds = [(sdk, data.SerializeToString()) for sdk in (OURS, OFFICIAL) for data in (ours, theirs)]

@@ -59,7 +59,7 @@ def images(seed: int) -> list[float]:
 @pytest.mark.parametrize("kind", TYPES)
 @pytest_twisted.ensureDeferred
 async def test_both_clients_get_the_same_strings(served: Served, kind: str) -> None:
-    """Both clients send the same bodies with both endpoint types, and get them back."""
+    """Both clients send equal bodies with both endpoint types, and the responses equal these bodies."""
     client = official(served, SCORECARD, kind)
     theirs = [client.predict(eas_prediction.StringRequest(body)).response_data for body in BODIES]
     client.destroy()
@@ -105,7 +105,7 @@ def test_a_wrong_token_is_refused(served: Served, kind: str) -> None:
 
 
 def test_the_simulator_checks_signatures_of_the_official_sdk(served: Served) -> None:
-    """The journal has its requests with status 200. A body that is changed after signing gets status 401."""
+    """The journal has the SDK's requests with status 200. A body that is changed after signing gets status 401."""
     served.admin("POST", "/v1/reset", {})
     client = official(served, SCORECARD, "direct")
     for _ in range(20):

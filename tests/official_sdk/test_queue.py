@@ -51,7 +51,7 @@ def official(served: Served, kind: str) -> Iterator[Callable[..., Any]]:
 
     yield make
     for client in clients:
-        client.destroy()  # otherwise its thread continues to poll discovery
+        client.destroy()  # otherwise the client's thread continues to poll discovery
 
 
 def take(watcher: Any, client: Any, count: int) -> list[bytes]:

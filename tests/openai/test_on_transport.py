@@ -181,7 +181,7 @@ def test_no_head_in_time_is_a_timeout(served: Served) -> None:
 
 
 def test_a_stalled_stream_is_a_timeout(served: Served) -> None:
-    """Once the stream is open, `openai` raises the exception of its HTTP library."""
+    """While a stream is read, `openai` raises the exception of its HTTP library."""
     add_fault(served, "stall_stream", after_bytes=600)
 
     async def main() -> None:
@@ -227,7 +227,7 @@ def test_leaving_a_stream_early_closes_the_instances_connection(served: Served, 
 
 
 def ended(served: Served, how: str) -> int:
-    """Return the number of streams that ended in a given way, or 0 while a stream is running."""
+    """Return the number of streams that ended in the given way, or 0 if any stream is still running."""
     if served.admin("GET", "/v1/streams")[1]["total"]:
         return 0
     count: int = served.admin("POST", "/v1/requests/count", {"stream": how})[1]["count"]

@@ -1,4 +1,4 @@
-"""The pytest plug-in from the source tree: what importing it costs, and a separate project that uses it."""
+"""The pytest plug-in from the source tree: which modules its import loads, and a separate project that uses it."""
 
 from __future__ import annotations
 

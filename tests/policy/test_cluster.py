@@ -70,7 +70,7 @@ def test_a_probe_without_a_conclusive_outcome_is_repeated(outcome: Outcome) -> N
 
 
 def test_a_call_tries_every_instance_before_one_twice() -> None:
-    """The order is: eligible instances, ejected ones, those on which this call has not failed, then none."""
+    """The order is: eligible instances, ejected ones, tried ones on which the call has not failed."""
     made = cluster()
     for instance in FLEET[:3]:
         made.record(instance, REFUSED, 0.0)
@@ -131,7 +131,7 @@ def test_a_suspect_gets_no_call_while_another_is_eligible() -> None:
 
 
 def test_an_attempt_that_continues_after_its_call_decides_about_ejection() -> None:
-    """An instance without a response is ejected, returns with a later byte, and no load is counted twice."""
+    """An instance without a response is ejected after the call has ended, and is returned when a later byte arrives."""
     made = cluster(FLEET[:3], balancer="p2c")
     picked = made.choose(FIRST, 1.0)
     assert picked is not None

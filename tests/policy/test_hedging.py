@@ -56,7 +56,7 @@ def test_a_configured_delay_does_not_depend_on_suspects(after: Any) -> None:
     ids=["too few", "few", "below the least", "slow ones", "two of 256", "three of 256"],
 )
 def test_the_limit_of_silence_is_three_times_the_99th_percentile(latencies: list[float], quick_s: float | None) -> None:
-    """The limit is at least 25 ms, and is defined after eight responses."""
+    """The limit of silence is at least 25 ms, and is defined after eight responses."""
     hedging = Hedging("late")
     for latency_s in latencies:
         hedging.observe(latency_s)

@@ -39,7 +39,7 @@ def test_a_slow_response_of_long_ago_does_not_count() -> None:
 
 
 def test_the_wait_for_a_response_counts_as_latency() -> None:
-    """The load of an instance grows while no call ends. When a call ends, the wait is measured anew."""
+    """The load of an instance grows while no call ends. When a call ends, the wait is measured from that time."""
     loads = Loads()
     loads.began(A, 10.0)
     loads.began(A, 10.4)

@@ -1,4 +1,4 @@
-"""Outlier detection: instances that are worse than the others without failing."""
+"""Outlier detection: instances that are worse than the other instances although they do not fail completely."""
 
 from __future__ import annotations
 

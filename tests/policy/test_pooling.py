@@ -1,4 +1,4 @@
-"""The action of a pool for another queued attempt, in all small pools, and the estimate of the queue delay."""
+"""The next action of a pool with queued attempts, in all small pools, and the estimate of the queue delay."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_a_lack_of_local_resources_is_not_retried_after_the_deadline() -> None:
 
 
 def test_other_statuses_are_retried_if_configured() -> None:
-    """Retries of 408, 500, 502 and 504 can be enabled. Those of a default status can be disabled."""
+    """Retries of 408, 500, 502 and 504 can be enabled. Retries of the default statuses can be disabled."""
     for code in (408, 500, 502, 504):
         assert isinstance(decide(status(code), retry_on=frozenset({code})), Retry)
     assert isinstance(decide(status(503), retry_on=frozenset()), GiveUp)

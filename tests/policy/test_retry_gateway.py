@@ -65,13 +65,13 @@ def test_a_502_counts_as_a_quarter_of_an_attempt(attempts: int, of_502: int, of_
 
 
 def test_attempts_with_different_statuses_are_added_up() -> None:
-    """The maximum is the sum of three whole attempts, in any order of the statuses."""
+    """The limit is three whole attempts in total, in any order of the statuses."""
     assert isinstance(decide(status(502), status(504), status(502), LOST, status(502)), Retry)
     assert isinstance(decide(status(502), status(504), status(502), LOST, status(504)), GiveUp)
 
 
 def test_with_an_empty_budget_only_502_is_retried() -> None:
-    """A 502 is retried twice, and another outcome is not retried."""
+    """A 502 is retried twice. Status 503, status 504 and a lost connection are not retried."""
     assert isinstance(decide(status(502), budget=EMPTY), Retry)
     assert isinstance(decide(status(502), status(502), budget=EMPTY), Retry)
     assert isinstance(decide(status(502), status(502), status(502), budget=EMPTY), GiveUp)

@@ -79,7 +79,7 @@ def test_a_rejected_frame_is_read_again_when_it_comes_before_the_answer(by: str,
     else:
         watched.harness.reactor.advance(1.0)
         assert rejecting.error is not None
-    watched.service.send(1)  # a second time: the reader has the frame already
+    watched.service.send(1)  # the service sends frame 1 again, but the reader already has it
     assert not watched.reading().fired
     watched.harness.assert_clean()
 

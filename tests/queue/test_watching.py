@@ -323,7 +323,7 @@ class AgainstAService(RuleBasedStateMachine):
             assert self.state.reconnect_index <= min(self.uncommitted)
 
     def teardown(self) -> None:
-        """Read to the end: each frame arrives, except those that the reader has already."""
+        """Read to the end. Each uncommitted frame arrives, except those that the reader already has."""
         if not hasattr(self, "state"):
             return
         left = {index for index in self.uncommitted if index not in self.in_hand}

@@ -1,7 +1,7 @@
 """Each operation of the OpenAPI document, called by a generic client.
 
-Schemathesis sends requests that match the document and requests that do not. It checks that each response is described
-by the document (status, media type, shape), is no 500, rejects invalid input and accepts valid input.
+Schemathesis sends requests that match the document and requests that do not match it. It checks that the document
+describes each response (status, media type, shape), no status is 500, and only invalid input is rejected.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _mean(path: str, body: Any) -> None:
 
 
 def _mean_stub(body: Any) -> None:
-    """Change a stub to follow such rules: one kind of body, decodable base64, and headers without line breaks."""
+    """Change a stub to follow rules of stubs: one kind of body, decodable base64, and headers without line breaks."""
     responses = body.get("responses", [])
     for message in (body.get("request", {}), *responses):
         message.pop("body_base64", None)

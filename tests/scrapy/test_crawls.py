@@ -118,7 +118,7 @@ def test_every_item_is_scored_once(served: Served, reactor: str, how: tuple[str,
     assert 0.02 <= stats["eas/latency/mean_seconds"] <= stats["eas/latency/max_seconds"] < PATIENCE_S
     assert peak(rows) <= 8
     assert complaints(log) == []
-    # Scrapy logs its stats after the client has been closed, so they include the client's.
+    # Scrapy logs its stats after the client has been closed, so they include the stats of the client.
     assert "'eas/request_count': 100" in log
 
 
@@ -227,7 +227,7 @@ def test_a_wrong_setting_is_one_log_line_and_no_crawl(served: Served, changes: d
 
 @pytest.mark.parametrize("reactor", ["asyncio", "epoll"])
 def test_a_wrong_setting_closes_a_spider_that_never_ends(served: Served, reactor: str) -> None:
-    """A spider that reads a queue whenever it is idle must end, too, without a request."""
+    """The spider reads a queue whenever it is idle and never ends by itself. The wrong setting closes it."""
     told, log = crawl(settings_of(served, EAS_TIMEOUT=0, SPIDER="reading", **REACTORS[reactor][0]))
     assert len(complaints(log)) == 1
     assert told["stats"]["finish_reason"] == "eas_misconfigured"

@@ -41,7 +41,7 @@ class Raw:
             self._socket.close()
             raise
         except ConnectionResetError:
-            self._is_reset = True  # the RST arrived during connect
+            self._is_reset = True  # the peer sent RST while this client connected
         else:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.received = b""

@@ -23,7 +23,7 @@ DISCOVERY = "/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/"
 
 
 class Wire(Protocol):
-    """A raw connection, with the bytes it received, when, and how it ended.
+    """A raw connection. It records the received bytes, the times of arrival, and how the connection ended.
 
     Attributes:
         received: All received bytes.

@@ -122,7 +122,7 @@ def test_the_page_shows_the_address_at_which_it_was_requested() -> None:
     ],
 )
 def test_which_host_header_names_this_machine(host: str, is_ours: bool) -> None:  # noqa: FBT001
-    """The local address of the connection is accepted, because an address cannot be rebound as a name can."""
+    """The local address of the connection is accepted, because DNS rebinding changes the address of a name only."""
     listener: Any = Listener(StringTransport(hostAddress=V4))
     assert Advertised("0.0.0.0", "simulator").is_ours(host, listener) is is_ours
 
@@ -141,7 +141,7 @@ def test_invalid_values_of_advertise(given: Any) -> None:
 
 
 def test_wildcards_and_their_loopback() -> None:
-    """All spellings of the addresses that mean all addresses."""
+    """Each spelling of a wildcard address is recognised, and has a loopback address of the same IP version."""
     assert [is_wildcard(host) for host in ("0.0.0.0", "::", "", "::0", "0:0:0:0:0:0:0:0")] == [True] * 5
     assert [is_wildcard(host) for host in ("127.0.0.1", "::1", "zero", "10.0.0.0")] == [False] * 4
     assert [loopback(host) for host in ("0.0.0.0", "", "::", "10.0.0.1")] == [

@@ -29,7 +29,7 @@ SDK = SimpleNamespace(
 
 
 def process(name: str, body: bytes) -> Any:
-    """Return the response of a processor to a body."""
+    """Return the response of the named processor to a body."""
     return compute(find(name, ""), body, None)
 
 

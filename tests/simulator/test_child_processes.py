@@ -25,7 +25,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
-    """All processes write to one pipe, which is closed only when the last of them has ended."""
+    """All processes write to one pipe, which is closed only when the last process has ended."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     process = subprocess.Popen(  # noqa: S603

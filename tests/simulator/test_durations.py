@@ -25,7 +25,7 @@ from simulator.durations import Duration, DurationError
     ],
 )
 def test_every_form(given: Any, expected: Duration) -> None:
-    """A duration is a number, a text as on the command line, or a table as in a scenario."""
+    """A duration is a number, a text in the form of the command line, or a table in the form of a scenario."""
     assert Duration.parse(given) == expected
     assert Duration.parse(expected) is expected
 

@@ -72,7 +72,7 @@ def test_latency(harness: Harness, stream: str) -> None:
 
 
 def test_a_delayed_request_is_not_computed_after_its_client_disconnects(harness: Harness) -> None:
-    """The row of the request has status 499, as in the log of EAS."""
+    """The journal's row of the request has status 499, as in the log of EAS."""
     harness.fault("latency", latency=HOUR_MS, stream="upstream")
     with harness.ask() as raw:
         assert raw.read(wait_s=0.1) == SILENCE
@@ -358,7 +358,7 @@ def test_slow_first_byte(harness: Harness) -> None:
 
 @pytest.mark.parametrize("duration", [0, 200])
 def test_stall_stream(harness: Harness, duration: int) -> None:
-    """A part of the body is sent, and the rest after the duration, if there is one."""
+    """Part of the body is sent at once, and the rest after the duration. With duration 0, the rest is never sent."""
     harness.fault("stall_stream", after_bytes=30, duration=duration)
     with harness.ask() as raw:
         assert raw.read(wait_s=0.1) == SILENCE
@@ -388,7 +388,7 @@ def test_garble_stream(harness: Harness) -> None:
 
 
 def test_faults_are_combined(harness: Harness) -> None:
-    """The response is late, truncated and in small segments. Its row has the names of all faults."""
+    """The response is late, truncated and in small segments. Its row in the journal has the names of all faults."""
     harness.fault("slicer", name="a", average_size=10)
     harness.fault("truncate_body", name="b", keep=20)
     harness.fault("latency", name="c", latency=50)

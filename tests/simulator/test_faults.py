@@ -112,7 +112,7 @@ def test_duration_ends_a_fault() -> None:
 
 
 def test_probability_is_seeded() -> None:
-    """The share is about the probability. The same seed gives the same activations."""
+    """The share of activations is near the given probability. The same seed gives the same activations."""
     runs = []
     for _ in range(2):
         harness = Harness(seed=3)

@@ -140,7 +140,7 @@ def test_a_response_of_a_fault_has_keep_alive_in_http_1_0() -> None:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("authority", ["http://other:81", "HTTP://127.0.0.1", "https://[::1]:8780"])
 def test_an_absolute_target_is_a_path(place: str, authority: str) -> None:
-    """RFC 9112 §3.2.2. Clients that use the simulator as their proxy send absolute targets."""
+    """RFC 9112 §3.2.2: clients that use the simulator as their proxy send absolute targets."""
     region = Region()
     path = f"{DISCOVERY}echo?a=b" if place == "discovery" else "/api/predict/echo/v2?a=b"
     wire = connect(region, place).send(head(place, target=authority + path) + b"hello" * (place != "discovery"))
@@ -279,7 +279,7 @@ def test_a_response_with_204_or_304_has_no_body(code: int) -> None:
 
 
 def test_the_gateway_does_not_forward_hop_by_hop_headers() -> None:
-    """RFC 9110 §7.6.1: fields that Connection names, and the fields that are always hop-by-hop."""
+    """RFC 9110 §7.6.1: fields that Connection names and fields that are always hop-by-hop are not forwarded."""
     region = Region(instances=1)
     seen: list[Any] = []
     handle = region.instance.server.handle
@@ -377,7 +377,7 @@ class TestRealClients:
             yield served
 
     def test_the_standard_library(self, served: Served) -> None:
-        """A reused connection, a chunked body, and a request as to a proxy."""
+        """The tests are a reused connection, a chunked body, and a request with an absolute target as to a proxy."""
         instance = served.instances[0]
         connection = http.client.HTTPConnection(instance["ip"], instance["port"], timeout=PATIENCE_S)
         for body in (b"one", iter([b"t", b"wo"]), b"three"):
@@ -402,7 +402,7 @@ class TestRealClients:
         ],
     )
     def test_curl(self, served: Served, options: list[str]) -> None:
-        """Two requests in one run use one connection, so the second shows the state that the first has left."""
+        """Both requests of one curl run use one connection, so the first must leave the connection in a valid state."""
         instance = served.instances[0]
         for authority in (f"{instance['ip']}:{instance['port']}", served.ready["url"].removeprefix("http://")):
             url = f"http://{authority}/api/predict/echo"
@@ -423,7 +423,7 @@ class TestRealClients:
             assert (ended.stderr, ended.stdout) == ("", "hellohello")
 
     def test_ab(self, served: Served) -> None:
-        """The bytes that `ab -k` sends: HTTP/1.0 with `Connection: keep-alive`."""
+        """The request has the bytes that `ab -k` sends: HTTP/1.0 with `Connection: keep-alive`."""
         with Raw(served.instances[0]) as raw:
             for _ in range(3):
                 raw.send(

@@ -263,7 +263,7 @@ def test_the_long_tail_of_a_latency() -> None:
     ],
 )
 def test_results_of_a_processor(answer: Any, status: int, body: bytes) -> None:
-    """A processor returns bytes or text. An exception is status 400 with its text, and the instance still works."""
+    """Results are bytes or text. An exception is status 400 with its text, another type is status 500."""
     region = Region(ServiceSpec("mine", processor=answer))
     for _ in range(2):
         wire = region.ask()
@@ -273,7 +273,7 @@ def test_results_of_a_processor(answer: Any, status: int, body: bytes) -> None:
 
 
 def test_a_worker_is_busy_until_the_deferred_or_coroutine_ends() -> None:
-    """A failure is status 400."""
+    """If the Deferred or the coroutine fails, the status is 400."""
     waiting: list[Deferred[bytes]] = []
 
     def ask_later(_: bytes) -> Deferred[bytes]:

@@ -40,7 +40,7 @@ def test_the_journal_of_a_day_is_bounded() -> None:
 
 
 def test_a_long_path_is_cut() -> None:
-    """A request head may have 64 KiB."""
+    """The path may have up to 64 KiB, the limit of a request head."""
     ((_, kept),) = journal(row(path="/" * 60_000)).newest(1)
     assert len(kept.path) == MAX_PATH + 1
 

@@ -270,7 +270,7 @@ def test_the_model_is_listed_and_others_are_404() -> None:
     assert [model["id"] for model in listed["data"]] == ["small", "large"]
     assert ask(region, "/v1/models/large", "GET")[1]["id"] == "large"
     assert ask(region, "/v1/models/huge", "GET")[0] == 404
-    assert ask(region, messages=[{"role": "user", "content": "x"}])[0] == 404  # it has no model named `llm`
+    assert ask(region, messages=[{"role": "user", "content": "x"}])[0] == 404  # no model is named `llm`
     region.close()
 
 

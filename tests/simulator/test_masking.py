@@ -120,7 +120,7 @@ def test_other_text_is_not_changed() -> None:
 
 
 def test_a_truncated_token_is_masked() -> None:
-    """At least half of the token is at the end of a truncated text."""
+    """At least half of the token is at the end of the truncated text."""
     mask = masked(TOKEN)
     for length in range(len(TOKEN) // 2, len(TOKEN)):
         assert mask(f"/x?t={TOKEN[:length]}…", is_cut=True) == f"/x?t={MASK}…"

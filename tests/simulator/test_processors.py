@@ -63,7 +63,7 @@ model = Model()
 
 
 def test_a_processor_is_found_by_its_name() -> None:
-    """A built-in processor has a name. Others are `MODULE:CALLABLE`. Both may have a codec."""
+    """Built-in processors have a name. Processors of a user are `MODULE:CALLABLE`. Both may have a codec."""
     assert find("", "mnist_x") is BUILT_IN["mnist"]
     assert find("", "x") is BUILT_IN["echo"]
     assert find(BUILT_IN["mnist"], "x") is BUILT_IN["mnist"]
@@ -88,7 +88,7 @@ def test_the_error_of_an_unknown_processor_gives_the_reason(name: str, says: str
 
 
 def test_coroutine_functions_run_in_the_reactors_thread() -> None:
-    """Functions with a Deferred as annotated return type run there, too. Other functions run in a thread."""
+    """A function whose annotated return type is Deferred runs there, too. Other functions run in another thread."""
 
     async def coroutine(_: Any) -> None: ...
 

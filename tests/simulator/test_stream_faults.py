@@ -213,7 +213,7 @@ def test_several_faults_are_combined() -> None:
 WITHOUT_EFFECT = {"wrong_content_length": "a stream has no Content-Length"}
 """The response faults that do not change streams, each with the reason."""
 ON_RESPONSES: dict[str, dict[str, Any]] = {"reset_peer": {"at": "body"}}
-"""Attributes with which a fault changes the response, if it does not with its defaults."""
+"""Attributes with which a fault changes the response, for faults whose default attributes do not change it."""
 
 
 def fault_of(type_: str) -> Fault:

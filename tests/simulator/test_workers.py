@@ -52,7 +52,7 @@ def test_a_long_queue_of_quick_jobs_needs_no_deep_stack() -> None:
 
 
 def test_a_rate_limit_fills_up_again() -> None:
-    """A limit of two a second allows a burst of two, then one each half second. Unused tokens of earlier are lost."""
+    """A limit of two a second allows a burst of two, then one each half second. Tokens beyond two are not saved."""
     clock = Clock()
     limit = RateLimit(2, clock.seconds)
     assert [limit.admit() for _ in range(3)] == [0, 0, 1]

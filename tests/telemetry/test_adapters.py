@@ -268,7 +268,7 @@ class Instrumented:
 
 
 def test_a_listener_that_is_added_during_init_gets_each_event_once() -> None:
-    """An asyncio client is made in the thread of its loop, while another thread adds a listener."""
+    """An asyncio client is made in the thread of its event loop while another thread adds a listener."""
 
     class Slow(eas_tw.aio.PredictClient):
         """A client that is made between the two steps in which another thread adds a listener."""

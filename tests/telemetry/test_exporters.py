@@ -187,7 +187,7 @@ def test_an_exported_value_equals_its_counter(exporter: str) -> None:
     harness = Harness(2)
     begin, shown = SHOWN[exporter]
     read = begin(harness.client)
-    harness.reactor.advance(5.0)  # the attempts that `everything` records began at 1 s
+    harness.reactor.advance(5.0)  # the attempts that `everything` records begin at 1 s
     for _ in range(3):
         everything(harness.client._record)
     counted = {field.name: total(getattr(harness.client.counters, field.name)) for field in attrs.fields(Counters)}

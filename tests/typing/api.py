@@ -102,12 +102,12 @@ def old_ways(client: PredictClient) -> Deferred[None]:
 
 
 def errors(error: RequestFailed) -> tuple[AttemptResult, ...]:
-    """Errors have their attempts."""
+    """Return the attempts that an error has."""
     return error.attempts
 
 
 async def under_asyncio(client: eas_tw.aio.PredictClient) -> None:
-    """Calls are coroutines."""
+    """Await calls, which are coroutines."""
     task: asyncio.Task[StringResponse] = asyncio.create_task(client.predict("[1]"))
     assert_type(await task, StringResponse)
     assert_type(await client.init(), eas_tw.aio.PredictClient)

@@ -190,7 +190,7 @@ def test_an_interrupt_prints_what_was_measured(eas_service: RemoteService, load:
     told = json.loads(text)
     assert (process.returncode, said) == (130, "")
     assert told["is_interrupted"]
-    # The service responds to 20 calls. The responses to some of them may still be under way at the signal.
+    # The service has responded to 20 calls. Some of these responses may still be in flight when the signal is sent.
     assert told["answered"] <= 20 <= told["answered"] + told["unfinished"]
     assert told["unfinished"] >= 1
     assert "in flight when the run was interrupted" in " ".join(told["warnings"])

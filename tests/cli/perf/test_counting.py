@@ -158,7 +158,7 @@ def times(*milliseconds: float) -> Distribution:
         (times(0.1), 0.95, None, times(10), "it used 95% of a core"),
         (times(4), 0.5, None, times(10), "its reactor was 4.0 ms late"),
         (times(4), 0.5, None, times(100), ""),  # 4 % of the median
-        (times(1.9), 0.5, None, times(0.5), ""),  # timers are that late on an idle machine
+        (times(1.9), 0.5, None, times(0.5), ""),  # timers are up to 2 ms late even on an idle machine
         (times(0.1), 0.5, times(20), times(10), "it sent calls 20.0 ms late"),
         (times(4), 0.1, None, times(10), "as it used only 10% of a core, other programs keep this machine busy"),
         (times(4), 0.6, None, times(10), "reduce the load"),

@@ -41,7 +41,7 @@ def test_a_rank_is_not_wrong_by_the_rounding_of_a_product() -> None:
 
 
 def test_an_interval_is_between_two_ranks() -> None:
-    """95 % of the time, 50 ± 1.96 · 5 of 100 values are below the median, so the ranks are 40 and 61."""
+    """With a probability of 95 %, 50 ± 1.96 · 5 of 100 values are below the median, so the ranks are 40 and 61."""
     assert HUNDRED.interval(50) == (40, 61)
 
 

@@ -69,7 +69,7 @@ class TestOpenLoop:
         assert [call.latency_s for call in late] == [0.375 + QUICK_S, 0.25 + QUICK_S, 0.125 + QUICK_S]
 
     def test_calls_that_wait_for_others_count_from_their_time(self) -> None:
-        """With one call in flight, 0.5 s a call and four calls due each second, call n ends at (n + 1) / 2 s."""
+        """With one call in flight, 0.5 s for each call and four calls due each second, call n ends at (n + 1) / 2 s."""
         clock, ended = Clock(), Ended()
         service = Service(clock, lambda asked_s: asked_s + 0.5)
         loop = OpenLoop(clock, ended.calls(clock, service), Load(1, 4.0), phases(requests=4), early_s=0.0)
@@ -141,7 +141,7 @@ class TestClosedLoop:
     def test_a_stall_of_the_service_is_in_one_latency_for_each_caller(self) -> None:
         """The stall of `TestOpenLoop` with one caller: 32 calls before the stall, one during it, and 48 after it.
 
-        So a closed loop underestimates the percentiles of independent users: the stall is in one latency only.
+        So a closed loop underestimates the percentiles of independent users: only one latency contains the stall.
         """
         clock, ended = Clock(), Ended()
         service = Service(clock, stalled(0.5, 1.25))

@@ -58,7 +58,7 @@ def run_of(clock: Clock, service: Service, made: Plan, display: Any = None) -> P
 
 
 def test_ramp_and_warm_up_are_not_in_the_results() -> None:
-    """2 s of ramp (8 calls), 1 s of warm-up (8 calls), and 4 measured seconds (32 calls)."""
+    """The ramp takes 2 s (8 calls), the warm-up 1 s (8 calls), and the measurement 4 s (32 calls)."""
     clock = Clock()
     service = Service(clock)
     made = plan(Load(100, 8.0), duration_s=4.0, ramp_s=2.0, warm_up_s=1.0)

@@ -43,12 +43,12 @@ def test_faults_end_with_their_service(eas_service, eas_simulator_session):
 
 
 def test_a_clean_simulator_first(eas_simulator):
-    """This test and the next one leave no state for each other, in either order."""
+    """The simulator has no state of the other test, whichever of the two tests runs first."""
     _a_clean_simulator(eas_simulator)
 
 
 def test_a_clean_simulator_again(eas_simulator):
-    """This test and the previous one leave no state for each other, in either order."""
+    """The simulator has no state of the other test, whichever of the two tests runs first."""
     _a_clean_simulator(eas_simulator)
 
 

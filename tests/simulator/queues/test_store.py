@@ -83,7 +83,7 @@ def test_the_newest_frame_is_the_newest_that_is_not_pending_in_the_group() -> No
 def test_a_search_counts_the_frames_that_are_delivered_before() -> None:
     store = make_store(3)
     store.put(b"", {}, 1)
-    assert store.search(2) == Position(is_pending=False, wait_count=2)  # behind the urgent frame and the first one
+    assert store.search(2) == Position(is_pending=False, wait_count=2)  # after the urgent frame and frame 1
     watch = Watch(store)
     assert watch.take() == 4
     assert store.search(4) == Position(is_pending=True, wait_count=0)

@@ -44,7 +44,7 @@ def records(wire: Wire) -> list[bytes]:
 
 
 def test_the_handshake_is_that_of_rfc_6455(region: QueueRegion, through: bool) -> None:  # noqa: FBT001
-    """Key and accept value are the example of §1.3."""
+    """Key and accept value are those of the example in RFC 6455 §1.3."""
     watch = region.watch(port=region.gateway_port if through else 0)
     assert watch.wire.status == 101
     headers = watch.wire.headers
@@ -62,7 +62,7 @@ def test_each_frame_is_sent_as_a_binary_message_when_it_is_put(region: QueueRegi
 
 
 def test_frames_that_wait_are_sent_together(region: QueueRegion) -> None:
-    """With a segment for each frame, the simulator would be slower than the clients that benchmarks measure with it."""
+    """With one segment for each frame, the simulator would be slower than the clients that the benchmarks measure."""
     region.put(*[b"x" * 100] * 5)
     watch = region.watch("_window_=9")
     assert watch.indexes == [1, 2, 3, 4, 5]
