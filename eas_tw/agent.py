@@ -69,11 +69,11 @@ class EasAgent(ProcessBound):
             method: The HTTP method, such as `POST` or `GET`; `CONNECT` is not allowed.
             uri: `eas://service`, `eas://service/path` or `eas://group/service/path`, with an optional query. In the
                 service's name, a hyphen may stand for an underscore, because some URL libraries reject underscores.
-            headers: The request's header fields; `None` for none. `Host`, `Content-Length`, `Transfer-Encoding` and
-                `Connection` are ignored, because the client sets them. `X-Eas-Key` is the call's key for the balancer,
-                and is not sent.
-            bodyProducer: The body; `None` for an empty one. It is read into memory completely, because the signature
-                covers it and a failover sends it again.
+            headers: The request's header fields; `None` for no fields. `Host`, `Content-Length`, `Transfer-Encoding`
+                and `Connection` are ignored, because the client sets them. `X-Eas-Key` is the call's key for the
+                balancer, and is not sent.
+            bodyProducer: The body; `None` for an empty body. The body is read into memory completely, because the
+                signature covers it and a failover sends it again.
 
         Returns:
             A Deferred. Cancelling it cancels the call. It
@@ -111,7 +111,7 @@ class EasAgent(ProcessBound):
 
 @frozen
 class _Route:
-    """The client for a URL, the path below the service, and the query without `?`."""
+    """The client for a URL, the path relative to the service, and the query without `?`."""
 
     client: PredictClient
     path: str

@@ -13,7 +13,7 @@ class CallOptions(TypedDict, total=False):
 
     Attributes:
         timeout_s: The deadline of the whole call in seconds, > 0; `None` for the client's `timeout_s`.
-        path: The path below the service's path, percent-encoded; empty for none.
+        path: The path relative to the service's path, percent-encoded; empty for the service's path itself.
         query: A mapping of query fields, or an encoded query; `None` for none.
         headers: Headers of this call only; `None` for none.
         idempotent: Whether the call may be sent to an instance after another instance may have received it.

@@ -1,7 +1,7 @@
 """`PredictClient`, the public client for Twisted.
 
 It creates one call object for each request, and returns Deferreds. Its base class, `ClientLifecycle`, manages the
-client's state. The layers below (`runtime`, `net`, `policy`) implement retries and balancing.
+client's state. The lower layers (`runtime`, `net`, `policy`) implement retries and balancing.
 """
 
 from __future__ import annotations
@@ -122,10 +122,10 @@ class PredictClient(ClientLifecycle):
         Args:
             request: A request of this package, `str`, `bytes` or any buffer, or any object with `to_string()` and
                 `parse_response(bytes)`, such as the requests of the official SDK. If the object also has
-                `parse_answer(headers, bytes)`, it is called instead of `parse_response`, with header names in lower
-                case.
+                `parse_answer(headers, bytes)`, this method is called instead of `parse_response`, with header names in
+                lower case.
             timeout_s: The deadline of the whole call in seconds, > 0; `None` for the client's `timeout_s`.
-            path: The path below the service's path, percent-encoded; empty for none.
+            path: The path relative to the service's path, percent-encoded; empty for the service's path itself.
             query: A mapping of query fields, or an encoded query; `None` for none.
             headers: Headers of this call only; `None` for none.
             idempotent: Whether the call may be sent to an instance after another instance may have received it. If
@@ -196,7 +196,8 @@ class PredictClient(ClientLifecycle):
 
         Args:
             method: The HTTP method, such as `GET`; `CONNECT` is not allowed.
-            path: The path below the service's path, percent-encoded, such as `v1/models`; empty for none.
+            path: The path relative to the service's path, percent-encoded, such as `v1/models`; empty for the service's
+                path itself.
             body: Bytes, any buffer, text (sent as UTF-8), or a dict or list (sent as JSON).
             query: A mapping of query fields, or an encoded query; `None` for none.
             headers: Headers of this call only; `None` for none.
@@ -248,14 +249,14 @@ class PredictClient(ClientLifecycle):
         Args:
             request: A dict or list (sent as JSON), text, bytes, any buffer, or any object with `to_string()`.
             method: The HTTP method, such as `POST`; `CONNECT` is not allowed.
-            path: The path below the service's path, percent-encoded; empty for none.
+            path: The path relative to the service's path, percent-encoded; empty for the service's path itself.
             query: A mapping of query fields, or an encoded query; `None` for none.
             headers: Headers of this call only; `None` for none.
             timeout_s: The deadline for the response's head, in seconds, > 0. It covers all attempts and the time in
                 pool queues. `None` for the client's `timeout_s`.
             idle_timeout_s: The maximum time between two pieces of the body, in seconds, > 0; `None` for the client's
                 `stream_idle_timeout_s`.
-            total_timeout_s: The maximum duration of the stream after its head, in seconds, > 0; `None` for no bound.
+            total_timeout_s: The maximum duration of the stream after its head, in seconds, > 0; `None` for no limit.
             idempotent: Whether the call may be sent to an instance after another instance may have received it; `None`
                 for `True` unless the method is PATCH.
             any_status: Whether a response of any status is returned as a stream. If `False`, a status outside 200 to

@@ -175,7 +175,7 @@ class ClientLifecycle(ProcessBound):
             A Deferred that fires when every socket has reported `connectionLost`.
         """
         if self._closing is None:
-            self._closing = Deferred()  # set first, because a callback that runs while closing may call close() again
+            self._closing = Deferred()  # set first, because a callback that runs during close() may call close() again
             Deferred.fromCoroutine(self._close()).addErrback(_log_bug).addCallback(self._forget)
         return _tell(self._closing)
 
@@ -272,7 +272,7 @@ class ClientLifecycle(ProcessBound):
         return self
 
     def _open(self) -> None:
-        """Create the runtime from the current target and settings, which cannot change after this."""
+        """Create the runtime from the current target and settings, which cannot change afterwards."""
         config, target = self._config, self._target
         target.check_complete()
         for codec in filter(None, (config.compress, config.decompress)):
@@ -355,14 +355,14 @@ def _log_bug(failure: Any) -> None:
 
 
 def _tell(event: Deferred[None]) -> Deferred[None]:
-    """Return a new Deferred that fires when `event` does, so that a caller can cancel it without affecting others."""
+    """Return a new Deferred that fires when `event` fires; cancelling it does not affect other callers that wait."""
     own: Deferred[None] = Deferred()
     event.addCallback(lambda _: None if own.called else own.callback(None))
     return own
 
 
 def _global_reactor() -> Reactor:
-    """Import the global reactor. Called only if no reactor was given, because the import installs one."""
+    """Import the global reactor. It is called only if no reactor was given, because the import installs a reactor."""
     from twisted.internet import reactor  # noqa: PLC0415, TID251
 
     return reactor  # type: ignore[return-value]

@@ -68,7 +68,7 @@ _DISCOVERY_PATH = re.compile(r"/(?:[!-z|~]|\{service\})*")  # visible ASCII; bra
 def _retry_on(values: Iterable[AttemptStatus | str | int]) -> frozenset[AttemptStatus | int]:
     """Convert names to `AttemptStatus`, and check HTTP statuses.
 
-    The default is returned as the same object, because `RetryPolicy.through_gateway` extends only that one.
+    The default is returned as the same object, because `RetryPolicy.through_gateway` extends only the default.
     """
     if values is DEFAULT_RETRY_ON:
         return DEFAULT_RETRY_ON
@@ -154,7 +154,7 @@ class ClientConfig:
             and the backoff between them.
         connect_timeout_s: The maximum time to open a connection, > 0.
         attempt_timeout_s: The maximum duration of one attempt, > 0, so that an instance that does not answer leaves
-            time for another one; `None` for no limit except the call's deadline.
+            time for another attempt; `None` for no limit except the call's deadline.
         attempts: The maximum number of attempts of a call, ≥ 1, the first one included. While another instance is left
             to try, attempts that never reached an instance and attempts whose instance is silent are not counted. With
             1, a request that was sent is never sent again. A 502 from a gateway counts as a quarter of an attempt.
@@ -203,7 +203,7 @@ class ClientConfig:
         subset_size: The number of instances of a large list that this client uses, ≥ 1; each process chooses its subset
             by a hash. `None` for all instances.
         max_in_flight_per_instance: The number of this client's calls in flight at which an instance is skipped while
-            another one has fewer, ≥ 1; `None` for no limit except the connections.
+            another instance has fewer, ≥ 1; `None` for no limit except the connections.
         slow_start_s: The time during which the share of a new or returned instance grows, ≥ 0; 0 for the full share
             immediately.
         outlier_success_gap: The difference between the fleet's median success rate and that of an instance, 0–1, above
@@ -227,9 +227,9 @@ class ClientConfig:
         queue_watch: The protocol with which a `QueueClient` watches a queue: `"websocket"`, or `"http"` for services
             and proxies without WebSocket. With `"http"` a lost connection may be detected late.
         trust_roots: The path of a PEM file with the certificate authorities to trust for https; `None` for the
-            platform's.
+            platform's authorities.
         snapshot_path: The directory for a disk copy of the list, for a start without discovery; `None` for no copy.
-        compress: The codec for request bodies, one of `COMPRESSIONS`; it must be that of the service's
+        compress: The codec for request bodies, one of `COMPRESSIONS`; it must match the service's
             `rpc.decompressor`. The signature covers the compressed body. `None` for no compression. All codecs but
             gzip and zlib need the extra `compression`.
         decompress: The codec of response bodies that have no Content-Encoding, one of `COMPRESSIONS`; `None` to

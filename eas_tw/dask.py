@@ -3,7 +3,7 @@
     scored = eas_tw.dask.score(frame, scoring, meta={"score": "f8", "error": "object"})
 
 `score` calls `map_partitions` with `eas_tw.bulk.score_partition`. When a worker process ends, Dask runs its partitions
-again on another one. Their rows are sent again, but each row is in the result once.
+again on another worker process. Their rows are sent again, but each row is in the result once.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class ScoringPlugin(distributed.WorkerPlugin):
 
     @property
     def client(self) -> PredictClient:
-        """The client of the worker process, which is made on first use."""
+        """The client of the worker process, which is created on first use."""
         with self._lock:
             if self._client is None:
                 self._client = self._job.make_client()
@@ -85,7 +85,7 @@ class ScoringPlugin(distributed.WorkerPlugin):
 
 
 def score(collection: Any, scoring: Scoring, *, meta: Any = None, client: Any = None) -> Any:
-    """Score the rows of a Dask bag or data frame. Like other operations of Dask, this is lazy.
+    """Score the rows of a Dask bag or data frame. Like other operations of Dask, this function is lazy.
 
     The rows of a data frame are dictionaries, and `scoring.decode` must return a dictionary with the columns of `meta`.
     The result has the index of the data frame. For a row that fails, the column `error` contains the error, and the
@@ -99,7 +99,7 @@ def score(collection: Any, scoring: Scoring, *, meta: Any = None, client: Any = 
         scoring: The service, and the settings of the job. `ordered` has no effect; `max_errors` applies to each
             partition.
         meta: The columns and types of the result, as for `DataFrame.map_partitions`; `None` for a bag.
-        client: The `distributed.Client`; `None` for the current one.
+        client: The `distributed.Client`; `None` for the current client.
 
     Returns:
         A collection of the same kind, with the outputs.
@@ -126,7 +126,7 @@ def release(scoring: Scoring, *, client: Any = None) -> None:
 
     Args:
         scoring: The value that was passed to `score`.
-        client: The `distributed.Client`; `None` for the current one.
+        client: The `distributed.Client`; `None` for the current client.
     """
     _client(client).unregister_worker_plugin(_name_of(scoring.but(ordered=True)))
 

@@ -45,9 +45,9 @@ class _Listening:
 class DeferredSettings(ProcessBound):
     """Base class of adapters, with the arguments and setters of `eas_tw.PredictClient` except the reactor.
 
-    The constructor and the setters raise `ConfigError`, as those of `eas_tw.PredictClient` do. A subclass may override
-    `_current_client` to choose the inner client that setters apply to, and `_client_class`, whose constructor may have
-    more arguments.
+    The constructor and the setters raise `ConfigError`, as the constructor and setters of `eas_tw.PredictClient` do. A
+    subclass may override `_current_client` to choose the inner client that setters apply to, and `_client_class`, whose
+    constructor may have more arguments.
     """
 
     _predict: Predict
@@ -83,7 +83,7 @@ class DeferredSettings(ProcessBound):
         self._listening: list[_Listening] = []
         self._lock = Lock()  # guards _wraps, _listening and _client: listen() may be called on any thread
         self._client: PredictClient | None = None
-        self._make(Clock())  # only to check the arguments
+        self._make(Clock())  # creates a client only to check the arguments
 
     def set_endpoint(self, endpoint: str) -> None:
         """Set the endpoint. Call it before `init`."""
@@ -156,7 +156,7 @@ class DeferredSettings(ProcessBound):
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Call a function with each event of the client; `eas_tw.telemetry.events` has the event classes.
 
-        It may be called before or after `init`.
+        This method may be called before or after `init`.
 
         Args:
             listener: A function of one event. It is called on the thread of the client's reactor; an exception that it
@@ -168,7 +168,8 @@ class DeferredSettings(ProcessBound):
         Raises:
             ConfigError: `listener` is not callable.
         """
-        # In a forked child this replaces the client and the lock, which a thread of the parent may hold at the fork.
+        # In a forked child, `_current_client` replaces the client and the lock, which a thread of the parent may hold
+        # at the fork.
         current = self._current_client()
         with self._lock:
             # Another thread may have made the client meanwhile. Without a client, this call only checks the argument: a
@@ -179,7 +180,7 @@ class DeferredSettings(ProcessBound):
         return partial(self._stop_listening, listening)
 
     def wrap_predict(self, wrap: Wrap) -> None:
-        """Wrap the `predict` of the inner client, for instrumentation. It may be called before or after `init`.
+        """Wrap the `predict` of the inner client, for instrumentation; call this before or after `init`.
 
         Args:
             wrap: A function of an inner `eas_tw.PredictClient` and its `predict`, called once for each inner client. It

@@ -17,7 +17,8 @@ class _Short(Repr):
     def repr_int(self, value: int, level: int) -> str:  # noqa: ARG002  the interface's
         """Describe a large integer by its number of digits.
 
-        `repr` raises `ValueError` for more than 4,300 digits (`sys.set_int_max_str_digits`), and is quadratic below.
+        `repr` raises `ValueError` for more than 4,300 digits (`sys.set_int_max_str_digits`), and takes quadratic time
+        for fewer digits.
         """
         if value.bit_length() <= _MOST_BITS:
             return repr(value)
@@ -39,7 +40,7 @@ def shown(value: object) -> str:
 
 
 def text_of(error: object) -> str:
-    """Return the text of an error, whose class may be a program's own, with a `__str__` that raises."""
+    """Return the text of an error; the `__str__` of a program's own error class may raise an exception."""
     try:
         return str(error)
     except Exception as raised:  # noqa: BLE001  whatever the class raises

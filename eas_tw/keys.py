@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from eas_tw.net.fleet import Fleet
 
 KEY_HEADER = "x-eas-key"
-"""The header with a call's key, in requests to `EasAgent` and the httpx transports. The service does not receive it."""
+"""The header with a call's key, in requests to `EasAgent` and the httpx transports; not sent to the service."""
 BLOCK_CHARS = 256
 """The number of characters in a block of `prefix_key`.
 

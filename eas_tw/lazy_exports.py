@@ -23,8 +23,8 @@ def lazy_exports(
 
     Args:
         package: The package's full name.
-        homes: A mapping of exported names to their modules; the value is `module:attribute` if the name differs there,
-            and `module:` for the module itself.
+        homes: A mapping of exported names to their modules; the value is `module:attribute` if the name differs in the
+            module, and `module:` for the module itself.
         deprecated: A mapping of old names to exported names, whose use gives a `DeprecationWarning`; `None` for none.
 
     Returns:

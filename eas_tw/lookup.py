@@ -1,9 +1,9 @@
 """Name resolution in separate daemon threads.
 
-Twisted's resolver uses the reactor's thread pool, and asyncio's uses the loop's executor. If a program's slow functions
-occupy all threads of such a pool, no name is resolved: with thirty slow functions, every poll timed out. Each thread of
-this module runs one look-up and is a daemon, so that a name server that does not answer cannot delay the exit of the
-program.
+Twisted's resolver uses the reactor's thread pool, and asyncio's resolver uses the loop's executor. If a program's slow
+functions occupy all threads of such a pool, no name is resolved: with thirty slow functions, every poll timed out. Each
+thread of this module runs one look-up and is a daemon, so that a name server that does not answer cannot delay the exit
+of the program.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IResolutionReceiver
 
 _THREADS = 4
-"""The maximum number of concurrent look-ups; further ones are queued. Equal look-ups share one thread."""
+"""The maximum number of concurrent look-ups; further look-ups are queued. Equal look-ups share one thread."""
 
 _FAMILIES = {
     frozenset({IPv4Address}): socket.AF_INET,

@@ -2,7 +2,8 @@
 
 `SETTINGS` defines the check and the default of each setting once, and `OuterSettings` creates a client from the values.
 The command line and the Scrapy add-on define where each value is read from, and add their own settings. The token is
-not in the table, because the two read it from different places, and because no error message may contain it.
+not in the table, because the command line and the add-on read it from different places, and because no error message
+may contain it.
 """
 
 from __future__ import annotations
@@ -147,8 +148,8 @@ class OuterSettings:
         token: The service's token; empty for none.
         timeout_s: The deadline of a call, in seconds, > 0.
         retry_times: The maximum number of retries of a call, ≥ 0.
-        trust_roots: The same as `ClientConfig.trust_roots`.
-        balancer: The same as `ClientConfig.balancer`.
+        trust_roots: The value for `ClientConfig.trust_roots`.
+        balancer: The value for `ClientConfig.balancer`.
     """
 
     endpoint: str
@@ -161,7 +162,7 @@ class OuterSettings:
     balancer: Any
 
     def config(self, **changes: Any) -> ClientConfig:
-        """Return the settings as a `ClientConfig`; `changes` set or override settings of it."""
+        """Return the settings as a `ClientConfig`; `changes` sets or overrides settings."""
         return ClientConfig(
             timeout_s=self.timeout_s,
             init_timeout_s=self.timeout_s,

@@ -6,7 +6,7 @@ from typing import NoReturn, SupportsIndex
 
 
 class ProcessBound:
-    """An object that cannot be pickled or copied; the `TypeError` names the values to pass instead.
+    """An object that cannot be pickled or copied; pickling raises a `TypeError` that names the values to pass instead.
 
     A pickled client would have no sockets and no timers in the other process, and the pickle would contain its token.
     """

@@ -12,7 +12,7 @@ from eas_tw.display import shown
 from eas_tw.errors import ConfigError
 
 LARGEST = 2**63 - 1
-"""The largest allowed setting. Programs may use `sys.maxsize` for "no limit"; the value converts to a finite float."""
+"""The largest allowed setting. Programs may use `sys.maxsize` for "no limit"; `LARGEST` converts to a finite float."""
 
 
 @frozen
@@ -92,7 +92,7 @@ def checked(allowed: Range, name: str, value: Any) -> Any:
         ConfigError: The number is not allowed.
     """
     if type(value) is float and not allowed.whole and allowed.low < value < allowed.high:
-        return value  # fast path for the timeout_s of each call
+        return value  # fast path, because each call checks its timeout_s
     number = plain(value)
     allowed.check(name, number)
     return number

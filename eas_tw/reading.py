@@ -27,8 +27,8 @@ _CONTENT_ENCODING = "content-encoding"
 class ResponseReader:
     """Converts the responses to the requests of one client.
 
-    If a request has `parse_answer`, such as the request of a proxy, it is called with headers and body as received,
-    without decompression.
+    If a request has a method `parse_answer`, as the request of a proxy has, that method is called with headers and body
+    as received, without decompression.
 
     Args:
         config: The settings; `decompress` and `max_response_bytes` are used.
@@ -42,7 +42,8 @@ class ResponseReader:
     def __init__(self, config: ClientConfig, offload: Offload) -> None:
         self._config = config
         self._offload = offload
-        # The last head without Content-Encoding. Most heads equal it, and a search in each costs 0.5 µs.
+        # The last head without Content-Encoding. Most heads are equal to it, and searching a head for the field takes
+        # 0.5 µs.
         self._plain_head = b""
 
     def read(self, parser: Any, head: bytes, body: bytes) -> Any:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _MAX_PORT = 65535
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
-_MOST_USUAL = 16  # bounds the cache of header templates if a program generates content types
+_MOST_USUAL = 16  # limits the cache of header templates, because a program may generate content types
 
 _NAME = r"(?!\.+(?:/|$))[A-Za-z0-9._-]+"  # not "." or "..": RFC 3986 §5.2.4 removes such path segments
 _SERVICE = re.compile(rf"{_NAME}(?:/{_NAME})*")
@@ -189,7 +189,7 @@ class RequestBuilder:
         try:
             token = source()
         except Exception as error:
-            # The message is not included, because it may have the token.
+            # The message is not included, because it may contain the token.
             raise ConfigError(f"the function given as token raised {type(error).__name__}") from error
         if token != self._token.reveal():
             self._use_token(token, "what the function given as token returns")
@@ -217,7 +217,7 @@ class RequestBuilder:
 
         Args:
             body: The serialised request.
-            path: The path below the service's path, percent-encoded; empty for none.
+            path: The path relative to the service's path, percent-encoded; empty for the service's path itself.
             query: A mapping of query fields, or an encoded query; `None` for none.
             headers: Headers of this call only, which may contain `Content-Type`, and `Authorization` if the client has
                 no token; `None` for none.
@@ -344,7 +344,7 @@ class HeaderTemplate(NamedTuple):
 
 
 def check_path(path: str) -> str:
-    """Return a path below the service's path, with a slash in front unless it is empty, or raise `ConfigError`."""
+    """Return a path relative to the service's, with a slash in front unless it is empty, or raise `ConfigError`."""
     if not isinstance(path, str) or not _PATH.fullmatch(path):
         raise ConfigError(f"path must be percent-encoded visible ASCII without ? and #, got {shown(path)}")
     return path if not path or path.startswith("/") else f"/{path}"

@@ -96,7 +96,7 @@ class SharedResources:
 
 
 class ClientRuntime:
-    """The running parts of a client.
+    """The objects of a client between `init` and `close`.
 
     Args:
         reactor: The reactor, for connections and timers; its `seconds` is elapsed time.

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 
 _TURN_BYTES = 1 << 20
-"""Decompressed bytes after which a reader lets the reactor go on: they take a few milliseconds.
+"""Number of decompressed bytes after which a reader waits for the reactor's next turn; they take a few milliseconds.
 
-The 64 KiB that may be unread expand to 64 MiB of zeros, or more of zstd.
+The 64 KiB that may be unread can expand to 64 MiB with gzip, and to more with zstd.
 """
 
 

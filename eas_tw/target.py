@@ -86,7 +86,7 @@ class ClientTarget:
             )
 
     def _check_is_no_service(self) -> None:
-        """Raise `ConfigError` if the endpoint is the URL of a service, as the console shows it."""
+        """Raise `ConfigError` if the endpoint is the complete URL of a service, which the console shows."""
         if not self.endpoint:
             return
         before, found, service = check_endpoint(self.endpoint).partition("/api/predict/")
@@ -179,7 +179,7 @@ class ClientTarget:
 
 
 def _fetcher(reactor: Reactor, config: ClientConfig, agent: IAgent | None) -> Fetcher:
-    # Imported on use, because each import costs milliseconds; treq costs as much as the rest of eas_tw.
+    # The modules are imported on use, because each import costs milliseconds; treq costs as much as the rest of eas_tw.
     if agent is None:
         from eas_tw.net.fetch import DirectFetcher  # noqa: PLC0415
 
@@ -204,7 +204,7 @@ def fixed_list(given: Iterable[GivenInstance]) -> tuple[Instance, ...]:
 
 
 def _fixed_instance(given: GivenInstance) -> Instance:
-    if isinstance(given, str | bytes):  # would be unpacked into characters
+    if isinstance(given, str | bytes):  # otherwise the text would be unpacked into characters
         raise ConfigError(f"instances: a row is (ip, port) or (ip, port, weight), got {shown(given)}")
     try:
         ip, port, weight = (*given, 1)[:3]

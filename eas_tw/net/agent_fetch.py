@@ -1,6 +1,7 @@
 """Discovery requests through an agent that the user passed, such as one for a proxy.
 
-Without such an agent `net.fetch` sends them. `collect` reads a body up to a limit, for the gateway, too.
+If the user passed no agent, `net.fetch` sends the discovery requests. `collect` reads a body up to a limit; it is also
+used by `net.gateway`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The HTTP agent of the gateway: Twisted's, without its automatic retry, and with a count of its sockets.
+"""Creation of Twisted's HTTP agent for the gateway, without automatic retries, and with a count of its sockets.
 
 The sockets are counted because cancelling a request only begins to close its connection, while `close()` promises that
-every socket has reported its loss. Idle connections are checked before use, because Twisted's pool returns one even if
-bytes have arrived on it, and the agent would read these bytes as the response to the next request.
+every socket has reported its loss. Idle connections are checked before use, because Twisted's pool also returns
+an idle connection on which bytes have arrived, and the agent would read these bytes as the response to the next
+request.
 """
 
 from __future__ import annotations
@@ -35,12 +36,13 @@ class Agents:
     """Creates an agent, and counts its sockets.
 
     Args:
-        reactor: Clock and network.
+        reactor: The reactor, for timers and connections.
         connect_timeout_s: Maximum time for opening a connection, in seconds.
         keep: Maximum number of idle connections for each host; 0 for none.
         idle_timeout_s: Seconds after which an idle connection is closed.
-        trust_roots: PEM file with the certificate authorities to trust; `None` for those of the platform.
-        agent: The user's own agent, whose sockets are not counted; `None` to create one of Twisted's.
+        trust_roots: PEM file with the certificate authorities to trust; `None` for the platform's certificate
+            authorities.
+        agent: The user's own agent, whose sockets are not counted; `None` to create a Twisted agent.
 
     Raises:
         ConfigError: `trust_roots` cannot be read, or has no certificate.
@@ -72,10 +74,12 @@ class Agents:
     def flush(self) -> bool:
         """Write the requests that were submitted on reused connections since the last call.
 
-        Otherwise the reactor would write them one turn later, after it has read bytes that arrived meanwhile.
+        Without this call, the reactor would write the requests one turn later, after reading bytes that arrived
+        meanwhile.
 
         Returns:
-            Whether all were written. A request on whose connection bytes had arrived is not written, and will fail.
+            Whether all requests were written. A request is not written, and will fail, if bytes had arrived on its
+            connection.
         """
         return self._pool.flush()
 
@@ -83,10 +87,10 @@ class Agents:
         """Close every connection; call this when no request is running.
 
         Returns:
-            Fires when every socket is closed.
+            A Deferred that fires when every socket is closed.
         """
-        # Removes the connections from the pool. Alone it is not enough: over TLS it waits for the peer, which may be
-        # silent, so `abort` follows.
+        # `closeCachedConnections` removes the connections from the pool, but over TLS it waits for the peer, which may
+        # be silent. So `abort` follows.
         closing: Deferred[Any] = self._pool.closeCachedConnections()  # type: ignore[no-untyped-call]
         self._endpoints.abort()
         return closing.addBoth(lambda _: self._endpoints.when_gone())
@@ -104,15 +108,15 @@ class _CheckedPool(HTTPConnectionPool):
         return Deferred.fromCoroutine(self._usable(key, endpoint))
 
     def flush(self) -> bool:
-        """Flush the connections taken since the last call; return whether all could be written."""
+        """Flush the connections taken from the pool since the last call; return whether all requests were written."""
         taken, self._taken = self._taken, []
         written = [connection.flush() for connection in taken]
         return all(written)
 
     def _putConnection(self, key: Hashable, connection: Any) -> None:  # noqa: N802
-        """Keep a connection after a complete response, unless its request is half written (`HTTPConnectionPool`).
+        """Keep a connection after a response; close it if its request is not completely written (`HTTPConnectionPool`).
 
-        A server that answers before it has read the whole request may take the rest of the body for the next request.
+        A server that answers before it has read the whole request may parse the rest of the body as the next request.
         """
         counted = _counted(connection.transport)
         if counted is not None and counted.is_writing:
@@ -155,7 +159,7 @@ class _CountedEndpoints:
         self._open[connection] = None
 
     def lost(self, connection: _CountingProtocol) -> None:
-        """Count a lost socket, and fire the waiters when it was the last."""
+        """Count a lost socket, and fire the waiters when the last open socket is lost."""
         self._open.pop(connection, None)
         if not self._open:
             waiters, self._waiters = self._waiters, []
@@ -200,7 +204,7 @@ class _CountingProtocol(ProtocolWrapper):
     def is_writing(self) -> bool:
         """Whether the socket has not accepted all bytes of the request yet."""
         transport: Any = self.transport
-        # The two buffers of Twisted's transports, which have no method that tells whether they are empty.
+        # A Twisted transport has these two buffers, and no method that returns whether they are empty.
         return isinstance(transport, SocketTransport) and bool(
             transport._tempDataBuffer or len(transport.dataBuffer) > transport.offset  # noqa: SLF001
         )
@@ -238,7 +242,7 @@ class _CountingFactory(WrappingFactory):
 
 
 def _counted(transport: Any) -> _CountingProtocol | None:
-    """Return the counted connection under a transport, which may be below a TLS layer; `None` if there is none."""
+    """Return the counted connection under a transport, directly or below a TLS layer; `None` if it is not counted."""
     while transport is not None and not isinstance(transport, _CountingProtocol):
         transport = getattr(transport, "transport", None)
     return transport

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class WireRequest(NamedTuple):
-    """The request as it is sent; the same for every attempt of a call.
+    """The request as it is sent; all attempts of a call send the same request.
 
     Attributes:
         method: The HTTP method, such as `POST`.
@@ -36,7 +36,7 @@ class WireRequest(NamedTuple):
     body: bytes
 
     def __repr__(self) -> str:
-        """Leave out the fields, which contain the token."""
+        """Return a text without the header fields, which contain the token."""
         return f"<Request {self.method.decode()} {self.target.decode()} of {len(self.body)} bytes>"
 
 
@@ -71,9 +71,10 @@ class Attempt:
         info: The `CallInfo` with which the instance was chosen.
         dispatcher: The pool or gateway to which the attempt was submitted; `None` before that.
         began: The time at which the attempt began, in the reactor's seconds.
-        deadline: The deadline of its call, in the reactor's seconds.
-        retry_of: The result of the previous attempt, if this one is a retry; otherwise `None`.
-        beside: Ip and port of the instances on which the call was running when this attempt was sent as a hedge.
+        deadline: The deadline of the attempt's call, in the reactor's seconds.
+        retry_of: The result of the previous attempt if this attempt is a retry; otherwise `None`.
+        beside: The ip and port of each of the instances on which the call was running when this attempt was sent as a
+            hedge.
         is_overdue: Whether the instance was found silent.
         on_head: The call's `on_head` with this attempt as first argument; see `Exchange`.
     """
@@ -144,7 +145,7 @@ class Attempt:
 
     @property
     def heard_at(self) -> float:
-        """The time at which a part of the response last arrived, in the reactor's seconds; `began` if none has.
+        """When a part of the response last arrived, in the reactor's seconds; `began` if no part has arrived.
 
         A response whose bytes keep arriving is not late, however long it takes.
         """
@@ -163,12 +164,12 @@ class Attempt:
 
     @property
     def is_connecting(self) -> bool:
-        """Whether the attempt waits for a connection while one is being opened, so that nothing has been sent."""
+        """Whether the attempt waits in the queue and a connection is being opened; nothing has been sent."""
         return self._connection is None and self.dispatcher is not None and self.dispatcher.is_opening
 
     @property
     def is_writing(self) -> bool:
-        """Whether a part of the request has not been written yet, and would be sent if the connection stayed open."""
+        """Whether a part of the request is still to be written, which happens only if the connection stays open."""
         return self._connection is not None and self._connection.is_writing
 
     def let_go(self, attempt_status: AttemptStatus, watch: SilenceWatch | None = None) -> Outcome:
@@ -176,7 +177,8 @@ class Attempt:
 
         Args:
             attempt_status: The status with which the attempt ends if it was dispatched.
-            watch: The watch that takes over the connection or the place in the queue; `None` to give it up.
+            watch: The watch that takes over the connection or the place in the queue; `None` to close the connection or
+                leave the queue.
 
         Returns:
             The outcome: `queue_timeout` if nothing was sent and `attempt_status` is not `cancelled`; otherwise

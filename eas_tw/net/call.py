@@ -6,8 +6,8 @@ reader converts them.
 
 A call ends exactly once. Two kinds of the program's code run during a call: listeners and the parser. They may cancel
 the call, close the client, or make other calls, so each step that has run them checks again whether the call is over.
-An exception during a call, raised by such code or by a bug of this client, ends the call with an error. It is not
-raised into the pool or the connection that called the method, because these also serve other calls.
+An exception during a call, raised by such code or by a bug of this client, ends the call with an error. The
+exception is not raised into the pool or the connection that called the method, because these also serve other calls.
 """
 
 from __future__ import annotations
@@ -64,10 +64,11 @@ _NO_TIME_LEFT = Outcome(AttemptStatus.LOCAL_RESOURCE)
 class Reader(Protocol):
     """Converts the response that ends a call to its result; shared by the calls of a client.
 
-    `eas_tw.reading.ResponseReader` implements it. `net` cannot import it, because it parses bodies.
+    `eas_tw.reading.ResponseReader` implements this interface. `net` must not import that class, because parsing of
+    bodies belongs to a higher layer.
 
     Attributes:
-        takes_any_status: Whether `read` also gets a response with an error status, once it is not retried.
+        takes_any_status: Whether `read` also receives a response with an error status if the call is not retried.
     """
 
     takes_any_status: bool
@@ -92,16 +93,16 @@ class Call:
         context: The resources that the calls of the client share.
         fleet: The instances.
         request: The request to send.
-        reader: Converts the response to the result.
-        parser: Passed to the reader.
+        reader: The object that converts the response to the result.
+        parser: The parser that is passed to the reader.
         timeout_s: The call's timeout in seconds.
-        info: Passed to the balancer; `NO_CALL` for a call without a key.
-        is_idempotent: Whether it may be sent to an instance after another instance may have received it.
+        info: The `CallInfo` for the balancer; `NO_CALL` for a call without a key.
+        is_idempotent: Whether the call may be sent to an instance after another instance may have received it.
 
     Attributes:
         request: The request to send.
-        done: Fires with the reader's result, or fails with a `RequestFailed`, `NoInstances`, or the exception that the
-            reader raised. Cancelling it cancels the call.
+        done: A Deferred that fires with the reader's result, or fails with a `RequestFailed`, `NoInstances`, or the
+            exception that the reader raised. Cancelling it cancels the call.
         history: The attempts that have ended.
         deadline: The time by which the call ends, in the reactor's seconds.
         on_head: As `Exchange.on_head`, with the attempt as first argument; `None` to receive complete responses.
@@ -151,16 +152,16 @@ class Call:
         self.answered_by: Instance | None = None
 
     def __reduce__(self) -> tuple[type[object], tuple[()]]:
-        # An event's reference to its call only serves to group the events of a call. A plain object is enough for that
-        # when events are pickled together.
+        # Events refer to their call only so that listeners can group them. When events are pickled together, a plain
+        # object is enough for grouping.
         return object, ()
 
     def start(self, preparing: Deferred[WireRequest] | None = None) -> Deferred[Any]:
         """Start the call; call this once.
 
         Args:
-            preparing: Fires with the request to send, when its body has been compressed or hashed in a thread; `None`
-                to send `request` now.
+            preparing: A Deferred that fires with the request to send when its body has been compressed or hashed in a
+                thread; `None` to send `request` now.
 
         Returns:
             `done`.
@@ -294,7 +295,7 @@ class Call:
         if hedging.is_unasked and len(self._attempts) == 1 and silent_s >= (hedging.delay_s or 0.0) * _SLACK:
             self._hedge(now)
         elif len(self._attempts) > 1 or silent_s < hedging.next_s(self._timeout_s):
-            # The last attempt has just begun, perhaps as a retry: it is checked again later.
+            # The last attempt has not waited long enough, perhaps because it is a recent retry. Check it again later.
             self._look_later(now)
 
     def _look_elsewhere(self) -> bool:
@@ -315,9 +316,9 @@ class Call:
                 # fleet.
                 self.attempt_broke(attempt, self._part(attempt, AttemptStatus.ATTEMPT_TIMEOUT))
         elif self._may_hedge(0):
-            # When all instances are left out, half of the budget is reserved for the first one that returns.
+            # When all instances are left out, half of the budget is reserved for the first instance that returns.
             is_well = self._fleet.has_well((*self._tried, *self._busy()))
-            # A call that the client has chosen as a probe gets its hedge even when the budget is used up.
+            # A call that is the probe of an instance gets its hedge even when the budget is used up.
             is_free = is_well and self._fleet.is_probe(attempt)
             if context.budget.spend(now, 1.0 if is_well else 0.5) or is_free:
                 self._try(now)
@@ -345,7 +346,8 @@ class Call:
         """Return whether a queued attempt may move to another instance.
 
         1. Yes, if an untried instance exists.
-        2. Yes, if it has waited a sixteenth of the call's time, and an instance exists that has not failed the call.
+        2. Yes, if the attempt has waited a sixteenth of the call's time, and an instance exists that has not failed the
+           call.
         3. Otherwise no.
         """
         busy = self._busy()
@@ -391,7 +393,7 @@ class Call:
         fleet, context = self._fleet, self._context
         busy = self._busy() if self._attempts else ()
         is_first = not (busy or self._tried)
-        # An instance on which the call is running must not get it again, not even as the last resort.
+        # An instance on which the call is running must not get the call again, even if no other instance is left.
         if is_first and not (fleet.reads_calls or self._info.hold_s):
             selection = FIRST
         else:
@@ -429,7 +431,8 @@ class Call:
         elif outcome.attempt_status is not AttemptStatus.LOCAL_RESOURCE and (
             not (attempt.is_overdue and outcome.attempt_status is AttemptStatus.QUEUE_TIMEOUT) or self._fleet.is_sole
         ):
-            # If the call only waited for a connection, the instance may get it again when all others have failed.
+            # If the call only waited for a connection, the instance may get the call again when all other instances
+            # have failed.
             self._failed = (*self._failed, instance.key)
         if context.attempt_timeout_s is not None:
             context.attempt_deadlines.clear(attempt, context.attempt_timeout_s)
@@ -442,14 +445,15 @@ class Call:
     def _had_its_time(self, attempt: Attempt) -> bool:
         """Return whether an attempt that the deadline ended counts as a failure of its instance.
 
-        It does not if it began in the second half of the call's time, after attempts that lacked local resources.
+        An attempt does not count if it began in the second half of the call's time and an earlier attempt ended for
+        lack of a local resource.
         """
         if attempt.began - self.began <= self._timeout_s / 2:
             return True
         return all(result.outcome.attempt_status is not AttemptStatus.LOCAL_RESOURCE for result in self.history)
 
     def _go_on(self, answer: tuple[bytes, bytes] | None) -> None:
-        """Retry or fail as the policy decides, if no attempt runs; `answer` is head and body of the last response."""
+        """Retry or fail as the policy decides, if no attempt runs; `answer` is the last response's head and body."""
         if self._attempts or self._is_over:
             return
         context = self._context
@@ -547,7 +551,7 @@ class Call:
         self.answered_by = attempt.instance
 
     def _conclude(self, read: Callable[..., Any], *parts: Any) -> None:
-        """End the call with the result of `read`, now or when its work is done."""
+        """End the call with the result of `read`; if that is an `Unfinished`, wait for its work first."""
         try:
             result = read(*parts)
         except BaseException as error:  # noqa: BLE001  the caller's parser; its error is the call's result
@@ -560,7 +564,7 @@ class Call:
             self._end(result, "", self.answered_by)
 
     def _wait_for(self, work: Deferred[Any], then: Callable[[Any], None]) -> None:
-        """Call `then` with the result of `work`, which the deadline, a cancel and `abort` stop."""
+        """Call `then` with the result of `work`, which is stopped by the deadline, a cancel or `abort`."""
         self._work = work
         work.addCallbacks(self._work_done, self._work_failed, (then,))
 
@@ -580,7 +584,7 @@ class Call:
                 self._break_off(error)
 
     def _drop(self, winner_began: float) -> None:
-        """Give up the other attempts; one that began before `winner_began` may be recorded as unresponsive."""
+        """Give up the remaining attempts; those that began before `winner_began` may be recorded as unresponsive."""
         now = self._context.seconds()
         for attempt in self._attempts:
             if attempt in self._attempts:
@@ -601,7 +605,7 @@ class Call:
         Args:
             result: The response, or a `Failure`.
             error: The name of the error's class; empty for a response.
-            instance: The instance that sent the response, usable or not; `None` if there was none.
+            instance: The instance that sent the response, usable or not; `None` if there was no response.
         """
         if self._is_over:
             return

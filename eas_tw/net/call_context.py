@@ -29,7 +29,7 @@ class CallContext:
         repeating_policy: The policy of calls that are repeated until their deadline.
         in_flight: The calls that have not ended, with their deadlines.
         streams: The streams that callers have received and that have not ended.
-        idle: Fires when `in_flight` and `streams` are empty; `None` unless `drain` waits.
+        idle: A Deferred that fires when `in_flight` and `streams` are empty; `None` if `drain` is not waiting.
     """
 
     def __init__(

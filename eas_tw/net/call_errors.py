@@ -33,7 +33,7 @@ def gave_up_error(why: str, history: History, answer: tuple[bytes, bytes] | None
     Args:
         why: The reason, as the end of a sentence that begins with the last attempt.
         history: The attempts, at least one.
-        answer: Head and body of the last response; `None` if there was none.
+        answer: The head and body of the last response; `None` if no attempt received a response.
     """
     text = f"{history[-1]} {why}{_trail(history[:-1])}"
     last = history[-1].outcome

@@ -2,7 +2,7 @@
 
 A reactor whose clock was set back fires no timer until the clock has reached its former value, so a timer of the
 reactor cannot detect the step. One daemon thread in the process compares the clocks, and wakes the reactors whose clock
-was set. It runs only while a client is open on such a reactor.
+was set. The thread runs only while a client is open on such a reactor.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ class ClockWatch:
         self._thread: threading.Thread | None = None
 
     def add(self, reactor: object, every_s: float) -> Callable[[], None]:
-        """Check a reactor's clock every `every_s` seconds, or every `LONGEST_S` if that is less.
+        """Check a reactor's clock every `every_s` seconds, or every `LONGEST_S` seconds if that is shorter.
 
         Args:
             reactor: The reactor. If it is not a `MonotonicReactor`, or its owner checks the clock (`is_watched`),
                 nothing is done.
-            every_s: Seconds, > 0.
+            every_s: The maximum time between two checks, in seconds, > 0.
 
         Returns:
-            A function that ends the checks; calling it twice is harmless. If no reactor is left, it waits until the
-            thread has ended, for at most 1 s.
+            A function that ends the checks; calling it twice is harmless. If no reactor is left, the function waits
+            until the thread has ended, for at most 1 s.
         """
         if not isinstance(reactor, MonotonicReactor) or reactor.is_watched:
             return lambda: None
@@ -96,7 +96,7 @@ class ClockWatch:
                     if reactor is None:
                         del self._entries[number]
                         continue
-                    # raised if the reactor has stopped before its clients were closed
+                    # `callFromThread` raises these errors if the reactor has stopped before its clients were closed.
                     with contextlib.suppress(RuntimeError, OSError):
                         reactor.look()
                     del reactor
@@ -104,7 +104,7 @@ class ClockWatch:
 
 
 watch = ClockWatch()
-"""The only instance in a process."""
+"""The only `ClockWatch` in a process."""
 
 
 def _forget() -> None:

@@ -27,8 +27,8 @@ _LOCAL_SHORTAGES = {
 """Errors that describe a problem of this machine.
 
 EHOSTUNREACH is not included: it usually means that an address does not answer ARP, or that a router does not find the
-host, as happens when an instance is down. A router may cause ENETUNREACH, too, but rarely, and then its network is
-down.
+host, as happens when an instance is down. ENETUNREACH is included, although in rare cases a router causes it,
+when a network is down.
 """
 
 

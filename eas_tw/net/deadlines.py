@@ -21,10 +21,10 @@ Who = TypeVar("Who")
 _TICK_S = 1e-6
 """Minimum wait in seconds, greater than the rounding error of float sums.
 
-After a shorter wait the time could be unchanged, and the timer would be set again without end.
+After a shorter wait the time could be unchanged, and the timer would be set again endlessly.
 """
 _QUEUES_KEPT = 64
-"""Empty queues are dropped when there are at least this many queues."""
+"""The number of queues from which on empty queues are dropped."""
 
 
 class _Queue(Generic[Who]):
@@ -109,8 +109,8 @@ class Deadlines(Generic[Who]):
     def _purge(self) -> None:
         """Drop the queues that are empty.
 
-        If each call of a program has a different timeout (such as `deadline - now`), each creates a queue. Without this
-        method the queue and its timer would remain until the timeout has passed, although the call has ended.
+        If each call of a program has a different timeout (such as `deadline - now`), each call creates a queue. Without
+        this method the queue and its timer would remain until the timeout has passed, although the call has ended.
         """
         for after_s, queue in list(self._queues.items()):
             if not any(queue.stages):
@@ -120,8 +120,8 @@ class Deadlines(Generic[Who]):
         self._purge_at = max(_QUEUES_KEPT, 2 * len(self._queues))
 
     def _sweep(self, after_s: float, queue: _Queue[Who]) -> None:
-        # The queue is an argument of its timer. Without this reference cycle both are freed immediately, without the
-        # garbage collector.
+        # The queue is an argument of its timer. This line breaks the reference cycle, so that both are freed without
+        # the garbage collector.
         queue.timer = None
         now = self._clock.seconds()
         stages = queue.stages
@@ -147,7 +147,7 @@ class Deadlines(Generic[Who]):
         after_s: float,
         now: float,
     ) -> None:
-        """Move the entries whose stage has ended to the next one; those whose deadline has passed expire instead."""
+        """Move the entries whose stage has ended to the next stage; expire the entries whose deadline has passed."""
         while stage:
             who, began = next(iter(stage.items()))
             if began + mark_s > now:

@@ -1,8 +1,8 @@
 """Rate limit for opening connections: a maximum number in each turn of the reactor.
 
-Opening a connection takes about 0.2 ms of CPU between `connectTCP` and the first request on it. If thousands were
-started in one turn, after a start or a change of the list, they would be established in the same later turn, and block
-the reactor for seconds.
+Opening a connection takes about 0.2 ms of CPU between `connectTCP` and the first request on it. If thousands of
+connections were started in one turn, after a start or a change of the list, they would be established in the same later
+turn, and block the reactor for seconds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-# Long enough to handle a burst, and short enough that a single connection after it needs no timer.
+# 0.1 s is long enough to open the connections of a burst, and short enough that a connection after the burst is not
+# delayed.
 _BURST_S = 0.1
 
 
@@ -25,7 +26,7 @@ class Dial(Protocol):
 
 
 class Dialer:
-    """Starts connections in the order of submission: a few immediately, the others in later turns.
+    """Starts connections in the order of submission: up to 50 immediately, the rest in later turns.
 
     Args:
         clock: The reactor.
@@ -34,7 +35,8 @@ class Dialer:
     PER_TURN = 50
     """Maximum number of connections started in a turn, about 10 ms of the reactor's time.
 
-    The same number is started without a timer in each 0.1 s, so that a single connection is not delayed.
+    In each interval of 0.1 s, the first 50 connections are started without a timer, so that single connections are not
+    delayed.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -54,7 +56,7 @@ class Dialer:
             self._next_turn = self._clock.callLater(0, self._turn)
 
     def withdraw(self, dial: Dial) -> bool:
-        """Remove a queued connection; return whether it was queued, and so had not been started."""
+        """Remove a queued connection; return whether it was queued. A queued connection has not been started."""
         if dial not in self._queue:
             return False
         del self._queue[dial]
@@ -65,7 +67,7 @@ class Dialer:
 
     def _may_begin(self) -> bool:
         now = self._clock.seconds()
-        # The second condition is for a wall clock that was set back.
+        # The second condition is true if the clock was set back.
         if now >= self._began + _BURST_S or now < self._began:
             self._began, self._left = now, self.PER_TURN
         self._left -= 1

@@ -37,7 +37,7 @@ _log = Logger(namespace="eas_tw.discovery")
 
 DOCUMENTED_PATH = "/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{service}"
 NEWER_PATH = "/api/v1/servicediscovery/upstreams/{service}"
-# The documented path is tried first; after a 404 the newer one. Later polls start with the path that worked
+# The documented path is tried first, and the newer path after a 404. Later polls start with the path that worked
 # (docs/design/decisions.md).
 PATHS = (DOCUMENTED_PATH, NEWER_PATH)
 
@@ -56,7 +56,7 @@ class Fetcher(Protocol):
         """Fetch the document at `url`; fails with a `DiscoveryReplyRejected`."""
 
     def close(self) -> Deferred[Any]:
-        """Close the sockets; the result fires when they are closed."""
+        """Close the sockets; return a Deferred that fires when they are closed."""
 
 
 class Source(Protocol):
@@ -70,11 +70,11 @@ class Source(Protocol):
         """
 
     def close(self) -> Deferred[Any]:
-        """Close the sockets; the result fires when they are closed."""
+        """Close the sockets; return a Deferred that fires when they are closed."""
 
 
 class _Reader:
-    """Parses replies in steps, and caches the last good one, because most replies equal the previous one."""
+    """Parses replies in steps, and caches the last usable reply, because most replies equal the previous one."""
 
     def __init__(self, clock: IReactorTime, steps: Callable[[bytes], Generator[None, None, Snapshot]]) -> None:
         self._clock = clock
@@ -93,9 +93,9 @@ class UpstreamsSource:
 
     Args:
         clock: The reactor, on which a long list is parsed in steps.
-        fetcher: Sends the requests.
+        fetcher: The object that sends the requests.
         endpoint: URL of the control plane, such as `http://pai-eas-vpc.cn-shanghai.aliyuncs.com`.
-        service: Name of the service; for `group/service` only the first segment.
+        service: Name of the service; for `group/service`, only `group`.
         paths: Path templates with the field `service`, in the order in which they are tried.
         inside: Whether this process runs inside EAS, which adds `?internal=true`.
     """
@@ -129,7 +129,7 @@ class UpstreamsSource:
         raise AssertionError("the last try returns or raises")
 
     def close(self) -> Deferred[Any]:
-        """Close the sockets; the result fires when they are closed."""
+        """Close the sockets; return a Deferred that fires when they are closed."""
         return self._fetcher.close()
 
 
@@ -138,10 +138,10 @@ class VipServerSource:
 
     Args:
         clock: The reactor, on which a long list is parsed in steps.
-        fetcher: Sends the requests.
+        fetcher: The object that sends the requests.
         address_server: URL of the address server, such as `http://jmenv.tbsite.net:8080`.
         domain: The domain to look up.
-        rng: Used to choose the server.
+        rng: The generator of random numbers for the choice of the server.
     """
 
     def __init__(self, clock: IReactorTime, fetcher: Fetcher, address_server: str, domain: str, rng: Random) -> None:
@@ -162,7 +162,7 @@ class VipServerSource:
         return await self._reader.read(body)
 
     def close(self) -> Deferred[Any]:
-        """Close the sockets; the result fires when they are closed."""
+        """Close the sockets; return a Deferred that fires when they are closed."""
         return self._fetcher.close()
 
 
@@ -170,7 +170,7 @@ def _servers(listed: bytes) -> list[str]:
     """Return the lines in the first 64 KiB of an address server's reply."""
     lines = listed[:_SERVERS_BYTES].decode("utf-8", "replace").splitlines()
     if len(listed) > _SERVERS_BYTES:
-        del lines[-1:]  # it may be truncated
+        del lines[-1:]  # the last line may be truncated
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -211,12 +211,12 @@ class Poller:
         service: Name of the service, for the log.
         on_snapshot: Called with each usable list. If it raises, the poll counts as rejected (`not_applied`).
         on_rejected: Called with the error of a poll that changed nothing.
-        interval_s: Seconds from the beginning of a poll to the beginning of the next, > 0.
+        interval_s: Seconds from the beginning of a poll to the beginning of the next poll, > 0.
         jitter: Share by which each interval varies, 0-1, so that many clients do not poll at the same time.
-        rng: Source of the jitter.
+        rng: The generator of random numbers for the jitter.
 
     Attributes:
-        advice: What to check after the last rejected reply; empty before the first.
+        advice: What to check after the last rejected reply; empty before the first rejected reply.
     """
 
     def __init__(
@@ -277,7 +277,7 @@ class Poller:
         """Stop polling.
 
         Returns:
-            Fires when a running poll has been cancelled, and the source's sockets are closed.
+            A Deferred that fires when a running poll has been cancelled, and the source's sockets are closed.
         """
         self._is_stopped = True
         if self._next is not None:
@@ -322,7 +322,7 @@ class Poller:
             )
 
     def _note_bad_rows(self, snapshot: Snapshot) -> None:
-        """Count the dropped rows, and log the first of each fault."""
+        """Count the dropped rows, and log the first dropped row of each fault."""
         self._bad_rows.update(snapshot.bad_rows)
         for fault, count in snapshot.bad_rows.items():
             if fault not in self._bad_row_examples:

@@ -1,8 +1,8 @@
 """A copy of the list on disk, for a start without discovery.
 
 There is one JSON file for each endpoint and service, in a directory that the user chooses, replaced atomically by
-rename. It is read only when `init` has received no list from discovery. An unusable file is logged and ignored. A path
-that is not a regular file is neither read nor replaced.
+rename. A file is read only when `init` has received no list from discovery. An unusable file is logged and ignored. A
+path that is not a regular file is neither read nor replaced.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REFRESH_S = 60.0
 _MAX_BYTES = 4 * 2**20
 """Maximum size of a file; 10,000 instances with the longest valid names take 3 MB."""
 
-# `datetime` cannot format this time or a later one, so such a number is not a valid time.
+# `datetime` cannot format times from the year 10000 on, so a number this large is not accepted as a time.
 _YEAR_10000 = 253_402_300_800.0
 
 
@@ -71,8 +71,8 @@ class DiskCopy:
 
         Args:
             instances: The list.
-            now: Seconds of a monotonic clock, to measure `REFRESH_S`.
-            wall_now: Seconds since the epoch, to be written to the file.
+            now: The time in seconds of a monotonic clock, to measure `REFRESH_S`.
+            wall_now: The time in seconds since the epoch, which is written to the file.
         """
         instances = tuple(instances)
         if is_same_list(instances, self._saved) and now - self._saved_at < REFRESH_S:
@@ -90,7 +90,7 @@ class DiskCopy:
         """Read the list that was last written; `None` when there is no usable copy.
 
         Args:
-            wall_now: Seconds since the epoch.
+            wall_now: The time in seconds since the epoch.
         """
         try:
             return self._parse(loads(_read(self.file).decode("utf-8")), wall_now)
@@ -136,10 +136,10 @@ def _read(file: Path) -> bytes:
 
 
 def _replace(file: Path, content: bytes) -> None:
-    """Replace a file atomically, even if other processes do the same.
+    """Replace a file atomically, even if other processes replace it at the same time.
 
-    The new file is not synced, because a sync could block the reactor for long. After a power failure it may be empty
-    or incomplete, which `load` ignores.
+    The new file is not synced, because a sync could block the reactor for long. After a power failure the file may
+    be empty or incomplete; `load` ignores such a file.
 
     Raises:
         OSError: The file cannot be written, or the old one is not a regular file.

@@ -26,9 +26,10 @@ class Endpoints:
     """Creates Twisted endpoints for TCP and TLS.
 
     Args:
-        reactor: Clock and network.
+        reactor: The reactor, for timers and connections.
         timeout_s: Maximum time for opening a connection, in seconds.
-        trust_roots: PEM file with the certificate authorities to trust; `None` for those of the platform.
+        trust_roots: PEM file with the certificate authorities to trust; `None` for the platform's certificate
+            authorities.
 
     Raises:
         ConfigError: `trust_roots` cannot be read, or has no certificate.
@@ -42,7 +43,8 @@ class Endpoints:
 
     def tcp(self, host: str, port: int) -> IStreamClientEndpoint:
         """Return an endpoint without TLS."""
-        # An IP address needs neither a resolver nor a race between addresses, which are half the cost of a connection.
+        # An IP address needs neither a resolver nor concurrent connects to several addresses, which take half of the
+        # CPU time of a connection.
         if isIPAddress(host):
             return TCP4ClientEndpoint(self._reactor, host, port, timeout=self._timeout_s)
         if isIPv6Address(host):
@@ -58,13 +60,13 @@ class Endpoints:
         """Wrap an endpoint that connects to `host` in TLS."""
         if self._policy is None:
             self._policy = _policy(None)
-        # Server names in TLS do not have the trailing dot of an absolute name (RFC 6066 §3).
+        # A server name in TLS has no dot at its end (RFC 6066 §3), unlike an absolute host name.
         return wrapClientTLS(self._policy.creatorForNetloc(host.rstrip(".").encode("ascii"), port), endpoint)
 
 
 def _policy(trust_roots: str | None) -> BrowserLikePolicyForHTTPS:
     """Return a TLS policy that trusts the authorities in a file; verification cannot be switched off."""
-    # Imported here, because it needs the `tls` extra, and most clients do not use https.
+    # The class is imported here, because it needs the `tls` extra, and most clients do not use https.
     from twisted.web.client import BrowserLikePolicyForHTTPS  # noqa: PLC0415
 
     if trust_roots is None:

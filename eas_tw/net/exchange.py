@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class BodySink(Protocol):
-    """Receives the body of a response while it arrives; either `finished` or `broke` is called once at its end."""
+    """Receives the body of a response while it arrives; at the end, `finished` or `broke` is called once."""
 
     def open(self) -> None:
-        """Start; called once, before any other method, when the head is complete."""
+        """Prepare for the body; called once, before any other method, when the head is complete."""
 
     def feed(self, piece: bytes) -> None:
         """Receive a piece of the body."""

@@ -1,7 +1,7 @@
 """HTTP GET for discovery, with limits on time and size, and without redirects.
 
-The connections are those of the data plane (`net.http1`). So replies of the control plane are checked like those of
-instances, and a client with direct connections does not import a second HTTP library. Every failure is raised as a
+The connections are those of the data plane (`net.http1`). So replies of the control plane are checked like responses
+of instances, and a client with direct connections does not import a second HTTP library. Every failure is raised as a
 `DiscoveryReplyRejected` with a reason, so the poller has to handle only one exception.
 """
 
@@ -43,7 +43,7 @@ class DirectFetcher:
     stale.
 
     Args:
-        reactor: Clock and network.
+        reactor: The reactor, for timers and connections.
         config: The settings, of which `discovery_timeout_s` (from the first packet sent to the last byte received),
             `max_discovery_bytes`, `max_head_bytes` and `trust_roots` are used.
     """
@@ -62,8 +62,8 @@ class DirectFetcher:
         """Fetch the document at `url`.
 
         Returns:
-            Fires with the document. Fails with `BadStatusError` when the status is not 200, and with another
-            `DiscoveryReplyRejected` when no complete document arrives. Cancelling it closes the connection.
+            A Deferred that fires with the document. It fails with `BadStatusError` when the status is not 200, and with
+            another `DiscoveryReplyRejected` when no complete document arrives. Cancelling it closes the connection.
         """
         try:
             target = _target(url)
@@ -77,7 +77,7 @@ class DirectFetcher:
         return getting.begin(endpoint.connect(getting))
 
     def close(self) -> Deferred[None]:
-        """Close all connections; the result fires when every socket is closed."""
+        """Close all connections; return a Deferred that fires when every socket is closed."""
         for connection in list(self._open):
             connection.abandon()
         if not self._open:
@@ -95,7 +95,7 @@ class DirectFetcher:
         return connection
 
     def lost(self, connection: ClientConnection) -> None:
-        """Remove a closed connection, and fire the waiters if it was the last."""
+        """Remove a closed connection, and fire the waiters if no other connection is open."""
         self._open.pop(connection, None)
         if not self._open:
             waiters, self._waiters = self._waiters, []
@@ -118,7 +118,7 @@ class _Get(Factory):
         self._timer: IDelayedCall | None = None
 
     def begin(self, connecting: Deferred[Any]) -> Deferred[bytes]:
-        """Start the timer for a connection that is being opened; the result fires with the document."""
+        """Start the timer for a connection that is being opened; return a Deferred that fires with the document."""
         done = self._done = Deferred(self._cancelled)
         self._timer = self._fetcher.reactor.callLater(self._fetcher.timeout_s, self._out_of_time)
         self._connecting = connecting
@@ -147,7 +147,7 @@ class _Get(Factory):
         self._fetcher.lost(connection)
 
     def answered(self, status: int, head: bytes, body: bytes) -> None:  # noqa: ARG002
-        """Finish with the body of a complete reply, or with its error status."""
+        """Finish with the body of a complete reply, or with an error if its status is not 200."""
         self._end(body if status == OK_STATUS else BadStatusError(status))
 
     def broke(self, outcome: Outcome) -> None:
@@ -173,7 +173,7 @@ class _Get(Factory):
         self._give_up(RejectReason.CONNECTION, "no reply: cancelled")
 
     def _give_up(self, reason: RejectReason, detail: str) -> None:
-        # The result comes first, because an abandoned connection may report its loss immediately, and only the first
+        # The result is set first, because an abandoned connection may report its loss immediately, and only the first
         # result counts.
         self._end(DiscoveryReplyRejected(reason, detail))
         if self._connecting is not None:
@@ -215,7 +215,7 @@ def _target(url: str) -> _Target:
 
 
 def _head(parts: SplitResult) -> bytes:
-    """Return the head of the request; it asks for an uncompressed reply, because replies are not decompressed."""
+    """Return the head of the request, with `Accept-Encoding: identity`, because replies are not decompressed."""
     target = quote(f"{parts.path}?{parts.query}" if parts.query else parts.path, safe=_AS_IT_IS)
     authority = parts.netloc.rpartition("@")[2]
     lines = (f"GET {target} HTTP/1.1", f"Host: {authority}", "Accept-Encoding: identity", "Connection: close", "", "")

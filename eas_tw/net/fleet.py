@@ -78,13 +78,13 @@ class Fleet(Protocol):
         """Replace the list, and return the changes."""
 
     def close(self) -> Deferred[None]:
-        """Close all connections; the result fires when every socket has reported its loss."""
+        """Close all connections; return a Deferred that fires when every socket has reported its loss."""
 
     def observe(self, observer: FleetObserver) -> None:
         """Add an observer."""
 
     def choose(self, selection: Selection, now: float, /) -> Instance | None:
-        """Choose the instance for an attempt, `None` if there is none; pass each chosen one to `record` once."""
+        """Choose the instance for an attempt; `None` if there is none. Call `record` once for each chosen instance."""
 
     def pool_of(self, instance: Instance) -> Dispatcher:
         """Return the pool of an instance."""
@@ -98,10 +98,12 @@ class Fleet(Protocol):
         Args:
             instance: The instance, as `choose` returned it.
             protocol: The protocol of the connection.
-            on_failed: Called with the outcome if the connection cannot be opened; not after a cancel.
+            on_failed: A function that is called with the outcome if the connection cannot be opened, unless it was
+                cancelled.
 
         Returns:
-            A function that cancels opening; once the connection is open, it does nothing.
+            A function that cancels the opening of the connection; once the connection is open, the function does
+            nothing.
         """
 
     def has_another(self, failed: Collection[Key]) -> bool:
@@ -123,4 +125,4 @@ class Fleet(Protocol):
         """Return whether an attempt is the probe of an instance whose ejection is over."""
 
     def watch(self, attempt: Attempt, timeout_s: float) -> SilenceWatch | None:
-        """Return a watch for an overdue attempt that its call gives up; `None` when none is needed."""
+        """Return a watch for an overdue attempt that its call gives up; `None` when no watch is needed."""

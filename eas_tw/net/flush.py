@@ -9,10 +9,11 @@ The delayed call is `callLater(0, …)`. In a turn, Twisted's reactors first run
 the timers that are due, and then poll the sockets and handle their events. So when the requests are written depends on
 the code that has made them:
 
-1. Code that runs on the event of a socket: after the events of all sockets of this poll, without another poll.
-2. A function of `callFromThread`: with the timers of the same turn, which follow.
-3. A timer: after the poll that follows, which does not wait, and after the events that it has found. A timer that is
-   added while timers run is not run before the next turn.
+1. Code that runs on the event of a socket: the requests are written after the events of all sockets of this poll,
+   without another poll.
+2. A function of `callFromThread`: the requests are written with the timers of the same turn, which run next.
+3. A timer: the requests are written after the next poll, which does not wait, and after the events of that poll. The
+   reason is that a timer that is added while timers run is not run before the next turn.
 
 With Twisted's asyncio reactor, a poll that does not wait precedes the writing in each of these cases.
 """
@@ -44,7 +45,7 @@ class Flusher:
         clock: The reactor.
 
     Attributes:
-        seconds: The reactor's clock.
+        seconds: The reactor's `seconds`, a function that returns the time.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -65,5 +66,5 @@ class Flusher:
                 writer.flush()
             except BaseException:  # noqa: BLE001  the requests of the other writers must still be sent
                 contain(self._clock.callLater, "a request could not be written")
-                # The call of this request ends when its connection is lost.
+                # The connection is aborted, because the call of the request ends when its connection is lost.
                 self._clock.callLater(0, writer.abort)

@@ -1,4 +1,4 @@
-"""Calls through the gateway of a service, the default endpoint type, by Twisted's agent or the program's own.
+"""Calls through the gateway of a service (the default endpoint type), by Twisted's agent or by the program's agent.
 
 For a call the gateway is a fleet of one instance. The gateway does the load balancing and failover. The retry policy,
 the deadline and the outcomes are the same as on direct connections.
@@ -53,7 +53,7 @@ _WITH_BODY = (b"POST", b"PUT", b"PATCH")
 """Methods whose requests announce a length even when it is 0 (RFC 9110 §8.6)."""
 _PORTS = {"http": 80, "https": 443}
 _NOTHING_OPENED = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL})
-"""Errors of an agent that only opening a file or a socket raises, so that nothing of the request was sent."""
+"""Errors that only the opening of a file or a socket raises; they prove that nothing of the request was sent."""
 _Answer = tuple[int, bytes, bytes]
 """Status, head and body."""
 
@@ -62,10 +62,10 @@ class Gateway:
     """The gateway of a service.
 
     Args:
-        reactor: Clock and network.
+        reactor: The reactor, for timers and connections.
         base_url: Scheme, host and port, and a path prefix if any; `https` requires the `tls` extra.
-        config: Timeouts and size limits.
-        agent: The agent to use, such as one for a proxy; `None` for Twisted's.
+        config: The settings, of which the timeouts and size limits are used.
+        agent: The agent to use, such as one for a proxy; `None` for Twisted's agent.
     """
 
     is_sole = is_ready = True
@@ -91,7 +91,7 @@ class Gateway:
         self._withdrawn: Attempt | None = None
 
     def choose(self, selection: Selection, now: float) -> Instance:  # noqa: ARG002
-        """Return the gateway, the only choice."""
+        """Return the gateway, which is the only instance."""
         return self.instance
 
     def pool_of(self, instance: Instance) -> Gateway:  # noqa: ARG002
@@ -103,15 +103,15 @@ class Gateway:
         return self._origin.decode("ascii").partition("://")[2]
 
     def connect(self, instance: Instance, protocol: Protocol, on_failed: OnFailed) -> Callable[[], None]:  # noqa: ARG002
-        """Open a separate connection to the gateway for a protocol; return a function that cancels it."""
+        """Open a separate connection to the gateway for a protocol; return a function that cancels the opening."""
         return connect_endpoint(self._agents.endpoint(self._origin), protocol, on_failed)
 
     def has_another(self, failed: Collection[Any]) -> bool:
-        """Return whether the gateway has not failed in this call."""
+        """Return whether the gateway is not in `failed`."""
         return self.instance.key not in failed
 
     def has_well(self, tried: Collection[Any]) -> bool:
-        """Return whether the gateway is untried in this call."""
+        """Return whether the gateway is not in `tried`."""
         return self.instance.key not in tried
 
     def record(self, attempt: Begun, outcome: Outcome, latency_s: float | None = None) -> None:
@@ -166,7 +166,7 @@ class Gateway:
         """Ignore the observer: a gateway neither chooses nor ejects."""
 
     def close(self) -> Deferred[Any]:
-        """Close all connections; the result fires when every socket is closed."""
+        """Close all connections; return a Deferred that fires when every socket is closed."""
         return self._agents.close()
 
     async def _post(self, attempt: Attempt) -> _Answer:
@@ -195,7 +195,7 @@ class Gateway:
             if isinstance(sink, type):  # NoBody
                 return response.code, head, b""
             if sink is not None:
-                # From here on reports go to the sink, and not to the attempt.
+                # From here on, the sink receives all reports instead of the attempt.
                 self._running.pop(attempt, None)
                 try:
                     source.begin(sink, response)
@@ -210,7 +210,7 @@ class Gateway:
             attempt.answered(*answer)
 
     def _failed(self, attempt: Attempt, failure: Failure) -> None:
-        """Report every failure of the agent as an outcome; that of a withdrawn attempt is ignored."""
+        """Report a failure of the agent as an outcome; the failure of a withdrawn attempt is ignored."""
         if self._running.pop(attempt, None) is not None:
             error = failure.value
             pass_on(self._later, error)
@@ -234,13 +234,13 @@ class _StreamedBody(Protocol):
         self._call_transport("pauseProducing")
 
     def resume(self) -> None:
-        """Continue reading."""
+        """Continue reading from the socket."""
         self._call_transport("resumeProducing")
 
     def abandon(self) -> None:
         """Close the connection immediately."""
         self._sink = None
-        # The agent provides the transport of a body. Which of these methods it has depends on the agent.
+        # The agent provides the transport of a body, and the methods of that transport differ between agents.
         self._call_transport("abortConnection", "loseConnection", "stopProducing")
 
     def connectionMade(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def field(head: bytes, name: bytes) -> bytes | None:
-    """Return the value of the first field with a name; `None` if there is none.
+    """Return the value of the first field with a name; `None` if there is no such field.
 
     Args:
         head: The head in lower case.
@@ -24,7 +24,7 @@ def raw_headers(head: bytes) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def text_headers(head: bytes) -> dict[str, str]:
-    """Return the fields as text, names in lower case; repeated ones are joined by a comma (RFC 9110 §5.3)."""
+    """Return the fields as text, names in lower case; repeated fields are joined by a comma (RFC 9110 §5.3)."""
     found: dict[str, str] = {}
     for line in head.decode("latin-1").split("\r\n")[1:]:
         name, colon, value = line.partition(":")

@@ -1,8 +1,8 @@
 """An HTTP/1.1 client connection on httptools: one request and one response at a time.
 
-It does the checks that the parser leaves to its user (listed in docs/design/http1.md): which responses are acceptable,
-the bounds on head, body and framing overhead, when a connection may be reused, and the outcome of a lost connection. It
-reports to the exchange that it carries, and to its owner, the pool.
+The connection makes the checks that httptools does not make (docs/design/http1.md lists them): which responses are
+acceptable, the bounds on head, body and framing overhead, when a connection may be reused, and the outcome of a lost
+connection. It reports to the exchange that it carries, and to its owner, such as the pool.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ _BLANK_LINE = b"\r\n\r\n"
 _SWITCHING_PROTOCOLS = 101
 _BODILESS = (204, 304)
 _FIRST_STATUS, _FIRST_FINAL, _LAST_STATUS = 100, 200, 599
-# A server may send any number of 1xx responses (RFC 9110 §15.2). The bound is for a server that sends nothing else.
+# A server may send any number of 1xx responses (RFC 9110 §15.2). The bound stops a server that never sends a final
+# response.
 _MAX_INTERIM = 16
-# Maximum framing (a chunk's size line and extensions) for each piece of a body; more is a violation.
+# Maximum size of the framing (a chunk's size line and extensions) for each piece of a body; more is a violation.
 _CHUNK_OVERHEAD_BYTES = 64
 _FIRST_WRITE_BYTES = 2**16
 """Maximum bytes of a body that are written together with the head; the transport writes the rest later."""
@@ -83,8 +84,8 @@ class ClientConnection(TwistedProtocol):
     """A connection to an instance.
 
     Args:
-        owner: Notified when the connection is made, free or lost.
-        flusher: Calls `flush` at the end of the reactor's turn, to write the request.
+        owner: The object that is notified when the connection is made, free or lost.
+        flusher: The object that calls `flush` at the end of the reactor's turn, to write the request.
         max_head_bytes: Maximum size of a response's head.
         max_body_bytes: Maximum size of a response's body.
 
@@ -175,16 +176,20 @@ class ClientConnection(TwistedProtocol):
         self.transport.resumeProducing()
 
     def abandon(self) -> None:
-        """Close the connection and drop its exchange, because its response would precede the next one."""
+        """Close the connection and drop its exchange.
+
+        The connection cannot be reused, because the response to the dropped exchange would be read as the response to
+        the next request.
+        """
         self._exchange = self._sink = None
         self._abort()
 
     def abort(self) -> None:
-        """Close the connection immediately after an error on this side; the exchange gets `broke`."""
+        """Close the connection immediately after an error in this process; `broke` is called on the exchange."""
         self._abort()
 
     def hand_over(self, exchange: Exchange) -> None:
-        """Replace the exchange of the outstanding request by another one."""
+        """Let `exchange` receive the response to the outstanding request, in place of the present exchange."""
         self._exchange = exchange
 
     def close(self) -> None:
@@ -238,7 +243,8 @@ class ClientConnection(TwistedProtocol):
                 return
             answer, self._answer = self._answer, None
         if answer is not None:
-            # Only after the parser has returned: a second response in the same bytes must not reach the next exchange.
+            # The exchange is ended only after the parser has returned, so that a second response in the same bytes does
+            # not reach the next exchange.
             self._exchange = None
             status, head, body, keep_alive = answer
             try:
@@ -260,11 +266,12 @@ class ClientConnection(TwistedProtocol):
         """Report the loss of the socket (`IProtocol`)."""
         exchange, self._exchange = self._exchange, None
         sink, self._sink = self._sink, None
-        # The parser refers to this connection's methods. Without this reference cycle both are freed immediately,
-        # without the garbage collector.
+        # The parser refers to this connection's methods. Deleting the parser breaks this reference cycle, so that both
+        # are freed immediately, without the garbage collector.
         del self._parser
         try:
-            # The owner is first, because the code that receives the response may need another connection immediately.
+            # The owner is notified first, because the code that receives the response may need another connection
+            # immediately.
             self._owner.connection_lost(self)
         finally:
             # The exchange must end even if the owner raises.
@@ -337,7 +344,7 @@ class ClientConnection(TwistedProtocol):
         """Collect a piece of the body (httptools)."""
         self._body_bytes += len(body)
         if self._sink is not None:
-            # Passed on after the parser has returned, because the reader may close the connection.
+            # The pieces are passed on after the parser has returned, because the reader may close the connection.
             self._more_pieces += 1
             add_piece(self._body, body) if self._body else self._body.append(body)
         elif self._body_bytes > self._max_body:
@@ -381,12 +388,12 @@ class ClientConnection(TwistedProtocol):
     def _receive_body(self, data: bytes, sink: BodySink) -> None:
         """Parse bytes of a streamed body.
 
-        The bytes usually are one piece, such as a chunk with one event. This case has a fast path, because a stream has
-        many such pieces.
+        The bytes are usually one piece, such as a chunk with one event. For one piece there is a fast path, because a
+        stream has many pieces.
         """
         self._parse(data)
         body = self._body
-        # So few bytes of framing cannot exceed a bound, see `_overhead_is_unbounded`.
+        # Framing of at most `max_head_bytes` cannot exceed the bound of `_overhead_is_unbounded`.
         has_little_framing = self._fed_bytes - self._body_bytes <= self._max_head
         if len(body) == 1 and self._answer is None and not self._violation and has_little_framing:
             sink.feed(body.pop())  # type: ignore[arg-type]  # a first piece is stored as bytes
@@ -394,7 +401,7 @@ class ClientConnection(TwistedProtocol):
             self._pass_on_body()
 
     def _remember(self, status: int, head: bytes, body: bytes) -> None:
-        """Store the head of a complete response, so that an equal one need not be parsed again.
+        """Store the head of a complete response, so that an equal head need not be parsed again.
 
         Most responses of a service differ in their bodies only. The parser has accepted this head, and every rule of
         this module that a response can break depends on the head, on its length, and on the bytes after it. So a
@@ -410,7 +417,10 @@ class ClientConnection(TwistedProtocol):
             self._usual_bytes = 0
 
     def _check_interim(self, status: int, rest: bytes) -> None:
-        """Skip a 1xx response (RFC 9110 §15.2), after which the next head begins; more than 16 are a violation."""
+        """Skip a 1xx response (RFC 9110 §15.2), and continue with the next head.
+
+        The status 101, an invalid status, and more than 16 such responses are violations.
+        """
         self._interim += 1
         self._raw = rest
         if status == _SWITCHING_PROTOCOLS or not _FIRST_STATUS <= status <= _LAST_STATUS:
@@ -428,8 +438,8 @@ class ClientConnection(TwistedProtocol):
             return False
         if found is NoBody:
             self._answer = (status, self._head, b"", self._parser.should_keep_alive())
-            # A new parser is needed, because the old one expects the body that the head announces. The old one also
-            # gets the rest of these bytes.
+            # A new parser is needed, because the old one expects the body that the head announces. The old parser
+            # also receives the rest of these bytes.
             self._parser = HttpResponseParser(self)
             if has_more:
                 self._violation = "a body follows a response that has none"
@@ -463,7 +473,8 @@ class ClientConnection(TwistedProtocol):
         elif answer is not None:
             self._sink = self._exchange = self._answer = None
             try:
-                # Before `finished`, because the reader may send its next request immediately, on this connection.
+                # The connection is made free before `finished`, because the reader may send its next request on it
+                # immediately.
                 if answer[3] and self._rest is None and not self._violation:
                     self._owner.connection_free(self)
                 else:
@@ -493,9 +504,9 @@ class ClientConnection(TwistedProtocol):
         return len(data)
 
     def _write_rest(self, head: bytes, body: bytes, written: int) -> None:
-        """Write what the socket has not accepted as a producer of the transport, so that the end is known."""
+        """Register as a producer of the transport, to write what the socket has not accepted."""
         at = written - len(head)
-        # The transport calls `resumeProducing` immediately, which would be too early: the socket is full.
+        # `registerProducer` calls `resumeProducing` immediately, which would be too early, because the socket is full.
         self.transport.registerProducer(self, False)
         self._rest, self._rest_at = (body, at) if at >= 0 else (head + body, written)
         if self._write_to_socket is None:
@@ -526,7 +537,7 @@ class ClientConnection(TwistedProtocol):
             self.transport.startWriting()
 
     def _with_more(self, data: bytes) -> bytearray:
-        """Append to the raw head, in a growing buffer, because a head may arrive byte by byte."""
+        """Append to the raw head. The head is a growing buffer, because it may arrive byte by byte."""
         raw = self._raw if isinstance(self._raw, bytearray) else bytearray(self._raw)
         raw += data
         return raw
@@ -551,7 +562,8 @@ class ClientConnection(TwistedProtocol):
         if self._unsent is not None:
             if self._shortage:
                 return Outcome(AttemptStatus.LOCAL_RESOURCE, detail=self._shortage)
-            # A new connection that is closed before the request is sent counts as one that could not be opened.
+            # A new connection that is closed before the request is sent counts as a connection that could not be
+            # opened.
             attempt_status = AttemptStatus.UNSENT if self._was_kept else AttemptStatus.CONNECT_FAILED
             was_aborted = reason.check(ConnectionAborted)
             detail = "it closed, or sent bytes, before the request had left" if was_aborted else _phrase(reason)

@@ -2,8 +2,8 @@
 
 Twisted's reactors schedule by `time.time`. When that clock is set back by ten minutes, every pending timer fires ten
 minutes late; when it is set ahead, every timer fires early. `MonotonicReactor` wraps such a reactor and uses a
-monotonic clock: it re-arms a timer that fires too early. `realign`, which `net.clock_watch` calls after a step of the
-clock, re-arms all pending timers.
+monotonic clock: a timer that fires too early is armed again. `realign`, which `net.clock_watch` calls after a step of
+the clock, arms all pending timers again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def monotonic_view(reactor: Any, monotonic: Callable[[], float]) -> Any:
         monotonic: The clock to use, normally `time.monotonic`.
 
     Returns:
-        1. `reactor` itself, if it already uses that clock, or has virtual time, as in a test.
+        1. `reactor` itself, if the reactor already uses that clock, or has virtual time, as in a test.
         2. Otherwise a `MonotonicReactor`.
     """
     if is_real(reactor) and reactor.seconds is not monotonic:
@@ -108,7 +108,8 @@ class MonotonicReactor:
     ) -> Any:
         """Open a connection whose timeout is elapsed time (`IReactorTCP`).
 
-        Twisted's own timer uses the reactor's clock. If that is set ahead, every connection that is being opened fails.
+        Twisted's own timer uses the reactor's clock. If that clock is set ahead, every connection that is being opened
+        would fail.
         """
         connector: Any = self._reactor.connectTCP(host, port, factory, timeout=None, bindAddress=bindAddress)
         if timeout is not None and connector.state == "connecting":
@@ -119,7 +120,8 @@ class MonotonicReactor:
     def look(self) -> None:
         """Make the reactor realign its timers if its clock has been set; call this from another thread.
 
-        The reactor's own thread cannot do it in time, because a backward step of the clock delays all its timers.
+        The reactor's own thread cannot check its clock in time, because a backward step of the clock delays all its
+        timers.
         """
         if abs(self._measured_s() - self._ahead_s) > _STEP_S:
             self._wake()
@@ -141,9 +143,9 @@ class MonotonicReactor:
         """Arm a timer whose `call` came too early.
 
         Twisted reads the clock once for all calls that are due, and its asyncio reactor adds new calls to those. If the
-        clock is set back meanwhile, a new call is due at once, again and again, until the clock has caught up: the
-        reactor does nothing else. So such a call is armed for later and later, and `realign` corrects it in the next
-        turn.
+        clock is set back meanwhile, a new call is due at once, again and again, until the clock has reached its
+        former value, and the reactor does nothing else. So the timer is armed with twice the step added, and `realign`
+        corrects the timer in the next turn.
         """
         early_s = call.getTime() - self._reactor.seconds()
         if early_s > _TICK_S:
@@ -152,12 +154,12 @@ class MonotonicReactor:
         return self._call_later(max(left_s, _TICK_S), fire)  # type: ignore[no-any-return]
 
     def _prune(self) -> None:
-        """Drop the finished calls; the next limit is twice the rest, so that the cost per call stays constant."""
+        """Drop the finished calls; the next limit is twice the number of remaining calls, for a constant mean cost."""
         self._soon = [call for call in self._soon if call.active()]
         self._soon_limit = max(_SOON_KEPT, 2 * len(self._soon))
 
     def _measured_s(self) -> float:
-        """Return the seconds by which the reactor's clock is ahead of the monotonic one."""
+        """Return the seconds by which the reactor's clock is ahead of the monotonic clock."""
         ahead_s: float = self._reactor.seconds() - self.seconds()
         return ahead_s
 
@@ -188,7 +190,7 @@ class _Timer:
         return f"<timer of {getattr(self._act, '__qualname__', self._act)} due at {self._due:.3f}>"
 
     def arm(self, call_later: Callable[..., Any], delay_s: float, arm_again: Callable[..., IDelayedCall]) -> None:
-        """Set a timer of the reactor to `delay_s`; if it fires too early, `arm_again` sets another one."""
+        """Set a timer of the reactor to `delay_s`; if the timer fires too early, `arm_again` sets a new timer."""
         self._arm_again = arm_again
         self._call = call_later(delay_s, self._fire)
         self._pending[self] = None

@@ -34,14 +34,15 @@ _log = Logger(namespace="eas_tw.discovery")
 
 _SLOW_S = 1.0
 _SLOW_SHARE = 1 / 3
-"""If addresses are known, a look-up may take this share of the timeout, and at most `_SLOW_S`."""
+"""Maximum duration of a look-up if addresses are known, as a share of the timeout; `_SLOW_S` also limits it."""
 
-# Bounds the memory: a client has few host names, but an address server may list different ones in each reply.
+# The limit bounds the memory: a client has few host names, but an address server may list different names in each
+# reply.
 _NAMES_KEPT = 32
 
 
 class NameNotResolvedError(DNSLookupError):
-    """Raised when a host name could not be resolved and no earlier address is known.
+    """A host name could not be resolved, and no earlier address is known.
 
     Attributes:
         is_late: Whether the look-up timed out; `False` if it failed.
@@ -70,7 +71,7 @@ def names_of(reactor: Any, timeout_s: float) -> Names | None:
     resolver = getattr(reactor, "nameResolver", None)
     if resolver is None:
         return None
-    # The class is private to Twisted, but nothing else distinguishes its default resolver from one of the program.
+    # The class is private to Twisted, but nothing else distinguishes its default resolver from a program's resolver.
     if type(resolver).__name__ == "GAIResolver":
         resolver = ThreadResolver(reactor)
     return Names(reactor, resolver, timeout_s)
@@ -92,7 +93,7 @@ class Names:
     """Resolves host names, and stores the last addresses of each name.
 
     Args:
-        reactor: The clock.
+        reactor: The reactor, for timers.
         resolver: The resolver, which is called for each look-up.
         timeout_s: Maximum time of a look-up in seconds.
     """
@@ -107,8 +108,8 @@ class Names:
         """Resolve a name.
 
         Returns:
-            Fires with the addresses that the resolver finds, or with the last known ones if the resolver fails or is
-            slow. Fails with a `NameNotResolvedError` when there are none.
+            A Deferred that fires with the addresses that the resolver finds, or with the last known addresses if the
+            resolver fails or is slow. It fails with a `NameNotResolvedError` when no address is known.
         """
         name = self._name(host)
         waiter: Deferred[tuple[IAddress, ...]] = Deferred(lambda left: self._leave(name, left))
@@ -161,7 +162,7 @@ class Names:
         self._make_do(name, waiter, NameNotResolvedError(why, is_late=True))
 
     def _make_do(self, name: _Name, waiter: Deferred[Any], error: NameNotResolvedError) -> None:
-        """Fire with the last known addresses, or fail with `error` if there are none."""
+        """Fire `waiter` with the last known addresses, or fail it with `error` if no address is known."""
         if not name.known:
             waiter.errback(error)
             return
@@ -192,7 +193,7 @@ class _Receiver:
         self._addresses.append(address)
 
     def resolutionComplete(self) -> None:  # noqa: N802
-        """Fire with the addresses (`IResolutionReceiver`)."""
+        """Fire the Deferred `complete` with the addresses (`IResolutionReceiver`)."""
         self.complete.callback(self._addresses)
 
 
@@ -201,9 +202,9 @@ class NamedEndpoint:
     """An endpoint that connects to the first reachable address of a name (`IStreamClientEndpoint`).
 
     Args:
-        reactor: Clock and network.
-        names: Resolves the name.
-        host: The name.
+        reactor: The reactor, for timers and connections.
+        names: The resolver of the name.
+        host: The host name.
         port: TCP port.
         timeout_s: Maximum time for connecting to each address, in seconds.
     """

@@ -29,7 +29,8 @@ T = TypeVar("T")
 _MOST_THREADS = 4
 """Maximum number of threads.
 
-More would rarely be faster, and each may use twice `max_response_bytes` of memory when it joins parts.
+More threads would rarely be faster, and each thread may use twice `max_response_bytes` of memory when it joins the
+parts of a body.
 """
 
 
@@ -37,8 +38,8 @@ class Unfinished(Generic[T]):
     """A result whose computation takes more steps than one turn of the reactor allows.
 
     Attributes:
-        work: Fires with the result of the steps; cancelling it stops them.
-        then: Converts the result of the steps to the final result.
+        work: A Deferred that fires with the result of the steps; cancelling it stops them.
+        then: A function that converts the result of the steps to the final result.
     """
 
     __slots__ = ("then", "work")
@@ -92,8 +93,8 @@ class Offload:
         """Run the remaining steps.
 
         Returns:
-            Fires with the return value of the generator, or fails with its exception, in the reactor's thread.
-            Cancelling it stops the work after the running step.
+            A Deferred that fires with the return value of the generator, or fails with its exception, in the reactor's
+            thread. Cancelling it stops the work after the running step.
         """
         job = _OffloadJob(steps)
         if not self._has_threads:

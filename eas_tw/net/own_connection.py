@@ -1,6 +1,7 @@
 """Connections outside the pools, for protocols that do not share a connection, such as WebSocket.
 
-Like all connections of a client, they are opened by its dialer, or by its endpoints if it uses a gateway.
+Like all connections of a client, they are opened by the client's dialer, or by the client's endpoints if it uses a
+gateway.
 """
 
 from __future__ import annotations
@@ -32,12 +33,13 @@ class OwnDial(ClientFactory):
     """Opens a connection to an instance for one protocol.
 
     Args:
-        reactor: Network.
-        dialer: Limits how many connections are opened in one turn.
+        reactor: The reactor, which opens the connection.
+        dialer: The object that limits how many connections are opened in one turn.
         instance: The instance.
         protocol: The protocol of the connection.
         timeout_s: Maximum time for opening the connection, in seconds.
-        on_failed: Called with the outcome if the connection cannot be opened; not after `cancel`.
+        on_failed: A function that is called with the outcome if the connection cannot be opened, unless `cancel` was
+            called.
     """
 
     noisy = False
@@ -62,7 +64,7 @@ class OwnDial(ClientFactory):
         dialer.submit(self)
 
     def cancel(self) -> None:
-        """Stop opening the connection; once it is open, this does nothing."""
+        """Stop opening the connection; once the connection is open, do nothing."""
         self._on_failed = None
         connector, self._connector = self._connector, None
         if connector is not None:
@@ -115,7 +117,8 @@ def connect_endpoint(endpoint: IStreamClientEndpoint, protocol: Protocol, on_fai
     Args:
         endpoint: The endpoint.
         protocol: The protocol of the connection.
-        on_failed: Called with the outcome if the connection cannot be opened; not after a cancel.
+        on_failed: A function that is called with the outcome if the connection cannot be opened, unless it was
+            cancelled.
 
     Returns:
         A function that cancels opening the connection.

@@ -9,13 +9,13 @@ from __future__ import annotations
 from io import BytesIO
 
 _SMALL_BYTES = 2048
-"""Smaller pieces are merged. For larger ones the overhead is at most 2 %, and a copy would cost more."""
+"""Size below which pieces are merged. For larger pieces the overhead is at most 2 %, and a copy would cost more."""
 _MOST_PIECES = 16
-"""More pieces are copied to one buffer.
+"""The number of stored pieces above which all pieces are copied to one buffer.
 
-A buffer grows in place, and its content becomes the body without another copy. Otherwise a large body would be in
-memory twice when its pieces are joined, and new memory costs more time than the copy: in an exchange of 8 MiB each way,
-a quarter of the CPU time.
+A buffer grows in place, and its content becomes the body without another copy. Without the buffer, a large body
+would be in memory twice when its pieces are joined. The allocation of new memory takes more time than the copy: in an
+exchange of 8 MiB each way, it takes a quarter of the CPU time.
 """
 
 Pieces = list[bytes | bytearray | BytesIO]

@@ -1,7 +1,7 @@
 """The connection pool of one instance, with the queue of calls that wait for a connection.
 
 `policy.pooling` decides when the pool opens or closes a connection for a call. The queue is first in, first out: the
-first connection that becomes available, reused or new, carries the first call.
+first connection that becomes available, reused or new, gets the first call.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Dispatchable(Exchange, Protocol):
 
     @property
     def deadline(self) -> float:
-        """The time by which it must have ended, in the reactor's seconds."""
+        """The time by which the entry must have ended, in the reactor's seconds."""
 
     def dispatch(self, connection: ClientConnection, host: bytes) -> None:
         """Send the request on this connection now; `host` is the value of the Host header."""
@@ -72,12 +72,12 @@ class Pool:
     """The connections to one instance, at most `max_connections_per_instance`.
 
     Args:
-        reactor: Clock and network.
+        reactor: The reactor, for timers and connections.
         instance: The instance.
-        config: Timeouts and bounds.
-        flusher: Writes the requests of one turn together.
-        dialer: Limits how many connections are opened in one turn.
-        on_gone: Called with the pool when it is retired and its last socket is closed.
+        config: The settings, of which the timeouts and limits are used.
+        flusher: The object that writes the requests of one turn together.
+        dialer: The object that limits how many connections are opened in one turn.
+        on_gone: A function that is called with the pool when the pool is retired and its last socket is closed.
     """
 
     def __init__(
@@ -126,10 +126,10 @@ class Pool:
     # -- called by attempts
 
     def submit(self, call: Dispatchable, *, fresh: bool) -> None:
-        """Dispatch a call on a connection, immediately or when it is first in the queue.
+        """Dispatch a call on a connection, immediately or when the call is first in the queue.
 
         Args:
-            call: Its `dispatch` is called with the connection, or its `broke` with the failure.
+            call: The call, whose `dispatch` is called with the connection, or whose `broke` is called with the failure.
             fresh: Whether the call needs a connection that has not been idle.
         """
         idle = self._idle
@@ -220,10 +220,10 @@ class Pool:
         return connection
 
     def dial_failed(self, dial: _Dial, outcome: Outcome) -> None:
-        """Fail the first queued call after a failed connection; fail all if the instance has no other connection.
+        """Fail the first queued call after a failed connection; fail all if no other one is open or being opened.
 
-        A timeout is ignored if another connection was opened after this one was started, because the instance works
-        again.
+        A timeout is ignored if another connection was opened after the failed connection was started, because the
+        instance works again.
         """
         self._dials.pop(dial, None)
         is_outdated = outcome.attempt_status is AttemptStatus.CONNECT_TIMEOUT and self._last_opened > dial.began
@@ -263,7 +263,7 @@ class Pool:
     # -- internals
 
     def _crowd(self, call: Dispatchable) -> str:
-        """Return the reason why a call cannot be queued; an empty string if it can."""
+        """Return the reason why a call cannot be queued; an empty string if the call can be queued."""
         waiting = len(self.waiting)
         if waiting >= self._config.max_waiting:
             return f"{waiting} calls wait already"

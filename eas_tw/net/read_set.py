@@ -1,12 +1,14 @@
 """Reads all readable connections in one step of the reactor.
 
-For each readable connection Twisted's reactors enter a log context, look the connection up, check its descriptor and
-call `doRead`. With many small responses this is a fifth of the CPU time of a request (docs/performance). An epoll
-object is a descriptor that is readable while one of its members is. So the idle and waiting connections of a client are
-members of a `ReadSet`, which is one descriptor for the reactor, and calls `doRead` of its readable members itself.
+For each readable connection Twisted's reactors enter a log context, look up the connection, check its descriptor and
+call `doRead`. With many small responses these steps take a fifth of the CPU time of a request (docs/performance). An
+epoll object is a descriptor that is readable while one of its members is. So the idle and waiting connections of a
+client are members of a `ReadSet`, which is one descriptor for the reactor, and which calls `doRead` of its readable
+members.
 
 A connection that is being opened, or has bytes to write, is registered with the reactor instead. If the peer has reset
-it, the reactor must read what arrived before the reset, and it reads first only if it knows that both are wanted.
+it, the reactor must read the bytes that arrived before the reset. It reads before it writes only if the connection is
+registered for both.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ HAS_EPOLL = hasattr(select, "epoll")
 
 
 class ReadSetReactor:
-    """A reactor whose `connectTCP` opens connections that are read as one set; all else is passed to the reactor.
+    """A reactor whose `connectTCP` opens connections that are read as one set; it forwards all other attributes.
 
     Args:
         reactor: A reactor with real sockets, or a `MonotonicReactor` on it.
@@ -57,7 +59,7 @@ class ReadSetReactor:
         self._reading: dict[IReadWriteDescriptor, None] = {}
         self._writing: dict[IReadWriteDescriptor, None] = {}
         self._set: ReadSet | None = None
-        # These two are used by every call.
+        # `seconds` and `callLater` are stored as attributes, because every call uses them.
         self.seconds = reactor.seconds
         self.callLater = reactor.callLater
         directlyProvides(self, providedBy(reactor))
@@ -101,7 +103,7 @@ class ReadSetReactor:
             self._close_if_unused()
 
     def addWriter(self, writer: Any) -> None:  # noqa: N802
-        """Report when a connection is writable, and let the reactor read it meanwhile (`IReactorFDSet`)."""
+        """Report when a connection is writable; until then the reactor, not the set, reads it (`IReactorFDSet`)."""
         if writer not in self._writing:
             self._writing[writer] = None
             if writer in self._reading:
@@ -120,7 +122,7 @@ class ReadSetReactor:
             self._close_if_unused()
 
     def disconnect(self, connection: Any, why: BaseException) -> None:
-        """Report the loss of a connection to it, as the reactor does."""
+        """Call `connectionLost` of a connection, as the reactor does after a failed read."""
         self.removeReader(connection)
         self.removeWriter(connection)
         connection.connectionLost(Failure(why))
@@ -132,7 +134,7 @@ class ReadSetReactor:
         self._set.add(reader)
 
     def _close_if_unused(self) -> None:
-        """Leave nothing in the reactor after the last connection has been closed."""
+        """Remove the set from the reactor after the last connection has been closed."""
         if self._set is not None and not self._reading and not self._writing:
             unused, self._set = self._set, None
             self._reactor.removeReader(unused)
@@ -144,7 +146,8 @@ class ReadSet:
     """The descriptor that is readable while one of its members is.
 
     Args:
-        disconnect: Called with a member and the reason when reading it has failed or reached the end of its stream.
+        disconnect: A function that is called with a member and the reason when reading the member has failed or has
+            reached the end of its stream.
         later: The reactor's `callLater`.
     """
 
@@ -186,14 +189,14 @@ class ReadSet:
         return self._epoll.fileno()
 
     def logPrefix(self) -> str:  # noqa: N802
-        """Return the name for the log of what is logged while connections are read (`ILoggingContext`)."""
+        """Return the prefix of log lines that are written while connections are read (`ILoggingContext`)."""
         return "eas_tw"
 
     def doRead(self) -> None:  # noqa: N802
         """Read all readable members (`IReadDescriptor`)."""
         members = self._members
         for descriptor, _ in self._epoll.poll(0, max(1, len(members))):
-            # A member may have been removed by the code that another one has called.
+            # Code that ran while another member was read may have removed this member.
             member = members.get(descriptor)
             if member is None:
                 continue

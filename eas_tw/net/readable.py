@@ -1,9 +1,9 @@
 """Checks whether a socket has input, without reading it.
 
-The socket of an idle connection may have received bytes, a FIN or a reset that the reactor has not reported yet. The
-reactor checks sockets once a turn, and requests are written between two checks. An HTTP client must not parse such
-bytes as the response to the request that it is about to write (RFC 9112 §9.3 allows a server to close at any time, and
-a faulty server may send at any time).
+The socket of an idle connection may have received bytes, a FIN or a reset that the reactor has not reported yet,
+because the reactor checks sockets once a turn, and requests are written between two checks. An HTTP client must not
+parse such bytes as the response to the request that it is about to write (RFC 9112 §9.3 allows a server to close at any
+time, and a faulty server may send at any time).
 """
 
 from __future__ import annotations

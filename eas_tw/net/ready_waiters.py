@@ -23,8 +23,8 @@ class ReadyWaiters:
         """Wait for `release`.
 
         Args:
-            timeout_s: Seconds until the wait fails; `None` for no timeout.
-            late: Returns the error for a wait that has timed out.
+            timeout_s: The time in seconds after which the wait fails; `None` for no limit.
+            late: A function that returns the error of a wait that has timed out.
         """
         waiter: Deferred[None] = Deferred(self._leave)
         timer = None if timeout_s is None else self._clock.callLater(timeout_s, self._expire, waiter, late)

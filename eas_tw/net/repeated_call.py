@@ -1,8 +1,8 @@
 """Calls that are repeated until their deadline, and calls whose response the service may delay on purpose.
 
-Both are operations of a queue service. If a commit fails, its work is done twice. So a commit is retried on every
-instance, and then on all of them again, until its deadline. A get waits in the service until a frame arrives, so its
-silence is not evidence against the instance.
+Both kinds are operations of a queue service. If a commit fails, the work on its frame is done twice. So a commit is
+retried on every instance, and then on all of them again, until its deadline. A get waits in the service until a frame
+arrives, so its silence is not evidence against the instance.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class RepeatedCall(Call):
     """A call that is repeated until its deadline.
 
     Args:
-        context: As for every call.
-        fleet: As for every call.
-        request: As for every call.
-        reader: As for every call.
+        context: The resources that the calls of the client share.
+        fleet: The instances.
+        request: The request to send.
+        reader: The object that converts the response to the result.
         timeout_s: The deadline in seconds, in addition to `hold_s`.
-        is_idempotent: Whether the call may be repeated after it may have reached an instance.
+        is_idempotent: Whether the call may be repeated after an attempt may have reached an instance.
         hold_s: Seconds for which the service may delay the response on purpose.
     """
 

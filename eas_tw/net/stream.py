@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class PieceReader(Protocol):
-    """Waits for one piece of the body; either method is called once. `Deferred` implements it."""
+    """Waits for one piece of the body; one of the two methods is called once. `Deferred` implements this interface."""
 
     def callback(self, result: bytes, /) -> None:
         """Receive a piece; `b""` at the end of the body."""
@@ -42,7 +42,7 @@ class Source(Protocol):
         """Stop reading from the socket until `resume`."""
 
     def resume(self) -> None:
-        """Continue reading."""
+        """Continue reading from the socket."""
 
     def abandon(self) -> None:
         """Close the connection immediately, without reading the rest of the body."""
@@ -52,11 +52,11 @@ class _CoroutineReader(Deferred[bytes]):
     """A reusable Deferred that a coroutine awaits for each piece.
 
     A new Deferred for each piece, with its list of callbacks, takes a third of the CPU time of an event. Twisted adds
-    exactly one callback to the awaited object of a coroutine (`_inlineCallbacks`), and this class calls it directly. It
-    is not returned to callers, because they could add more callbacks.
+    exactly one callback to the awaited object of a coroutine (`_inlineCallbacks`), and this class calls that
+    callback directly. The object is not returned to callers, because they could add more callbacks.
 
     Args:
-        canceller: Called with the reader when the coroutine is cancelled while it waits.
+        canceller: A function that is called with the reader when the coroutine is cancelled while it waits.
     """
 
     _resume: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
@@ -102,14 +102,14 @@ class ResponseStream:
     """The body of one response, read piece by piece.
 
     Args:
-        reactor: Clock and timers.
-        source: Delivers the pieces.
+        reactor: The reactor, for the time and for timers.
+        source: The object that delivers the pieces.
         status: The response's status.
         head: The response's status line and fields, each ended by CRLF.
-        limits: Bounds on memory and time.
-        on_open: Called when the stream may be passed to the caller.
-        on_end: Called once with the outcome, `ANSWERED` for a complete body. Returns the error for the reader; `None`
-            for the end of the body.
+        limits: The bounds on memory and time.
+        on_open: A function that is called when the stream may be passed to the caller.
+        on_end: A function that is called once with the outcome, which is `ANSWERED` for a complete body. It returns the
+            error for the reader, or `None` for a complete body.
 
     Attributes:
         received_bytes: Bytes of the body that have arrived.
@@ -229,9 +229,11 @@ class ResponseStream:
         """Return the unread bytes, or wait for the next piece.
 
         Returns:
-            1. Fires with at least one byte, as soon as there is one.
-            2. Fires with `b""` at the end of the body.
-            3. Fails with `StreamBroken`, if the stream has failed.
+            A Deferred that
+
+            1. fires with at least one byte, as soon as there is one;
+            2. fires with `b""` at the end of the body;
+            3. fails with `StreamBroken`, if the stream has failed.
 
         Raises:
             RuntimeError: Another read is waiting.
@@ -293,13 +295,13 @@ class ResponseStream:
             self._source.resume()
 
     def _check_idle(self) -> None:
-        """End a silent stream, or set the timer again; setting it here is cheaper than with each piece."""
+        """End a silent stream, or set the timer again, which costs less than setting it for each piece."""
         self._idle_timer = None
         idle_s = self._limits.idle_timeout_s
         if idle_s is None or self.outcome is not None:
             return
         now = self._reactor.seconds()
-        # Silence of a paused stream does not count, because its reader is slow.
+        # While a stream is paused, the time does not count as silence, because the client does not read.
         left_s = idle_s if self._is_paused else self._heard_at + idle_s - now
         if left_s <= 0:
             self.fail_by(AttemptStatus.UNRESPONSIVE, f"nothing came for {idle_s:g} s")

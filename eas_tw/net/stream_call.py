@@ -1,6 +1,6 @@
 """Calls whose responses are read while they arrive, and calls whose responses have no body.
 
-Attempts, retries and hedges work as for every call, until the head of a 2xx response is complete. Then the caller
+Attempts, retries and hedges work as for other calls, until the head of a 2xx response is complete. Then the caller
 receives the response, and there are no more retries, because bytes that it has read cannot be withdrawn. A later
 failure is a `StreamBroken`.
 """
@@ -43,14 +43,15 @@ class StreamCall(Call):
     """A call that ends when the head of a 2xx response has arrived; `done` fires with the `ResponseStream`.
 
     Args:
-        context: As for every call.
-        fleet: As for every call.
-        request: As for every call.
-        reader: Converts an error response, which is collected as a whole; its `parser` is the method `whole`.
-        limits: Bounds on the stream.
-        timeout_s: Maximum time until the head has arrived, in seconds.
-        info: As for every call.
-        is_idempotent: As for every call.
+        context: The resources that the calls of the client share.
+        fleet: The instances.
+        request: The request to send.
+        reader: The object that converts an error response, which is received completely; the `parser` that it receives
+            is the method `whole`.
+        limits: The bounds of the stream.
+        timeout_s: The maximum time until the head has arrived, in seconds.
+        info: The `CallInfo` for the balancer.
+        is_idempotent: Whether the call may be sent to an instance after another instance may have received it.
     """
 
     __slots__ = ("_latency_s", "limits")
@@ -72,7 +73,7 @@ class StreamCall(Call):
         self._latency_s = 0.0
 
     def avoid(self, keys: tuple[tuple[str, int], ...]) -> None:
-        """Prefer instances other than these (ip and port); call this before `start`."""
+        """Avoid the instances with these keys (ip and port) if other instances exist; call this before `start`."""
         self._tried = keys
 
     def on_head(

@@ -19,7 +19,7 @@ async def one_step_a_turn(clock: IReactorTime, steps: Generator[None, None, Resu
 
     Args:
         clock: The reactor.
-        steps: Yields between two steps. It is closed when the waiting Deferred is cancelled.
+        steps: A generator that yields between two steps. It is closed when the waiting Deferred is cancelled.
 
     Returns:
         The return value of the generator; its exceptions are raised.

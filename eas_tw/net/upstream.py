@@ -57,8 +57,8 @@ class Pools:
     Pools of removed instances are included until their requests have ended.
 
     Args:
-        reactor: Clock and network.
-        config: Timeouts and bounds of the connections.
+        reactor: The reactor, for timers and connections.
+        config: The settings, of which the timeouts and limits of connections are used.
     """
 
     def __init__(self, reactor: Reactor, config: ClientConfig) -> None:
@@ -96,7 +96,8 @@ class Pools:
         self._leaving.update(dict.fromkeys(leaving))
         # A pool whose `retire` raised the last time is retired again; otherwise `when_gone` would never fire.
         leaving, self._not_retired = [*self._not_retired, *leaving], []
-        # Last, when the state is consistent, because `retire` makes queued calls choose other instances.
+        # Pools are retired last, when the state is consistent, because `retire` makes queued calls choose other
+        # instances.
         for pool in leaving:
             try:
                 pool.retire()
@@ -105,7 +106,7 @@ class Pools:
                 self._not_retired.append(pool)
 
     def of(self, instance: Instance) -> Pool:
-        """Return the pool of an instance in the list; it is created for the first call, because a list may be long."""
+        """Return the pool of an instance in the list. The first call creates the pool, because a list may be long."""
         key = instance.key
         pool = self._pools.get(key)
         if pool is None:
@@ -115,7 +116,7 @@ class Pools:
         return pool
 
     def connect(self, instance: Instance, protocol: Protocol, on_failed: OnFailed) -> Callable[[], None]:
-        """Open a connection outside the pools; return a function that cancels it."""
+        """Open a connection outside the pools; return a function that cancels the opening."""
         timeout_s = self._config.connect_timeout_s
         dial = OwnDial(self._reactor, self._dialer, instance, protocol, timeout_s=timeout_s, on_failed=on_failed)
         return dial.cancel
@@ -147,12 +148,13 @@ class Upstream:
     """The instances of one service, each with its pool.
 
     Args:
-        reactor: Clock and network.
+        reactor: The reactor, for timers and connections.
         pools: The connections, shared with other clients.
-        config: How instances are chosen and ejected.
-        hedging: Updated when an instance becomes silent or answers, and with the latencies of watched attempts.
-        record: Telemetry of ejections and of changes of the list.
-        rng: Used for choices and ejections.
+        config: The settings for the choice and the ejection of instances.
+        hedging: The hedging policy, which is updated when an instance becomes silent or answers, and with the latencies
+            of watched attempts.
+        record: The telemetry record, for ejections and changes of the list.
+        rng: The generator of random numbers for choices and ejections.
     """
 
     def __init__(
@@ -226,7 +228,7 @@ class Upstream:
         """Release all pools when the client closes; no change of the list is reported.
 
         Returns:
-            Fires when every socket has reported its loss.
+            A Deferred that fires when every socket has reported its loss.
         """
         self._is_closed = True
         self._cluster.apply((), self._seconds())
@@ -240,7 +242,7 @@ class Upstream:
         self.choose = self._choose_observed
 
     def _hold(self) -> None:
-        """Pass the list to the pools, unless they have received it already."""
+        """Pass the list to the pools, unless the pools have received this list already."""
         instances = self._cluster.instances
         if instances is self._held:
             return
@@ -273,7 +275,7 @@ class Upstream:
         return self.pool_of(instance).host.decode()
 
     def connect(self, instance: Instance, protocol: Protocol, on_failed: OnFailed) -> Callable[[], None]:
-        """Open a connection to an instance outside its pool; return a function that cancels it."""
+        """Open a connection to an instance outside its pool; return a function that cancels the opening."""
         return self._pools.connect(instance, protocol, on_failed)
 
     def has_another(self, failed: Collection[Key]) -> bool:
@@ -294,7 +296,7 @@ class Upstream:
 
         Args:
             attempt: The attempt.
-            outcome: How it ended.
+            outcome: How the attempt ended.
             latency_s: The time to the head of a stream, in seconds; `None` for other attempts.
         """
         cluster, observer = self._cluster, self._observer
@@ -327,7 +329,7 @@ class Upstream:
         return self._cluster.is_probe(attempt.instance, attempt.began)
 
     def watch(self, attempt: Attempt, timeout_s: float) -> SilenceWatch | None:
-        """Return a watch that replaces an overdue attempt; `None` when none is needed.
+        """Return a watch that replaces an overdue attempt; `None` when no watch is needed.
 
         Args:
             attempt: The attempt that its call gives up.

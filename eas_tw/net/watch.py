@@ -1,7 +1,7 @@
 """Watching of an overdue attempt after its call has ended or moved, to determine whether the instance is down.
 
-The call does not wait for this result, and closing the connection would prevent it. So the connection, or the attempt's
-place in the queue, is kept for as long as a call may take. An instance has at most one such watch.
+The call does not wait for the response, and closing the connection would prevent the response. So the connection, or
+the attempt's place in the queue, is kept for as long as a call may take. An instance has at most one such watch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class SilenceWatch:
         attempt: The attempt.
         timeout_s: The timeout of its call in seconds.
         pool: The pool of the instance.
-        on_heard: Called with the watch, an outcome, and whether the watch has ended; with `True` exactly once.
+        on_heard: A function that is called with the watch, an outcome, and whether the watch has ended (`True` exactly
+            once).
 
     Attributes:
         instance: The instance of the attempt.
@@ -101,12 +102,12 @@ class SilenceWatch:
         self._end(outcome)
 
     def judge(self) -> None:
-        """Report the instance as unresponsive after a long silence; the watch continues."""
+        """Report the instance as unresponsive after a long silence, unless the watch is queued; the watch continues."""
         if self._connection is not None:
             self._on_heard(self, Outcome(AttemptStatus.UNRESPONSIVE), False)
 
     def stop(self) -> None:
-        """End the watch."""
+        """End the watch, and close its connection or remove it from the queue."""
         if not self._is_over:
             connection, self._connection = self._connection, None
             if connection is not None:

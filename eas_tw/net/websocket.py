@@ -1,7 +1,7 @@
 """A WebSocket client connection based on wsproto (RFC 6455): upgrade, messages, pings, and close.
 
-It reports to its owner when it is open, the binary messages, and, once, its end. The owner reconnects if necessary.
-Messages of one frame are not parsed by wsproto, see `websocket_frames`.
+The connection reports its opening, its binary messages, and its end (once) to its owner, which reconnects if necessary.
+Messages of one frame are parsed by `websocket_frames` instead of wsproto.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NORMAL_CLOSURE = 1000
 PING_EVERY_S = 2.0
 MAX_MISSING_PONGS = 3
 _CLOSE_WITHIN_S = 1.0
-"""Maximum time in seconds for the peer's answer to a Close, and then for the close of the socket."""
+"""Maximum wait in seconds for the peer's Close frame, and then for the close of the socket."""
 _MOST_ERROR_BYTES = 64 * 2**10
 
 
@@ -69,11 +69,11 @@ class WebSocketConnection(TwistedProtocol):
     """One WebSocket connection.
 
     Args:
-        clock: Timers.
-        owner: Receives the reports.
-        host: The Host header.
-        target: Path and query.
-        headers: Further header lines, names and values.
+        clock: The reactor, for timers.
+        owner: The object that receives the reports of the connection.
+        host: The value of the Host header.
+        target: The path and query of the upgrade request.
+        headers: The names and values of further header fields.
         max_message_bytes: The maximum size of a message.
         open_within_s: Maximum time of the upgrade in seconds.
 
@@ -127,7 +127,7 @@ class WebSocketConnection(TwistedProtocol):
 
     @property
     def is_over(self) -> bool:
-        """Whether the end has been reported."""
+        """Whether the end of the connection has been reported to the owner."""
         return self._is_over
 
     def pause(self) -> None:
@@ -137,7 +137,7 @@ class WebSocketConnection(TwistedProtocol):
             self.transport.pauseProducing()
 
     def resume(self) -> None:
-        """Continue reading."""
+        """Continue reading from the socket."""
         if self._is_paused:
             self._is_paused = False
             self._missing_pongs = 0
@@ -145,7 +145,7 @@ class WebSocketConnection(TwistedProtocol):
                 self.transport.resumeProducing()
 
     def close(self) -> None:
-        """Close gracefully: send Close 1000, and close the socket when the peer has answered it, or after a second."""
+        """Send a Close frame (code 1000), and close the socket when the peer has sent its own, or after 1 s."""
         if self._is_over or self._is_closing:
             return
         if not self._is_open:
@@ -205,8 +205,8 @@ class WebSocketConnection(TwistedProtocol):
     def _read_response(self, data: bytes) -> bytes:
         """Read the response to the upgrade, and return the bytes after its head if the head accepts the upgrade.
 
-        wsproto receives the head line by line. Otherwise it would also take the frames after the head, which are for
-        the splitter.
+        wsproto receives the head line by line. If wsproto received all bytes, it would also parse the frames after the
+        head, which the `FrameSplitter` must parse.
         """
         at = 0
         while at < len(data) and not (self._is_open or self._refused_with or self._is_over):
@@ -330,7 +330,7 @@ class WebSocketConnection(TwistedProtocol):
             self._is_paused = False
             self.transport.resumeProducing()  # a paused transport does not detect the close of its socket
         if outcome is ANSWERED:
-            # The timer is for TLS, which waits for the close of a peer that may be gone.
+            # The timer is needed for TLS: closing a TLS connection waits for the peer, which may not respond.
             self._set_timer(_CLOSE_WITHIN_S, self._abort_socket)
             self.transport.loseConnection()
         else:

@@ -20,8 +20,8 @@ class FrameSplitter:
     """Splits the bytes after the upgrade into binary messages and bytes for wsproto.
 
     Args:
-        max_bytes: The maximum size of a message that is parsed here. Larger ones are passed to wsproto, which does not
-            wait for their end.
+        max_bytes: The maximum size of a message that is parsed here. The bytes of a larger message are passed to
+            wsproto immediately, before the message is complete.
     """
 
     def __init__(self, max_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""Creation of a cluster's balancer: a built-in one by its name, or one that a program's function returns."""
+"""Creation of a cluster's balancer: a built-in balancer by name, or the result of a program's function."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BALANCERS = ("wrr", "p2c", "hash")
 
 
 class BadBalancerError(TypeError):
-    """Raised when a program's balancer function raises, or returns an object that is not a balancer."""
+    """A program's balancer function raised an exception, or returned an object that is not a balancer."""
 
 
 def make_balancer(given: str | BalancerFactory, rng: Random, *, load_factor: float, on_fault: OnFault) -> Balancer:
@@ -32,9 +32,10 @@ def make_balancer(given: str | BalancerFactory, rng: Random, *, load_factor: flo
 
     Args:
         given: One of `BALANCERS`, or a function that is called with `rng` and returns a balancer.
-        rng: Source of the balancer's random choices.
-        load_factor: As for `HashBalancer`; the other balancers ignore it.
-        on_fault: As for `GuardedBalancer`, which wraps a program's own balancer; the built-in ones ignore it.
+        rng: The generator of random numbers for the balancer's choices.
+        load_factor: The `load_factor` of a `HashBalancer`; the other balancers ignore it.
+        on_fault: The `on_fault` of the `GuardedBalancer` that wraps a program's own balancer; not used for built-in
+            balancers.
 
     Raises:
         BadBalancerError: The program's function raised, or its result lacks the method `update` or `choose`.

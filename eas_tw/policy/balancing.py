@@ -1,7 +1,7 @@
-"""The interface between a cluster and its balancer, which built-in balancers and those of programs implement.
+"""The interface between a cluster and its balancer, which built-in balancers and programs' balancers implement.
 
-A balancer receives the eligible instances and proposes one for each attempt. The cluster enforces the rules that no
-balancer can override: ejections, the instances that an attempt must not use, and the limit of calls in flight.
+A balancer receives the eligible instances and proposes an instance for each attempt. The cluster enforces the rules
+that no balancer can override: ejections, the instances that an attempt must not use, and the limit of calls in flight.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class CallInfo:
     Attributes:
         key: The `key` that was passed with the call, such as the id of a user or session; `None` for none.
         method: The HTTP method, such as `POST`.
-        path: The path below the service's path, as it was passed to the client; empty for none.
+        path: The path relative to the service's path, as it was passed to the client; empty for the service's path
+            itself.
         headers: The headers that were passed with the call; names are case-insensitive.
         attempt: The number of the attempt in its call, from 1.
         now: The time of the choice, in seconds of the client's clock.
@@ -78,7 +79,7 @@ class CallInfo:
 
 
 NO_CALL = CallInfo()
-"""Passed to `choose` when the balancer does not read calls, which saves creating an object for each attempt."""
+"""The `CallInfo` for balancers that do not read calls; sharing it saves creating an object for each attempt."""
 
 
 class Balancer(Protocol):
@@ -104,7 +105,7 @@ class Balancer(Protocol):
 
         Args:
             instances: The eligible instances in no particular order. `weight` is the effective weight, > 0; during
-                slow start it is smaller than the control plane's.
+                slow start it is smaller than the weight from the control plane.
         """
 
     def choose(self, call: CallInfo, excluded: Collection[Instance]) -> Instance | None:
@@ -124,7 +125,7 @@ class Excluded(AbstractSet["Instance"]):
     """The set of instances that an attempt must not use; instances are compared by ip and port, not by weight.
 
     Args:
-        keys: Ip and port of each excluded instance.
+        keys: The ip and port of each excluded instance.
         known: The instances of the present list, by ip and port.
     """
 

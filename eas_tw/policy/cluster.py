@@ -41,7 +41,7 @@ NOTHING: tuple[()] = ()
 """The result of `Cluster.record` when no instance's health can have changed."""
 
 _MOST_RESORTS = 16
-"""After it has tried this many instances, a call is not sent to further instances that are left out.
+"""The number of tried instances from which on a call is not sent to further instances that are left out.
 
 The number is large enough to try every instance of a small list, and bounds the cost of a call when hundreds of
 instances are down.
@@ -73,7 +73,7 @@ class HealthTransition(NamedTuple):
         instance: The instance.
         is_ejected: Whether the instance is ejected from now on; `False` when it takes part.
         why: The cause, as a short phrase for the log.
-        is_overflow: Whether the instance would have been ejected if not too many were ejected already.
+        is_overflow: Whether the instance was not ejected only because too many instances are ejected already.
     """
 
     instance: Instance
@@ -87,8 +87,8 @@ class Cluster:
 
     Args:
         policy: The settings.
-        rng: Used for choices and ejections.
-        on_fault: Called with each fault of a program's own balancer, see `GuardedBalancer`.
+        rng: The generator of random numbers for choices and ejections.
+        on_fault: A function that is called with each fault of a program's own balancer, see `GuardedBalancer`.
 
     Attributes:
         instances: The whole list.
@@ -163,7 +163,7 @@ class Cluster:
 
         Args:
             instances: The new list, validated by `eas_tw.policy.instances`.
-            now: Seconds of the caller's clock.
+            now: The time in seconds of the caller's clock.
         """
         instances = tuple(instances)
         if is_same_list(self.instances, instances):
@@ -194,7 +194,7 @@ class Cluster:
 
         Args:
             selection: The instances that the call has tried, and those that have failed it.
-            now: Seconds of the caller's clock.
+            now: The time in seconds of the caller's clock.
 
         Returns:
             1. An untried instance of the subset that takes part, by weight or load. The first attempt of a call may be
@@ -255,11 +255,11 @@ class Cluster:
         Args:
             instance: The instance of the attempt.
             outcome: How the attempt ended.
-            now: Seconds of the caller's clock.
-            began: When the attempt was sent, on the same clock. May be left out only for an answered attempt while
-                `is_following` is false.
-            latency_s: The latency in seconds, for a stream the time to its head, because the length of a stream does
-                not depend on the speed of its instance; `None` for `now - began`.
+            now: The time in seconds of the caller's clock.
+            began: The time at which the attempt was sent, on the same clock. It may be omitted only for an answered
+                attempt while `is_following` is false.
+            latency_s: The latency in seconds; `None` for `now - began`. For a stream, the time to its head, because the
+                duration of a stream does not depend on the speed of its instance.
             call: The `call` of the selection with which the instance was chosen.
 
         Returns:
@@ -295,8 +295,8 @@ class Cluster:
         Args:
             instance: The instance of the attempt.
             outcome: How the attempt ended.
-            now: Seconds of the caller's clock.
-            began: When the attempt was sent, on the same clock.
+            now: The time in seconds of the caller's clock.
+            began: The time at which the attempt was sent, on the same clock.
             is_all: Whether the attempt has ended, so that it is no longer watched.
         """
         found = self._conclude(instance, outcome, now, self._health.record(instance.key, outcome, now, began))
@@ -379,7 +379,7 @@ class Cluster:
         return next(iter(self._known.values())) if self.is_sole else None
 
     def _shift(self, keys: Sequence[Key], now: float) -> None:
-        """Add instances to the balancer or remove them from it, according to their present health.
+        """Add instances to the balancer, or remove instances from the balancer, according to their present health.
 
         A partial subset may need a replacement for a removed instance, so the whole subset is computed again.
         """

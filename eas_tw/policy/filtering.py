@@ -17,9 +17,10 @@ class Filtering:
     """Applies a filter to each list of instances.
 
     Args:
-        rule: Called with an instance; returns whether to use it. `None` to use all instances.
-        warn: Called with a message when the filter is ignored for a list, and with the exception that the rule raised,
-            or `None`. It is not called again until the filter has been applied successfully.
+        rule: A function of an instance that returns whether to use it; `None` to use all instances.
+        warn: A function that is called when the filter is ignored for a list. Its arguments are a message, and the
+            exception that the rule raised, or `None`. It is not called again until the filter has been applied
+            successfully.
     """
 
     def __init__(self, rule: InstanceFilter | None, warn: Warn) -> None:

@@ -37,13 +37,13 @@ class BalancerFault(StrEnum):
 
 
 class GuardedBalancer:
-    """A `Balancer` around a program's own one, with weighted round robin as its fallback.
+    """A `Balancer` around a program's own balancer, with weighted round robin as its fallback.
 
     Args:
         inner: The program's balancer.
-        rng: Source of the random phases of the round robin.
-        on_fault: Called with the fault, and the exception that the balancer raised, or `None`. A fault in `choose` is
-            reported only if the fallback found an instance that the balancer could have proposed.
+        rng: The generator of random numbers for the phases of the round robin.
+        on_fault: A function that is called with the fault, and the exception that the balancer raised, or `None`. A
+            fault in `choose` is reported only if the fallback found an instance that the balancer could have proposed.
     """
 
     def __init__(self, inner: Balancer, rng: Random, on_fault: OnFault) -> None:
@@ -59,7 +59,7 @@ class GuardedBalancer:
         self._notify("update", tuple(instances))
 
     def choose(self, call: CallInfo, excluded: Collection[Instance]) -> Instance | None:
-        """Return the balancer's choice if it is allowed, otherwise that of weighted round robin."""
+        """Return the balancer's choice if it is allowed, otherwise the choice of weighted round robin."""
         error = None
         try:
             proposed = self._inner.choose(call, excluded)

@@ -31,14 +31,14 @@ _MOST_KEYS = 16_384
 _MOST_PLACES = 2**18
 """Maximum number of instances in all cached orders together, about 2 MiB."""
 _ABSENT_SHARE = 8
-"""The order is computed again when more than an eighth of its instances is missing."""
+"""The order is computed again when more than one in eight of its instances is missing from the list."""
 
 
 class HashBalancer:
     """A `Balancer` that chooses by the call's key, and by weighted round robin for a call without a key.
 
     Args:
-        rng: Source of the random phases of the round robin; the choice by key does not depend on it.
+        rng: The generator of random numbers for the phases of the round robin; the choice by key does not depend on it.
         load_factor: Bound on an instance's calls in flight, as a multiple of its fair share, ≥ 1.
     """
 
@@ -56,8 +56,9 @@ class HashBalancer:
     def update(self, instances: Sequence[Instance]) -> None:
         """Replace the list.
 
-        The order is reused if it contains every instance with its present weight, and not too many others, which
-        `choose` skips. Ejections and returns are frequent, and do not change the order of the other instances.
+        The order is reused if it contains every instance with its present weight, and at most an eighth of its
+        instances is missing from the list. `choose` skips missing instances. Ejections and returns are frequent, and do
+        not change the order of the other instances.
         """
         now = {instance.key: instance for instance in instances if instance.weight > 0}
         order = former = self._order
@@ -72,9 +73,10 @@ class HashBalancer:
         self._weight = sum(instance.weight for instance in now.values())
 
     def choose(self, call: CallInfo, excluded: Collection[Instance]) -> Instance | None:
-        """Return the first instance in the key's order that is not excluded and is below its load bound.
+        """Return the first instance in the key's order that is not excluded and is within its load bound.
 
-        If all are at their bound, return the first that is not excluded; `None` when there is none.
+        If all instances are above their bound, return the first that is not excluded; `None` when all are excluded. For
+        a call without a key, return the choice of weighted round robin.
         """
         key = call.key
         if key is None:
@@ -104,7 +106,7 @@ class HashBalancer:
         self.in_flight.ended(instance.key)
 
     def _next(self, key: str | bytes, excluded: Collection[Instance]) -> Instance | None:
-        """Return the first instance in the key's order below its load bound, or else the first that is not excluded."""
+        """Return the first allowed instance in the key's order within its load bound, or else the first allowed one."""
         fallback = None
         in_flight, factor, weight = self.in_flight, self._factor, self._weight
         for instance in self._whole_order(key):

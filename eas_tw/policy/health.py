@@ -13,13 +13,13 @@ Two kinds of evidence are distinguished:
 Each further ejection in a row lasts twice as long, with jitter, up to a bound. Afterwards the instance is half open: it
 gets one call, the probe, and no second call until the probe's result is known. A successful response deletes the record
 of failures. A failure ejects the instance again immediately, for longer. A response to a call that was sent after the
-ejection began ends the ejection early.
+ejection began ends the ejection early. If the ejection was for silence, a response to an older call ends it, too.
 
-A *suspect* is an instance with an overdue call that has sent nothing since. It gets no more calls until the overdue
-call receives a first byte or ends. No health transition is reported for a suspect.
+A *suspect* is an instance with an overdue call that has sent nothing since that call was sent. It gets no more calls
+until the overdue call receives a first byte or ends. No health transition is reported for a suspect.
 
 The only instance of a list is never ejected. Records are stored by ip and port, so a discovery poll does not delete
-them. The module does not call the balancer; it returns the changes.
+them. This module does not call the balancer; it returns the changes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ FAILURES = CONNECT_FAILURES | {
 }
 """Attempt statuses that count against the instance.
 
-A full queue (450) and a rate limit (429) are not among them, because they are the answers of a healthy instance.
+A full queue (450) and a rate limit (429) are not failures, because a healthy instance sends them.
 """
 
 SILENT = "silent"
@@ -60,7 +60,7 @@ _SILENCES = frozenset({AttemptStatus.ATTEMPT_TIMEOUT, AttemptStatus.UNRESPONSIVE
 _SERVER_ERROR = range(500, 600)
 # The length of an ejection is multiplied by 1 to 1.5, so that many clients do not probe an instance simultaneously.
 _JITTER = 0.5
-# Short, because one probe a second costs little, and a recovered instance should get calls again soon.
+# The duration is short, because one probe a second costs little, and a recovered instance should get calls again soon.
 _CERTAIN_BASE_S = 1.0
 
 
@@ -114,16 +114,18 @@ class _Record:
     """The health record of one instance.
 
     Attributes:
-        since: When the state began; for a suspect, when the first of its overdue calls was sent.
+        since: When the state began; for a suspect, when the first of the overdue calls was sent.
         until: When the ejection ends.
         pending: The send times of the running calls whose outcome can end a suspicion or a probe. It is a set because
             `resort` and `suspect` may both add the same call, which ends only once.
-        watched: The send time of the attempt that is watched after its call has ended; `None` when there is none.
-        tried_at: When the instance got its last call, or was ejected; updated only while it is left out.
+        watched: The send time of the attempt that is watched after its call has ended; `None` when no attempt is
+            watched.
+        tried_at: When the instance got its last call, or was ejected; updated only while the instance is left out.
         is_certain: Whether the last ejection had certain evidence, to which `max_ejected_ratio` does not apply.
         is_silent: Whether the last ejection was for silence.
         is_slow: Whether a probe may take long to fail, because the last ejection was for silence or a connect timeout.
-        is_overflow: Whether an ejection was refused since the last successful response.
+        is_overflow: Whether the limit of ejections has prevented an ejection of the instance since its last ejection or
+            successful response.
     """
 
     __slots__ = (
@@ -146,7 +148,7 @@ class _Record:
 
     @property
     def is_undecided(self) -> bool:
-        """Whether no running or watched call is left whose result could end the state."""
+        """Whether no call is running or watched whose result could end the state."""
         return not self.pending and self.watched is None
 
 
@@ -172,8 +174,8 @@ class Health:
     def left_out(self) -> tuple[Key, ...]:
         """The instances that get no calls while another instance takes part, the longest untried first.
 
-        Suspects do not come first. Otherwise, when all instances are down, every call would be sent to instances that
-        do not respond, and would wait.
+        Suspects are sorted like the other instances. If they came first, then while all instances are down every call
+        would be sent to instances that do not respond, and would wait.
         """
         out = [(record.tried_at, key) for key, record in self.records.items() if record.state in _OUT]
         return tuple(key for _, key in sorted(out))
@@ -227,11 +229,13 @@ class Health:
         Args:
             key: Ip and port of the instance.
             outcome: How the attempt ended.
-            now: Seconds of the caller's clock. For an answered attempt it may be the time at which the attempt began.
-            began: When the attempt was sent, on the same clock; by default `now`.
+            now: The time in seconds of the caller's clock. For an answered attempt `now` may be the time at which the
+                attempt began.
+            began: The time at which the attempt was sent, on the same clock; the default is later than every other
+                time.
 
         Returns:
-            The change for the instance; `None` when there is none.
+            The change for the instance; `None` when nothing changed.
         """
         if outcome is ANSWERED and not self.records:
             return None
@@ -251,7 +255,7 @@ class Health:
         """Eject an instance for a doubtful reason other than failures in a row.
 
         Returns:
-            Whether the instance was ejected; `False` when it is left out already, or too many instances are.
+            Whether the instance was ejected; `False` when it is left out already, or too many instances are left out.
         """
         record = self.records.setdefault(key, _Record())
         if record.state in _OUT or not self._eject(record, now, is_certain=False):
@@ -260,7 +264,7 @@ class Health:
         return True
 
     def suspect(self, key: Key, began: float) -> bool:
-        """Record that a call sent to an instance at `began` is overdue; return whether that makes it a suspect."""
+        """Record that a call sent to an instance at `began` is overdue; return whether it becomes a suspect."""
         if key not in self._fleet or len(self._fleet) == 1 or not self._policy.max_ejected_ratio:
             return False
         record = self.records.setdefault(key, _Record())
@@ -281,7 +285,8 @@ class Health:
             began: When the attempt was sent, in seconds of the caller's clock.
 
         Returns:
-            Whether the outcome can still change the instance's state. If so, pass it to `record`, then call `unwatch`.
+            Whether the outcome can still change the instance's state. If so, pass the outcome to `record`, then call
+            `unwatch`.
         """
         record = self.records.get(key)
         if record is None or record.state not in _OPEN or began < record.since or record.watched is not None:
@@ -298,7 +303,7 @@ class Health:
         return self._decide_nothing(key, record)
 
     def returning(self, now: float) -> tuple[Key, ...]:
-        """Make the instances half open whose ejection has ended by `now`, and return them."""
+        """Make each instance whose ejection has ended by `now` half open, and return these instances."""
         if self.next_return is None or now < self.next_return:
             return ()
         return self._bring_back(
@@ -312,7 +317,10 @@ class Health:
         record.open(HealthState.PROBING, now)
 
     def resort(self, key: Key, now: float) -> None:
-        """Record a call at `now` to a left-out instance, sent because no other was left; its result counts, too."""
+        """Record that a call was sent at `now` to a left-out instance, because no other instance was left.
+
+        The result of this call counts, in addition to that of a probe or an overdue call.
+        """
         record = self.records[key]
         record.pending.add(now)
         record.tried_at = now
@@ -347,7 +355,7 @@ class Health:
     def _take_part(
         self, key: Key, record: _Record, before: HealthState, began: float, *, is_open: bool
     ) -> HealthChange | None:
-        """Update the state after a failure that does not eject the instance."""
+        """Update the state of an instance after a failure for which it is not ejected."""
         if is_open:
             record.state = HealthState.SUSPECT
             return self._end_one(key, record, began)
@@ -395,7 +403,7 @@ class Health:
         length = min(base_s * 2**record.ejections, max(base_s, self._policy.eject_max_s))
         record.state, record.since, record.tried_at = HealthState.EJECTED, now, now
         record.until = now + length * (1.0 + _JITTER * self._rng.random())
-        # Bounds the power of two above; `eject_max_s` is reached after far fewer ejections.
+        # The limit of 16 bounds the power of two above; `eject_max_s` is reached after far fewer ejections.
         record.ejections = min(record.ejections + 1, 16)
         record.is_certain = is_certain
         record.is_silent = record.is_slow = record.is_overflow = False

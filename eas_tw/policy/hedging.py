@@ -2,12 +2,12 @@
 
 There are three reasons for a hedge.
 
-1. A delay has passed: a fixed one, or the 95th percentile of latencies ("The tail at scale", Dean and Barroso, CACM
-   2013: a second request after the 95th percentile costs 5 % more load and cuts the tail).
+1. A delay has passed: a fixed delay, or the 95th percentile of latencies ("The tail at scale", Dean and Barroso, CACM
+   2013: a second request after the 95th percentile causes 5 % more load and shortens the tail).
 
 2. The call is *late*: half or three quarters of its time is over, its instances have sent nothing for at least an
-   eighth of its time, and most responses take less than an eighth. Where responses usually take longer (a language
-   model computes for a minute), silence is no evidence, and no call is late.
+   eighth of its time, and most responses take less than an eighth of its time. Where responses usually take longer (a
+   language model computes for a minute), silence is no evidence, and no call is late.
 
 3. The instance is *silent*: the call has waited three times the 99th percentile, and the instance has sent nothing for
    any other call in that time. The first check is made when a sixteenth of the call's time is over. While an instance
@@ -32,11 +32,11 @@ P95, P99 = 0.95, 0.99
 WINDOW = 256
 """The number of latest responses over which percentiles are computed."""
 HEDGE_POINTS = (0.0625, 0.125, 0.25, 0.5, 0.75)
-"""Shares of a call's time after which it is checked for a hedge; the last leaves a quarter for the response."""
+"""Shares of a call's time after which it is checked for a hedge; a quarter is left after the last check."""
 LOOK_SHARE = HEDGE_POINTS[0]
 """Interval between two checks of a call on silent instances that cannot be hedged yet, as a share of its time."""
 USUAL_SHARE = 0.125
-"""Silence for this share of a call's time is evidence against the instance, if most responses take less."""
+"""Silence for this share of a call's time is evidence against the instance, if most responses take less time."""
 _LATE_SHARE = 0.5
 # Sorting 256 values takes about 30 µs, as long as the CPU work of a whole call, so it is done once in 32 responses.
 _EVERY = 32
@@ -44,7 +44,7 @@ _FEW = 8
 """Minimum number of responses for a 99th percentile; the maximum of fewer latencies is not reliable."""
 _TIMES = 3.0
 _LEAST_QUICK_S = 0.025
-"""Minimum of `quick_s`: a pause of either process (garbage collection, a busy machine) may take that long."""
+"""Minimum of `quick_s`: a pause of the client or the server (garbage collection, a busy machine) may take that long."""
 _SLACK = 0.999
 """Tolerance in comparisons of times, because rounding of floats may make a timer fire early."""
 

@@ -1,7 +1,7 @@
 """Validation of host names and addresses where they enter the client.
 
-A checked host can be resolved, connected to, and put into a Host header and a log line. Without the check Twisted and
-Python's IDNA codec raise in places that cannot handle it: a name with an empty label fails inside the resolver's
+A checked host can be resolved, connected to, and put into a Host header and a log line. Without the check, Twisted and
+Python's IDNA codec raise exceptions where no code handles them: a name with an empty label fails inside the resolver's
 thread, and the connection is never reported as failed.
 """
 
@@ -12,9 +12,9 @@ import re
 
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
-"""RFC 1123 §2.1 and RFC 1035 §2.3.4, plus underscores, which docker compose allows in names."""
+"""The form of a host name (RFC 1123 §2.1, RFC 1035 §2.3.4), plus underscores, which docker compose allows."""
 _ZONE = re.compile(r"[A-Za-z0-9._~-]{1,32}")
-"""RFC 6874 §2: the name of a network interface, which is at most 15 bytes on Linux."""
+"""The form of a zone (RFC 6874 §2): the name of a network interface, which is at most 15 bytes on Linux."""
 
 
 def checked_host(text: str) -> str:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_WEIGHT = 2**31 - 1
-"""The maximum weight: above every weight seen in practice, and small enough that shares stay exact in a float."""
+"""The maximum weight, above every weight seen in practice; shares of weights up to it are exact in a float."""
 
 
 class _Row(NamedTuple):
@@ -25,8 +25,8 @@ class Instance(_Row):
         ip: IP address or host name, as the control plane spells it.
         port: TCP port, 1–65535.
         weight: Share of the traffic relative to the other instances, ≥ 0; 0 means no new calls.
-        app: Name of the instance's application, such as a canary's; empty if discovery reports none. Comparisons of
-            instances ignore it.
+        app: The name of the instance's application, such as that of a canary; empty if discovery reports none.
+            Comparisons of instances ignore it.
     """
 
     # A class attribute, so that an instance without an application uses no more memory than a tuple.

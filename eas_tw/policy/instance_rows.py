@@ -37,7 +37,7 @@ class RowFault(StrEnum):
 
 
 class BadRowError(ValueError):
-    """Raised for a row that does not describe an instance; the message contains the field and its value.
+    """A row does not describe an instance; the message contains the field and its value.
 
     Attributes:
         fault: The reason, one of `RowFault`.
@@ -100,7 +100,7 @@ def _weight(row: Mapping[str, Any]) -> float:
 
 
 def _app(row: Mapping[str, Any]) -> str:
-    """Return the application's name, interned, as many rows share it; empty if it is no string or too long."""
+    """Return the application's name, interned, because many rows share it; empty if it is no string or too long."""
     app = row.get("app")
     return intern(app) if type(app) is str and len(app) <= _MAX_APP else ""
 

@@ -22,7 +22,7 @@ from eas_tw.policy.json_rows import JsonCursor
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-# Includes names that have moved to other modules, so that existing imports continue to work.
+# The list includes names that have moved to other modules, so that existing imports continue to work.
 __all__ = [
     "MAX_INSTANCES",
     "MAX_WEIGHT",
@@ -51,7 +51,7 @@ MAX_INSTANCES = 10_000
 
 _STEP_CHARS = 2**16
 _LEAST_ROW_CHARS = 64
-"""Minimum cost of a row in characters; checking a shorter row takes as long."""
+"""Minimum cost of a row in characters; checking a shorter row takes as long as one of this length."""
 
 _DETAIL_CHARS = 500
 
@@ -137,7 +137,7 @@ class Snapshot(NamedTuple):
     """The content of a usable discovery reply.
 
     Attributes:
-        instances: One or more, of which at least one has a weight above 0; ip and port are unique.
+        instances: One or more instances, of which at least one has a weight above 0; each ip and port occurs once.
         bad_rows: Number of dropped rows by fault (`RowFault`).
         examples: The first dropped row of each fault, described in one short sentence.
     """
@@ -181,7 +181,7 @@ def vipserver_in_steps(body: bytes) -> Generator[None, None, Snapshot]:
 
 
 class _ReadRow(Protocol):
-    """Converts a row to an instance; returns `None` for a row that is skipped."""
+    """A function that converts a row to an instance, and returns `None` for a row that is skipped."""
 
     def __call__(self, row: Mapping[str, Any], /) -> Instance | None: ...
 

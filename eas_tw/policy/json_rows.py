@@ -2,7 +2,7 @@
 
 `json.loads` parses a whole document in one call. With a list of 100,000 rows it would block the reactor too long, and
 one row that Python cannot represent (a number of 5,000 digits, brackets 2,000 deep) would make the whole list unusable.
-Here the outer levels are parsed in Python, and each element by the C scanner of the standard library. Rows are not
+This module parses the outer levels in Python, and each element with the C scanner of the standard library. Rows are not
 interpreted.
 """
 
@@ -33,7 +33,7 @@ TOO_DEEP = TooDeep()
 
 
 def _integer(digits: str) -> int | float:
-    """Convert digits to an integer, or to a float, which may be infinite, if they are more than 640."""
+    """Convert digits to an integer, or to a float, which may be infinite, if there are more than 640 digits."""
     return int(digits) if len(digits) <= _LONGEST_INT else float(digits)
 
 
@@ -75,7 +75,7 @@ class JsonCursor:
         return self._text.startswith(bracket, self.at)
 
     def value(self) -> Any:
-        """Parse a value of any kind; return `TOO_DEEP` for one that is nested too deeply."""
+        """Parse a value of any kind; return `TOO_DEEP` for a value that is nested too deeply."""
         try:
             value, self.at = self._scanned()
         except StopIteration:
@@ -87,7 +87,7 @@ class JsonCursor:
         return value
 
     def members(self) -> Iterator[str]:
-        """Yield each key of the object at the position; the caller must read the value before it takes the next key."""
+        """Yield each key of the object at the position; the caller must read each value before the next key."""
         self._take("{")
         if self._takes("}"):
             return

@@ -25,10 +25,10 @@ _TIMEOUTS = (AttemptStatus.ATTEMPT_TIMEOUT, AttemptStatus.UNRESPONSIVE, AttemptS
 
 
 class LeastLoaded:
-    """A `Balancer` that chooses by load, see `Loads`.
+    """A `Balancer` that chooses by the loads that `Loads` computes.
 
     Args:
-        rng: Source of the random draws.
+        rng: The generator of random numbers for the draws.
     """
 
     def __init__(self, rng: Random) -> None:
@@ -61,7 +61,7 @@ class LeastLoaded:
         self.loads.began(instance.key, call.now, is_held=call.hold_s > 0)
 
     def streaming(self, instance: Instance, call: CallInfo, elapsed_s: float) -> None:
-        """Record the time to a stream's head as its latency, since its length does not depend on the instance."""
+        """Record the time to a stream's head as its latency, since its duration does not depend on the instance."""
         self._streams.add(call)
         self.loads.stream_began(instance.key, elapsed_s, call.now + elapsed_s)
 

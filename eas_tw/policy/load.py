@@ -2,8 +2,8 @@
 
 The average is peak-sensitive (Finagle's peak EWMA): a slower response raises it to its own latency immediately, and
 faster responses lower it over `DECAY_S`. The average of an idle instance decays, so that an instance that was slow is
-tried again. Silence counts as latency: an instance that has had calls in flight for some time without ending one is at
-least that slow.
+tried again. Silence counts as latency: if an instance has calls in flight and has ended none of them for some
+time, its latency is at least that time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DECAY_S = 10.0
 _FLOOR_S = 1e-4
 """Minimum of the latency, and the assumed latency of an instance that has not answered yet.
 
-It is low, so that a new instance is tried. Its calls in flight already increase its load.
+The value is low, so that a new instance is tried. The calls in flight of the new instance increase its load.
 """
 
 
@@ -89,7 +89,7 @@ class Loads:
 
         Args:
             key: Ip and port of the instance.
-            now: Seconds of the caller's clock.
+            now: The time in seconds of the caller's clock.
             is_held: Whether the service may delay the response on purpose. Like a stream after its head, such a call
                 does not count as silence.
         """
@@ -113,9 +113,9 @@ class Loads:
 
         Args:
             key: Ip and port of the instance.
-            elapsed_s: Seconds that the call took; `None` if they are not a latency of the instance.
-            now: Seconds of the caller's clock.
-            is_stream: Whether `stream_began` was called for the call, or `began` with `is_held`.
+            elapsed_s: The duration of the call in seconds; `None` if it is not a latency of the instance.
+            now: The time in seconds of the caller's clock.
+            is_stream: Whether `stream_began`, or `began` with `is_held`, was called for the call.
         """
         load = self._loads[key]
         load.in_flight -= 1
@@ -127,7 +127,8 @@ class Loads:
     def keep(self, keys: Collection[Key], now: float) -> None:
         """Drop the instances that are not in `keys`, have no calls in flight, and whose latency has decayed.
 
-        An ejected instance is not in `keys`. Its latency is needed when it returns, so it is not dropped earlier.
+        An ejected instance is not in `keys`. Its latency is needed when it returns, so the latency is kept until it has
+        decayed.
         """
         for key in [key for key in self._loads if key not in keys]:
             load = self._loads[key]

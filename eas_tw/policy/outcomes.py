@@ -1,7 +1,7 @@
 """The outcomes of an attempt.
 
-`net` determines the outcome, `retry` and `health` decide by it, and errors and counters show it. For a new kind of
-failure, add a member to `AttemptStatus`.
+`net` determines the outcome, `retry` and `health` base their decisions on it, and errors and counters show it. For a
+new kind of failure, add a member to `AttemptStatus`.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ class AttemptStatus(StrEnum):
     CONNECT_REFUSED = "connect_refused"
     CONNECT_TIMEOUT = "connect_timeout"
     CONNECT_FAILED = "connect_failed"
-    """No connection for another reason, such as an unknown name or an unreachable host."""
+    """No connection for a reason without a status of its own, such as an unknown name or an unreachable host."""
     LOCAL_RESOURCE = "local_resource"
     """No connection because this machine lacks file descriptors, ports, memory or a route.
 
-    It does not count against the instance, since every instance would be affected.
+    This status does not count against the instance, since every instance would be affected.
     """
     STALE = "stale"
     """A reused connection turned out to be closed after the request was sent; no byte of a response arrived.
 
-    It does not count against the instance, since servers may close idle connections at any time (RFC 9112 §9.3.1).
+    This status does not count against the instance, since servers may close idle connections at any time (RFC 9112
+    §9.3.1).
     """
     UNSENT = "unsent"
     """A reused connection turned out to be closed before the request was sent."""
@@ -94,13 +95,13 @@ CONNECT_FAILURES = frozenset(
 
 
 class Outcome(NamedTuple):
-    """The end of an attempt; as a string `connect_refused`, or `status 503` for a response with another status.
+    """The end of an attempt; as a string `connect_refused`, or `status 503` for a response with an error status.
 
     Attributes:
         attempt_status: How the attempt ended, by name.
         status: The response's HTTP status; 0 when there was none.
         detail: A phrase for logs and errors; it never contains a token or a body.
-        retry_after_s: The response's `Retry-After` in seconds; `None` when it had none.
+        retry_after_s: The response's `Retry-After` in seconds; `None` when the response had no such field.
     """
 
     attempt_status: AttemptStatus

@@ -2,7 +2,7 @@
 
 Both rules are optional. They compare an instance with the fleet's median over the last interval, among instances with
 enough calls in it. The rule of Envoy and gRPC (success rate 1.9 standard deviations below the mean) is not used: among
-fewer than six hosts none can be 1.9 deviations from the mean, and EAS lists often hold 2–9.
+fewer than six hosts none can be 1.9 deviations from the mean, and EAS lists often have 2–9 instances.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Key = tuple[str, int]
 
 INTERVAL_S = 10.0
 """Seconds between two comparisons, as in Envoy."""
-# With fewer calls one failure would change the success rate by more than 5 %.
+# With fewer calls, one failure would change the success rate by more than 5 %.
 MIN_CALLS = 20
 MIN_INSTANCES = 3
-"""Of only two instances that differ, neither can be identified as the outlier."""
+"""Minimum number of instances for a comparison: if two instances differ, neither can be identified as the outlier."""
 
 
 class _Tally:
@@ -36,10 +36,10 @@ class Outliers:
     """Compares the instances at the end of each interval.
 
     Args:
-        success_gap: An instance is an outlier when its success rate is lower than the median by more than this, 0–1;
-            `None` switches the rule off.
-        latency_ratio: An instance is an outlier when the mean latency of its successful attempts is more than this many
-            times the median, > 1; `None` switches the rule off.
+        success_gap: An instance is an outlier when its success rate is lower than the median by more than
+            `success_gap`, 0–1; `None` disables the rule.
+        latency_ratio: An instance is an outlier when the mean latency of its successful attempts is more than
+            `latency_ratio` times the median, > 1; `None` disables the rule.
     """
 
     def __init__(self, success_gap: float | None, latency_ratio: float | None) -> None:

@@ -14,7 +14,7 @@ class PoolAction(Enum):
     CONNECT = auto()
     """Queue the call, and open a connection."""
     REPLACE = auto()
-    """Close the longest idle connection, then act as for CONNECT: the pool is full and the call needs a new one."""
+    """Close the longest idle connection, then CONNECT: the pool is full, and the call needs a new connection."""
     WAIT = auto()
     """Queue the call: enough connections are being opened, or the pool is full."""
 
@@ -26,7 +26,7 @@ def plan(*, idle: int, open_or_opening: int, opening: int, waiting: int, limit: 
         idle: Number of idle connections; above 0 only if the call needs a new connection.
         open_or_opening: Number of all connections, including those being opened.
         opening: Number of connections being opened.
-        waiting: Number of calls in the queue, without this one.
+        waiting: Number of calls in the queue, without the call to decide on.
         limit: Maximum number of connections of the pool, ≥ 1.
     """
     if opening > waiting:

@@ -1,13 +1,13 @@
 """Weighted rendezvous hashing: the order in which a key prefers the instances.
 
 Each pair of key and instance has a pseudo-random number u in (0, 1). A key's order sorts the instances by
--ln(u) / weight, the smallest first (Schindelhauer and Schomaker). A change of one instance moves only the keys that it
-loses or gains.
+-ln(u) / weight, the smallest first (Schindelhauer and Schomaker). A change of one instance changes the first
+instance only of the keys that this instance loses or gains.
 
-u must be the same in every process, and cheap: 40 µs for 1,000 instances is 40 ns for each, less than one function
-call. So the instances' hashes are stored in the 64-bit lanes of long integers, two for each weight, and one operation
-of Python's integer arithmetic computes all lanes (`_Group`). Instances of equal weight are sorted by u, the largest
-first, which needs no logarithm.
+u must be the same in every process, and cheap: 40 µs for 1,000 instances is 40 ns for each instance, less than one
+function call. So the instances' hashes are stored in the 64-bit lanes of long integers, two for each weight, and one
+operation of Python's integer arithmetic computes all lanes (`_Group`). Instances of equal weight are sorted by u, the
+largest first, which needs no logarithm.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class KeyOrder:
 
     Args:
         instances: The instances, in any order; those of weight 0 are ignored.
-        former: The order of the previous list, whose unchanged groups are reused; `None` if there is none.
+        former: The order of the previous list, whose unchanged groups are reused; `None` if there is no previous order.
     """
 
     def __init__(self, instances: Iterable[Instance], former: KeyOrder | None = None) -> None:
@@ -65,7 +65,7 @@ class KeyOrder:
         return all(weights.get(instance.key) == instance.weight for instance in instances)
 
     def first(self, key: str | bytes) -> Instance | None:
-        """Return the first instance in the order of a key; `None` when there is none."""
+        """Return the first instance in the order of a key; `None` when the list is empty."""
         multipliers = _multipliers(key)
         best = min((group.first(multipliers) for group in self._groups), key=_score_and_address, default=None)
         return None if best is None else best[1]

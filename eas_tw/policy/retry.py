@@ -4,9 +4,9 @@ No other module retries; the layers below only report an outcome. The decision i
 
 - Outcomes: `retry_on` lists those that are retried (the page on errors in docs/reference has its default). A 429 with a
   `Retry-After` is retried after that time, never immediately.
-- Instance: one that the call has not tried. With more than one instance in the list, a call is not sent again to an
-  instance that has failed it (a rule of the official SDKs). The only instance of a list may be tried again. A stale
-  connection is not a failure of its instance, which may be tried again when no untried instance is left.
+- Instance: an instance that the call has not tried. With more than one instance in the list, a call is not sent again
+  to an instance that has failed it (a rule of the official SDKs). The only instance of a list may be tried again. A
+  stale connection is not a failure of its instance, which may be tried again when no untried instance is left.
 - Pause: none before the first failover; full jitter before later ones and before every retry on the same instance.
   There is no pause after `overloaded`, a full queue of this client, except before a call that is repeated until its
   deadline tries the same instance again. After `local_resource` there is always a pause, because attempts on every
@@ -94,12 +94,12 @@ server behind the instance, and is not retried.
 # With a third of the instances dead, twelve attempts of a call fail for two in a million; three fail for one in 27.
 _NOT_SERVED_COST = 0.25
 _AT_ONCE = NOT_ITS_FAULT | {AttemptStatus.OVERLOADED}
-"""Outcomes that are retried without a pause, which would not help: the instance has not failed."""
+"""Outcomes that are retried without a pause, because the instance has not failed; `_after_s` has the exception."""
 _FREE = NEVER_SENT - NOT_ITS_FAULT - {AttemptStatus.LOCAL_RESOURCE}
 """Outcomes that do not count as attempts while another instance is left.
 
-The request has not reached the instance, and the call is not sent there again. `UNSENT` is not included, because after
-it the call may be sent there again, so the number of such attempts would have no bound.
+The request has not reached the instance, and the call is not sent to that instance again. `UNSENT` is not included,
+because after it the call may be sent to the same instance again, so the number of such attempts would have no bound.
 """
 
 
@@ -176,7 +176,7 @@ class RetryBudget:
         """Take one retry out of the budget.
 
         Args:
-            now: Seconds of the caller's clock.
+            now: The time in seconds of the caller's clock.
             share: The part of the budget that this kind of retry may use, 0-1.
 
         Returns:
@@ -225,8 +225,8 @@ class RetryPolicy:
     def until_deadline(self) -> RetryPolicy:
         """Return the policy of calls that are repeated until their deadline, on each instance more than once.
 
-        If `retry_on` has its default, 429, 500, 502 and 504 are retried, too: repeating such a call is harmless, and
-        its failure is not. With `attempts=1` there is one attempt, as for other calls.
+        If `retry_on` has its default, 429, 500, 502 and 504 are retried, too: repeating such a call does no
+        harm, but its failure does. With `attempts=1` there is one attempt, as for other calls.
         """
         retry_on = self.retry_on
         if retry_on in (DEFAULT_RETRY_ON, GATEWAY_RETRY_ON):
@@ -268,10 +268,11 @@ class RetryPolicy:
 
         Args:
             history: The attempts of the call.
-            is_sole: Whether the list has exactly one instance; if so, attempts that never reached it count, too.
+            is_sole: Whether the list has exactly one instance; if so, attempts that never reached this instance count,
+                too.
         """
         # The first stale connection does not count as an attempt. Later ones count, because a queued call that needs a
-        # new connection may get one that was idle, and this may be stale, too.
+        # new connection may get a connection that was idle, and that connection may be stale, too.
         stale = sum(attempt.outcome.attempt_status in NOT_ITS_FAULT for attempt in history)
         # Attempts that lack a local resource reach no instance; the pauses and the deadline bound their number.
         local = sum(attempt.outcome.attempt_status is AttemptStatus.LOCAL_RESOURCE for attempt in history)

@@ -2,9 +2,9 @@
 
 Instance i has deadlines at the virtual times (k + phase_i) / weight_i, k = 0, 1, 2, …; each pick takes the instance
 with the earliest deadline. Any interval of virtual time of length 1 (one *cycle*: as many picks as the sum of the
-weights) has exactly weight_i deadlines of instance i. So the shares are exact over each cycle, and evenly spread in it.
-The phases are drawn once per instance. Because they are random, many processes do not all send their first calls to the
-first row (as in gRPC's weighted round robin).
+weights) has exactly weight_i deadlines of instance i. So the shares are exact over each cycle, and each instance's
+picks are evenly spread over the cycle. The phases are drawn once per instance. Because they are random, many processes
+do not all send their first calls to the first row (as in gRPC's weighted round robin).
 
 Virtual time is counted in integer ticks, of which `_CYCLE / weight_i` are between two deadlines of instance i
 (Waldspurger's stride scheduling). Python's integers have no bound, so there is no drift. With floats a subnormal or
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Key = tuple[str, int]
 
 _CYCLE = 2**160
-"""Ticks of one cycle: a stride is exact to 2**-129 for the greatest valid weight, and to 2**-60 for one of 1e30."""
+"""Ticks of one cycle: a stride is exact to 2**-129 for the greatest valid weight, to 2**-60 for a weight of 1e30."""
 _PHASES = 2**53
 """The number of values of `random.random()`."""
 
@@ -38,7 +38,7 @@ class _Turn:
 
     Attributes:
         stride: Ticks between two deadlines.
-        offset: The tick of the first deadline; the others follow at whole strides.
+        offset: The tick of the first deadline; the later deadlines follow at intervals of one stride.
         due: The tick of the next deadline.
         is_over: Whether the instance has left the list; its heap entry is skipped when it reaches the top.
     """
@@ -70,10 +70,11 @@ _Entry = tuple[int, int, _Turn]
 class Rotation:
     """Weighted round robin over a changing list; a choice costs O(log n), an update O(n).
 
-    An instance of weight 0 is never chosen. Instances that stay keep their position when others are added or removed.
+    An instance of weight 0 is never chosen. Instances that stay in the list keep their position when other instances
+    are added or removed.
 
     Args:
-        rng: Source of the random phases.
+        rng: The generator of random numbers for the phases.
     """
 
     def __init__(self, rng: Random) -> None:
@@ -140,8 +141,8 @@ class Rotation:
     def choose(self, call: CallInfo, excluded: Collection[Instance]) -> Instance | None:  # noqa: ARG002  as in `Balancer`
         """Return the next instance that is not excluded; `None` when there is none.
 
-        An excluded instance keeps at most one missed deadline. If it kept all, an instance that was excluded for a
-        while would get every call afterwards, until it had caught up.
+        An excluded instance keeps at most one missed deadline. If it kept all missed deadlines, an instance that
+        was excluded for some time would get every call afterwards, until no missed deadline was left.
         """
         heap = self._heap
         passed: list[_Entry] = []

@@ -1,8 +1,8 @@
 """The arguments for choosing an instance, as one value.
 
-`Cluster.choose` gets it, so a new argument of the choice is one new field. A balancer gets only its field `call`: a
-value that a balancer reads is a field of `CallInfo` (`policy/balancing.py`). `now` is a separate argument, as in all of
-policy.
+`Cluster.choose` receives a `Selection`, so a new argument of the choice is one new field. A balancer receives only the
+field `call`, so a value that a balancer reads is a field of `CallInfo` (`policy/balancing.py`). `now` is a separate
+argument, as in all functions of `policy`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Selection:
     Treat it as immutable. It is not `frozen`, because that would cost each retry 0.2 µs.
 
     Attributes:
-        tried: Ip and port of the instances that the call has tried, including those on which it is running.
+        tried: The ip and port of each of the instances that the call has tried, including those on which it is running.
         failed: The tried instances that must not get the call again: those that have failed (a stale connection is not
             a failure), and those on which the call is running.
         call: The call and the number of its attempt, for the balancer.
@@ -50,6 +50,7 @@ class Selection:
 FIRST = Selection((), (), NO_CALL)
 """The selection of the first attempt of every call whose balancer does not read calls, such as `"wrr"`.
 
-All these calls share the object, which saves creating one for each. So a field with a value of the call, such as the
-size of its body, would have the same value for all of them: pass such a value in a new `Selection` (`Call._try`).
+All these calls share the object, which saves creating a `Selection` for each call. So a field with a value of the call,
+such as the size of its body, would have the same value for all of them: pass such a value in a new `Selection`
+(`Call._try`).
 """

@@ -43,18 +43,19 @@ class SlowStart:
             self._schedule(now)
 
     def forget(self, keys: Iterable[Key]) -> None:
-        """Drop instances that left the list, or whose weight is 0 now."""
+        """Drop instances that left the list, or whose weight has become 0."""
         for key in keys:
             self._began.pop(key, None)
 
     def shares(self, now: float) -> dict[Key, float]:
         """Return the share of its weight, 0.1–1, of each instance in slow start."""
-        # Instances of one list began at the same time, so even thousands of them have few different shares.
+        # Instances that one list added began at the same time, so even thousands of instances have few different
+        # shares.
         share_of = {began: self._share(began, now) for began in set(self._began.values())}
         return {key: share_of[began] for key, began in self._began.items()}
 
     def due(self, now: float) -> tuple[Key, ...]:
-        """Return the instances whose share has changed; end the slow start of those that have their whole weight."""
+        """Return all instances in slow start at the end of a step; remove those that have their whole weight."""
         if self.next_step is None or now < self.next_step:
             return ()
         changed = tuple(self._began)

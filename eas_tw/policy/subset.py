@@ -1,9 +1,9 @@
 """The part of a large fleet that one client uses, by weighted rendezvous hashing.
 
 Each client ranks the instances by a hash of its own seed and the instance's address. Its subset is the first `size`
-instances that are not left out; the next instance in the ranking replaces one that is left out. When the list changes,
-as few instances as possible enter or leave a subset. Over many clients, the number of subsets that contain an instance
-grows with its weight (by the score -w / ln(h) of Schindelhauer and Schomaker).
+instances that are not left out; the next instance in the ranking replaces an instance that is left out. When the list
+changes, as few instances as possible enter or leave a subset. Over many clients, the number of subsets that contain an
+instance grows with its weight (by the score -w / ln(h) of Schindelhauer and Schomaker).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Normalisation of weights for the balancers: only ratios count, and every weight above 0 gets a minimum share.
 
-Discovery may send any number from 0 to 2**31 - 1. Without a minimum, an instance of weight 1e-20 beside one of weight 1
-would get its first call after 1e20 others, and products of such weights could leave the range of a float. The public
-list of instances keeps the weights that the control plane sent.
+Discovery may send any number from 0 to 2**31 - 1. Without a minimum, an instance of weight 1e-20 in a list with an
+instance of weight 1 would get its first call after 1e20 other calls, and products of such weights could leave the range
+of a float. The public list of instances keeps the weights that the control plane sent.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 LEAST_SHARE = 1e-6
 """Minimum weight, as a share of the list's greatest weight; smaller weights are raised to it.
 
-It is far below the share of any canary (1 of 10,000).
+The value is far below the share of any canary (1 of 10,000).
 """
 _SMALL = 1e-6
-"""If the list's greatest weight is below this, all are multiplied by a power of two, which keeps the ratios exact."""
+"""Greatest weight of a list below which all weights are multiplied by a power of two, which keeps the ratios exact."""
 
 
 def normalised(instances: Iterable[Instance]) -> list[Instance]:

@@ -3,7 +3,8 @@
 A listener, an agent, a parser or a bug can raise any exception. The code at a boundary restores its state, then calls
 `contain`, which logs the exception. `SystemExit` and `KeyboardInterrupt` must also reach the program. They are raised
 again in a separate turn of the reactor, because at the boundary they would skip the remaining work for other calls.
-They stop asyncio's loop; Twisted's own reactors only log them, as they log any exception of a callback.
+`SystemExit` and `KeyboardInterrupt` stop asyncio's loop; Twisted's own reactors log them like other exceptions of
+callbacks.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class CallLater(Protocol):
 
 
 def contain(later: CallLater, text: str, **fields: Any) -> None:
-    """Log the exception that is being handled. Call this in an `except` block that does not raise it again.
+    """Log the exception that is being handled. Call this in an `except` block that does not raise the exception again.
 
     Args:
         later: The reactor's `callLater`.

@@ -15,8 +15,8 @@ DURATION_BUCKETS_S = (
 )  # fmt: skip
 """The histogram bounds for `http.client.request.duration`, in seconds.
 
-The conventions advise bounds from 5 ms to 10 s. They are extended at both ends, because a small model answers in 1 ms,
-and a language model takes more than 10 s.
+The conventions advise bounds from 5 ms to 10 s. This list is longer at both ends, because a small model answers in 1
+ms, and a language model takes more than 10 s.
 """
 
 
@@ -38,7 +38,7 @@ def error_type(outcome: Outcome) -> str:
 
     Returns:
         1. The empty string, if the attempt was answered successfully.
-        2. The HTTP status as text, if there was one.
+        2. The HTTP status as text, if the response had an error status.
         3. The name of the attempt status otherwise.
     """
     return "" if outcome.attempt_status is AttemptStatus.ANSWERED else outcome.label

@@ -1,4 +1,4 @@
-"""Counters of a client, which are always enabled; `record` increments them."""
+"""Counters of a client, which are always enabled; `telemetry.record` increments them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Counters:
         failures: The number of attempts that did not succeed, by HTTP status or attempt status.
         failures_at: The number of attempts that did not succeed, by the instance's address.
         retries: The number of retries, by the HTTP status or attempt status of the previous attempt.
-        failovers: The number of retries on another instance than that of the previous attempt.
+        failovers: The number of retries on an instance other than that of the previous attempt.
         hedges: The number of hedges. A hedge that did not reach its instance and is sent again counts once.
         streams: The number of streams that were passed to a caller; their calls also count as `answered`.
         streams_broken: The number of streams that ended before their body was complete, by attempt status; `cancelled`
@@ -47,7 +47,7 @@ class Counters:
         ejections: The number of ejections, by the instance's address.
         ejections_overflow: The number of ejections that `max_ejected_ratio` prevented, by the instance's address.
         balancer_fallbacks: The number of times that weighted round robin chose the instance, because a program's own
-            balancer proposed none that may be used.
+            balancer proposed no instance that may be used.
     """
 
     calls: int = 0

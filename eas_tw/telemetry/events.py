@@ -1,7 +1,7 @@
 """The event classes of a client, for listeners.
 
-`record` creates the events, and only while there is a listener. Outcomes have the names of `policy.outcomes`; the
-adapters (OpenTelemetry, Prometheus) translate them. No event contains the token.
+`telemetry.record` creates the events, and only while there is a listener. Outcomes have the names of
+`policy.outcomes`; the adapters (OpenTelemetry, Prometheus) translate these names. No event contains the token.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class AttemptEnded:
         outcome: The outcome of the attempt.
         elapsed_s: The duration of the attempt, in seconds.
         call: The same object as in `CallEnded`.
-        retry_of: The failed attempt that this one retries; `None` for the first attempt of a call and for hedges.
+        retry_of: The failed attempt that this attempt retries; `None` for the first attempt of a call and for hedges.
         is_hedge: Whether the attempt is a hedge.
     """
 
@@ -133,11 +133,11 @@ class WatchOpened:
 
 @frozen
 class WatchLost:
-    """An open watch was lost, or a watch could not be opened; it is opened again.
+    """An open watch was lost, or a watch could not be opened; the client opens the watch again.
 
     Attributes:
         service: The service's name.
-        instance: The instance, or the gateway; `None` if there was none to choose.
+        instance: The instance, or the gateway; `None` if no instance could be chosen.
         outcome: The outcome of the request that opened the watch, or the way in which the connection was lost.
         retry_s: The pause before the watch is opened again, in seconds.
     """
@@ -172,7 +172,7 @@ class FramesCommitted:
     Attributes:
         service: The service's name.
         indexes: The indexes of the frames, which were committed with one request.
-        error: The name of the error's class; empty if they are committed.
+        error: The name of the error's class; empty if the frames were committed.
     """
 
     service: str
@@ -184,7 +184,7 @@ class FramesCommitted:
 class EjectionOverflow:
     """An instance should have been ejected, but `max_ejected_ratio` of the list are ejected already.
 
-    The event is sent again for the same instance only after it has answered successfully or has been ejected.
+    The event is sent again for the same instance only after the instance has answered successfully or has been ejected.
 
     Attributes:
         service: The service's name.

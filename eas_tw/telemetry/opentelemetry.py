@@ -3,8 +3,8 @@
     telemetry = OpenTelemetry()
     client = telemetry.instrument(client)
 
-Each call has a span, whose parent is the program's current span, and each attempt has a child span of it. The call's
-context is sent in the request's headers, so that the service's spans become part of the trace.
+Each call has a span, whose parent is the program's current span, and each attempt has a span, whose parent is the
+call's span. The call's context is sent in the request's headers, so that the service's spans become part of the trace.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class OpenTelemetry:
     A closed client is removed from the gauges, and is no longer referenced.
 
     Args:
-        tracer_provider: The tracer provider; `None` for the global one.
-        meter_provider: The meter provider; `None` for the global one.
+        tracer_provider: The tracer provider; `None` for the global provider.
+        meter_provider: The meter provider; `None` for the global provider.
         instances: Whether the metrics of attempts have the attributes `server.address` and `server.port`. Spans always
             have them.
 
@@ -138,7 +138,7 @@ class OpenTelemetry:
         """Measure and trace the calls of a client from now on. A second call with the same client changes nothing.
 
         Args:
-            client: A `PredictClient` of `eas_tw`, `eas_tw.aio` or `eas_tw.blocking`, a child of one, or a
+            client: A `PredictClient` of `eas_tw`, `eas_tw.aio` or `eas_tw.blocking`, a child of such a client, or a
                 `ClientService`, before or after `init`.
 
         Returns:
@@ -317,7 +317,7 @@ class TracedClient:
         return f"<TracedClient {self.__wrapped__!r}>"
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # `copy` and `pickle` read such names before __init__, and would recurse forever
+        if name.startswith("_"):  # `copy` and `pickle` read such names before __init__; this would recurse forever
             raise AttributeError(name)
         # If a ClientService was given, its attributes are available as well as those of its client.
         return getattr(self._given if hasattr(self._given, name) else self.__wrapped__, name)

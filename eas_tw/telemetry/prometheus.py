@@ -148,11 +148,12 @@ class PrometheusMetrics(Collector):
         """Add a client to the metrics. A second call with the same client changes nothing.
 
         Args:
-            client: A `PredictClient` of `eas_tw`, `eas_tw.aio` or `eas_tw.blocking`, a child of one, or a
+            client: A `PredictClient` of `eas_tw`, `eas_tw.aio` or `eas_tw.blocking`, a child of such a client, or a
                 `ClientService`, before or after `init`.
 
         Returns:
-            A function that removes the client. The series of a service are removed with its last watched client.
+            A function that removes the client. The series of a service are removed when its last watched client is
+            removed.
 
         Raises:
             TypeError: `client` is of another type; nothing was changed.

@@ -1,8 +1,8 @@
 """`Record`, which updates the counters of a client and creates the events for its listeners.
 
 `net` calls one method for each occurrence. The method increments the counters, then creates the event from the same
-arguments, so that counters and events agree. Without a listener no event is created, because events cost about 2 µs for
-each call, and counters almost nothing.
+arguments, so that counters and events agree. Without a listener no event is created, because events take about 2 µs for
+each call, and counters almost no time.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class RecordedAttempt(Protocol):
     Attributes:
         instance: The attempt's instance.
         began: The time at which the attempt began, in seconds of the reactor's clock.
-        retry_of: The failed attempt that this one retries; `None` if it is not a retry.
+        retry_of: The failed attempt that this attempt retries; `None` if it is not a retry.
         beside: The keys of the instances that already had the call when this attempt was sent as a hedge; empty if the
             attempt is not a hedge.
     """
@@ -142,7 +142,7 @@ class Record:
             counters.hedges += 1
 
     def attempt_answered(self, attempt: RecordedAttempt, call: RecordedCall) -> None:
-        """Record that an attempt succeeded. There is no counter for it, so callers may skip this if not `is_heard`."""
+        """Record that an attempt succeeded. No counter counts it, so the call may be omitted if `is_heard` is false."""
         if self.is_heard:
             self._tell_attempt(attempt, call, (attempt.instance, ANSWERED, self._seconds() - attempt.began))
 
@@ -248,7 +248,8 @@ class Record:
             instances: The new list.
         """
         counters = self.counters
-        # Twice FORMER_KEPT, so that `fold`, which visits every address, does not run with each new list.
+        # The threshold is twice FORMER_KEPT, so that `fold`, which visits every address, does not run for each new
+        # list.
         if len(counters.attempts) > len(instances) + 2 * FORMER_KEPT:
             counters.fold({instance.address for instance in instances})
         if self.is_heard:

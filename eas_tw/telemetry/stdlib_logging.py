@@ -44,9 +44,10 @@ def _forward(event: LogEvent) -> None:
 def _is_observed_by_the_program() -> bool:
     """Return whether the program has installed a Twisted log observer.
 
-    Such an observer receives these events directly. If it writes to `logging` (`STDLibLogObserver`, Scrapy's),
-    forwarding would print each line twice. The check runs for each event, because the observer may be installed after
-    the client; `beginLoggingTo` then replays earlier events to all observers, and they are skipped as well.
+    Such an observer receives these events directly. If it writes to `logging` (as `STDLibLogObserver` and Scrapy's
+    observer do), forwarding would print each line twice. The check runs for each event, because the observer may be
+    installed after the client; `beginLoggingTo` then replays earlier events to all observers, and these events are
+    skipped as well.
     """
     buffer = globalLogBeginner._temporaryObserver  # noqa: SLF001  beginLoggingTo removes it; no public attribute has it
     return buffer is None or any(observer not in (buffer, _forward) for observer in globalLogPublisher._observers)  # noqa: SLF001
