@@ -41,8 +41,8 @@ class ClientUnderTest:
         budget: Key of the retry budget; clients with an equal key share it.
         compares: Whether outlier detection may eject an instance.
         is_heard: Whether the oracle listens to the client's events.
-        failed_before: Failed attempts of the call of the last `CallEnded` event. In the callbacks of a call's result
-            this is that call.
+        failed_before: Failed attempts of the call of the last `CallEnded` event. When the callbacks of a call's result
+            run, the last event is the event of this call.
         eject_bound_s: Bound on an ejection whose length was doubled, in seconds; `eject_max_s` bounds one that was not.
         changed_at_s: Time of the last change of the client's list, in virtual seconds.
     """
@@ -179,7 +179,7 @@ class ClientUnderTest:
 
     @property
     def left_out(self) -> tuple[Address, ...]:
-        """Instances that are ejected, probed or suspected, the longest untried first; suspects have no event."""
+        """Ejected, probed and suspected instances, the longest untried first; no event reports a suspected instance."""
         found: tuple[Address, ...] = tuple(self.client._runtime.fleet._cluster._health.left_out)  # noqa: SLF001
         return found
 

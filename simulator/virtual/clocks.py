@@ -1,6 +1,6 @@
-"""A reactor by elapsed time, for clients on a host whose clock can be set.
+"""A reactor whose timers use elapsed time, for clients on a host whose clock can be set.
 
-It uses `eas_tw.net.monotonic` unchanged. Scheduled events replace the thread of `eas_tw.net.clock_watch`.
+The reactor uses `eas_tw.net.monotonic` unchanged. Scheduled events replace the thread of `eas_tw.net.clock_watch`.
 """
 
 from __future__ import annotations

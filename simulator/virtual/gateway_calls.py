@@ -2,7 +2,8 @@
 
 The gateway forwards to the fleet of the world, which has the faults of the plan. It responds 502 or 504 for instances
 that are dead or slow, and the client retries. The checks are that each call ends once, in time and with its own
-response, that it fails only if faults explain it, and that it is retried as the reference page about failover says.
+response, that a call fails only if faults explain the failure, and that calls are retried by the rules of the reference
+page about failover.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class GatewayCalls:
         network: The network of the world.
         reactor: Reactor of the program's host.
         rng: Source of random draws.
-        make: Creates a client from settings and an agent; without an agent (`None`) it uses its own connections.
+        make: Creates a client from settings and an agent; with `None`, the client uses its own connections.
         agent: The agent that `MisbehavingAgent` wraps; `None` to create the client without an agent.
         attribution: Determines which failures the active faults explain.
         report: Called with the name of a checker and the description of a violation.
@@ -304,7 +305,7 @@ class GatewayCalls:
             self._report("gateway-retry", f"call {call.name} {says}")
 
     def _is_retried(self, tried: ObservedAttempt) -> bool:
-        """Whether an outcome is retried; 429 only with a Retry-After."""
+        """Whether the client retries an outcome. A 429 must also have a Retry-After, which is not checked here."""
         label = tried.status if tried.attempt_status == STATUS else tried.attempt_status
         return label in self._retry_on or label == _RATE_LIMITED
 

@@ -1,7 +1,8 @@
 """Streams of the program that calls through the gateway.
 
-The checks are that the bytes that a reader gets are a prefix of what one instance has sent for this request, and all of
-it if the stream was read to its end. A stream ends once, in time, and breaks only if a fault explains it.
+The checks are that the bytes that a reader gets are a prefix of the bytes that one instance has sent for this request,
+and all of these bytes if the stream was read to its end. A stream ends once, in time, and breaks only if a fault
+explains the break.
 """
 
 from __future__ import annotations
@@ -192,7 +193,7 @@ class GatewayStreams:
         self._scheduler.log(f"stream {drawn.name} for {drawn.spec} {how} after {len(drawn.got)} bytes")
         if self._streams.pop(drawn.name, None) is None:
             self._report("gateway-stream", f"stream {drawn.name} has ended twice")
-        # A slow reader may reach the end long after it has arrived.
+        # A slow reader may reach the end of the body long after the last byte has arrived.
         if drawn.reader != "slow" and now_s > drawn.opened_s + drawn.total_s + _SLACK_S:
             says = f"ended {now_s - drawn.opened_s:.3f} s after its head, of at most {drawn.total_s:g}"
             self._report("gateway-stream", f"stream {drawn.name} {says}")

@@ -1,8 +1,8 @@
 """A program that restarts again and again: clients that open, call and close while faults are active.
 
-The program has its own host. In some lives its disk copy is truncated, of another service or unwritable, and in some
-lives discovery responds with errors only. Each life is checked: its first list is the right one, every call ends once,
-and nothing is left after the close.
+The program has its own host. In some lives its disk copy is damaged, missing, of another service or unwritable, and in
+some lives discovery responds with errors only. Each life is checked: its first list is correct, every call ends once,
+and no connection and no timer is left after the close.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ class Lives:
         if disk in ("missing", "torn", "foreign", "garbage"):
             self._saved.clear()
         if disk == "unwritable":
-            # Permissions do not apply to root, but even root cannot create a path below a file.
+            # Permissions do not apply to root, but even root cannot create a directory inside a file.
             blocked = Path(self._disk.name) / "blocked"
             blocked.write_bytes(b"")
             return blocked / "copies", disk
@@ -245,7 +245,7 @@ class Lives:
         view = {instance.key: instance.weight for instance in client.instances}
         told, now_s = self._told, self._scheduler.elapsed()
         if abs(now_s - began_s - _INIT_S) < _SETTLED_S and told is not None and told[0] > now_s - _SETTLED_S:
-            # The reply arrived at about the time of the init timeout, so both lists are accepted.
+            # The reply arrived at about the time of the init timeout, so the first list may be from either source.
             return
         if view in self._perhaps:
             return

@@ -34,7 +34,7 @@ def draw(seed: int, profile: str = "chaos", hours: float = DEFAULT_HOURS, *, lat
     rng = Random(f"{seed}/nemesis/{profile}")
     plan = _DRAWERS[profile](seed, rng, max(20.0, hours * 3600 * 2 / 3))
     if profile == "minority":
-        # Without drawn options, because most programs use the default settings.
+        # No options are drawn for this profile, because most programs use the default settings.
         return plan.but(is_heard=True)
     plan = with_options(plan, Random(f"{seed}/options/{profile}"))
     return with_world_options(with_surroundings(plan, Random(f"{seed}/surroundings/{profile}"))) if later else plan

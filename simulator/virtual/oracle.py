@@ -114,7 +114,7 @@ CHECKERS = {
 _MOST_VIOLATIONS = 10
 _NO_WHOLE_CYCLES = 2
 _SELDOM = 4
-"""Period, in seconds, of the checks for states that do not return to correct ones by themselves."""
+"""Period, in seconds, of the checks of states that stay wrong, so that a rare check finds them too."""
 _DATE_SLACK_S = 2.0
 """Tolerance in seconds of a Date, which has whole seconds."""
 
@@ -197,7 +197,7 @@ class Oracle:
     # -- events
 
     def report(self, checker: str, says: str) -> None:
-        """Record and log a violation; only the first ten of a run are kept."""
+        """Record and log a violation; violations after the first ten of a run are ignored."""
         if len(self.violations) < _MOST_VIOLATIONS:
             violation = Violation(checker, round(self._scheduler.elapsed(), 6), says)
             self.violations.append(violation)
@@ -213,7 +213,7 @@ class Oracle:
         self.retries.probed(sut)
 
     def asking(self, host: str, target: str) -> ClientUnderTest | None:
-        """Return the client on a host that polls this path."""
+        """Return the client on a host that polls this path; `None` if there is none."""
         path = target.partition("?")[0]
         return next((one for one in self._hosts.get(host, ()) if path.endswith(f"/{one.service}")), None)
 
@@ -371,7 +371,7 @@ class Oracle:
     # -- periodic checks
 
     def tick(self) -> None:
-        """Check everything that can be checked at any time."""
+        """Run the periodic checks of the clients, connections, calls and streams; called once a virtual second."""
         for sut in self.clients_under_test.values():
             if self.secret and not self._ticks % _SELDOM:
                 self.read(repr(sut.client))
@@ -403,7 +403,7 @@ class Oracle:
             # Twisted's legacy logging uses the key `failure`.
             failure = event.get("log_failure") or event.get("failure")
             if failure is not None and is_injected(failure.value):
-                # An injected error; its effects are checked elsewhere.
+                # The logged error was injected; other checkers check its effects.
                 continue
             self.report("nothing-left", f"logged: {failure.getErrorMessage() if failure else formatEvent(event)}"[:500])
         self._logged.clear()
@@ -459,7 +459,7 @@ class Oracle:
             )
 
     def check_quiet(self, sut: ClientUnderTest) -> None:
-        """Check `exact-shares`: a client has not retried since counting began."""
+        """Check `exact-shares`: a client has not retried a call since `begin_counting`."""
         retries, failures = self._before[sut.number]
         if sut.retries != retries:
             where = ", ".join(f"{n} at {address}" for address, n in (sut.failures - failures).items())

@@ -1,6 +1,6 @@
-"""Balancers that programs might write: one that follows the load, and one that violates the protocol.
+"""Balancers that programs might write: one balances by load, and the other violates the `Balancer` protocol.
 
-They implement the client's `Balancer` protocol as documented, and share no code with the client.
+They are written from the documentation of the client's `Balancer` protocol, and share no code with the client.
 """
 
 from __future__ import annotations
@@ -121,4 +121,4 @@ class Hostile:
 
 
 OWN_BALANCERS: dict[str, type[FewestCalls | Hostile]] = {"own": FewestCalls, "hostile": Hostile}
-"""The balancers that a plan may name in addition to the client's, by name."""
+"""The balancers that a plan may name in addition to the balancers of the client, by name."""

@@ -1,7 +1,7 @@
 """The plan of a run: everything that the nemesis has drawn, as a value, and as a TOML file.
 
-A run is a function of its plan alone. The schedule of faults is part of it and drawn in advance, so that the removal of
-one fault does not change the others. `shrink` depends on that.
+A run is a function of its plan alone. The schedule of faults is part of the plan and drawn in advance, so that the
+removal of one fault does not change the other faults. `shrink` depends on this.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class RunPlan:
             may misbehave; empty for no such program.
         gateway_mode: What the gateway does when an instance refuses: one of the simulator's `GATEWAY_MODES`.
         gateway_timeout_s: Seconds that the gateway waits for a response before it answers 504.
-        services: Number of services; with 2, children of every other client call the second.
+        services: Number of services; with 2, children of every other client call the second service.
         clients: Number of clients, each on its own host.
         per_s: Calls per second of each client.
         burst: Number of calls that start together.
@@ -97,7 +97,7 @@ class RunPlan:
         latency_s: Delay of one direction without faults, in seconds.
         jitter_s: Greatest additional delay, in seconds.
         client: Settings of the clients (`ClientConfig`).
-        own: Further settings of the first, second, … client; they repeat when there are more clients.
+        own: Further settings of the first, second, … client; if there are more clients, the entries are used again.
         steps: The faults.
     """
 

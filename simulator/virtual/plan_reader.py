@@ -1,4 +1,4 @@
-"""Reads a plan from a TOML file, written by `shrink` or by hand; every error gives the path of the wrong value."""
+"""Reads a plan from a TOML file, written by `shrink` or by hand; an error of a value begins with the value's path."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Result:
         violations: Violations of invariants.
         faults: Number of faults that have begun, by kind.
         attempt_statuses: Number of failed attempts by attempt status.
-        retries: Number of retries by the outcome of the attempt before.
+        retries: Number of retries by the outcome of the attempt that was retried.
         load: Figures of a complete run. `imbalance`: requests of the busiest instance divided by the mean;
             `discovery_per_s`: discovery requests per second; `amplification`: requests divided by calls.
         chaos_at_s: Time at which the chaos phase began, in virtual seconds; the plan's times are relative to it.

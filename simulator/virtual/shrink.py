@@ -1,7 +1,8 @@
-"""Shrinking of a failing plan: delta debugging over the schedule of faults, then over the size of the world.
+"""Shrinking of a failing plan: delta debugging over the schedule of faults, then simpler settings of the world.
 
-This is Zeller's ddmin: remove halves, then quarters, and so on, as long as the same checker reports a violation. The
-removal of a fault does not change the times of the others, so each remaining fault is necessary for the violation.
+This is Zeller's ddmin: remove halves, then quarters, and so on, as long as the same checker reports a violation. No
+remaining fault can be removed alone without losing the violation, unless the limit of runs was reached. The times of
+the other faults do not change when one is removed. Then simpler settings are tried, each once.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Shrinker:
 
     Args:
         run: Runs a plan.
-        progress: Called after each run with the number of runs, and the number of faults in the smallest failing plan.
+        progress: Called after each run but the first (that of the given plan), with the number of these runs, and the
+            number of faults in the smallest failing plan; `None` for no call.
     """
 
     def __init__(self, run: Run, progress: Callable[[int, int], None] | None = None) -> None:
@@ -54,7 +56,10 @@ class Shrinker:
         return self._best.plan, self._best
 
     def _fails(self, plan: RunPlan) -> bool:
-        """Run a smaller plan, and keep it if the same checker reports a violation; return whether it does."""
+        """Run a changed plan, and keep it if the same checker reports a violation; return whether the checker does.
+
+        When the limit of runs is reached, return `False` without a run.
+        """
         if self.runs >= _MOST_RUNS:
             return False
         self.runs += 1
@@ -67,7 +72,10 @@ class Shrinker:
         return fails
 
     def _cut_the_end(self) -> None:
-        """Remove the faults after the violation, which cannot have caused it."""
+        """Remove the faults planned for times later than the violation.
+
+        The times of faults count from the end of the warm-up, so a fault that begins shortly after the violation stays.
+        """
         plan = self._best.plan
         at_s = self._best.violations[0].at_s
         self._fails(plan.but(steps=tuple(step for step in plan.steps if step.at_s <= at_s)))
@@ -92,7 +100,7 @@ def _without_each(steps: Sequence[PlannedFault], pieces: int) -> Iterator[tuple[
 
 
 def _simplifications(plan: RunPlan) -> Iterator[dict[str, Any]]:
-    """Yield changes that make the world smaller; each is tried once."""
+    """Yield changes that simplify the plan; each is tried once."""
     yield {"large": 0.0, "cancelled": 0.0, "work_s": 0.0}
     yield {"cancelled": 0.0}
     yield {"large": 0.0}

@@ -39,7 +39,7 @@ class Sum:
     retries: Counter[str] = field(factory=Counter)
 
     def add(self, result: Result, hours: float) -> None:
-        """Add the result of a seed."""
+        """Add the result of a seed, with at most the first of its violations."""
         self.seeds += 1
         self.simulated_s += result.simulated_s
         self.calls += result.calls
@@ -107,16 +107,16 @@ def soak(
 
     Args:
         seeds: The seeds.
-        profile: As in `nemesis.draw`.
-        hours: As in `nemesis.draw`.
+        profile: Profile of the plans, one of `PROFILES`.
+        hours: Approximate length of each run, in virtual hours.
         jobs: Number of processes.
         chunk: Number of seeds that a process takes at a time.
         collect: Whether to continue after a violation.
-        progress: Called with the sum whenever it has grown; `None` for no call.
+        progress: Called with the sum whenever results were added; `None` for no call.
     """
     total = Sum()
     chunks = iter([seeds[at : at + chunk] for at in range(0, len(seeds), chunk)])
-    # With "spawn", unlike "fork", a process does not inherit the imports and threads of this one.
+    # With "spawn", unlike "fork", a child process does not inherit the imports and threads of its parent.
     context = get_context("spawn")
     their_end, our_end = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent, initargs=(their_end,))

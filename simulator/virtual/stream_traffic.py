@@ -1,7 +1,7 @@
 """Streams of one client, in addition to its calls, with readers that are fast or slow, leave early, close or cancel.
 
-A share of them are ordinary calls whose response the instance sends in pieces. They check that the client does not
-treat an instance as late while it keeps sending.
+Instead of some streams, ordinary calls are made whose response the instance sends in pieces. They check that the client
+does not treat an instance as late while the instance keeps sending.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _METHODS = ("POST",) * 6 + ("GET",) * 4 + ("PUT", "HEAD")
 _READERS = ("plain",) * 6 + ("whole", "slow", "slow", "stop", "close", "cancel", "forget", "pieces", "lines")
 _MOST_PIECES = 30
 _SINGLE_BYTES, _TINY = 0.02, 0.008
-"""Shares of streams in pieces of one byte, and of those with thousands of chunks in one segment."""
+"""Share of streams in pieces of one byte, and the part of this share with thousands of chunks in one segment."""
 _MOST_BYTES = 500
 _SLICING, _MOST_SLICED = ("slices", "segments", "trickle"), 3_000
 _LONGEST_MS = 1500
@@ -104,7 +104,7 @@ class StreamTraffic:
             self._next = self._sut.reactor.callLater(self._rng.random() / self._plan.streams_per_s, self._again)
 
     def slow_down(self) -> None:
-        """Stop if an instance may have only one connection, because calls would have to wait for a stream's end."""
+        """Stop if the client has only one connection to each instance, because calls would wait for a stream's end."""
         if self._is_sole:
             self.stop()
 

@@ -1,6 +1,6 @@
 """Draws the parts of a plan that were added later: addresses, a second service, faults inside clients' processes.
 
-They have their own random stream, so that the remaining world and the earlier faults of a seed stay the same.
+These parts have their own random stream, so that the other parts of the plan and its earlier faults stay the same.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class _Program:
 
     @property
     def cannot_be_sent(self) -> bool:
-        """Whether it raises before the client can send it."""
+        """Whether `to_string` raises, so that the client cannot send the request."""
         return self._encode is not None
 
     def to_string(self) -> bytes:
@@ -83,7 +83,7 @@ class ClientTraffic:
     """The calls of one client.
 
     Attributes:
-        service: Name of the service that they call.
+        service: Name of the service that the client calls.
         ended: Number of calls that have ended.
         failed: Number of calls that failed and were not cancelled.
     """

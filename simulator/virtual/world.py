@@ -78,7 +78,11 @@ class Application(Protocol):
         """Yield a description of each violation; called every virtual second with the phase of the run."""
 
     def stop(self) -> Deferred[Any] | None:
-        """Stop the program, which must leave no timers on its host; `None` if it has stopped."""
+        """Stop the program, which must leave no timers on its host.
+
+        Returns:
+            A Deferred that fires when the program has stopped; `None` if it has stopped.
+        """
 
 
 class World:
@@ -247,7 +251,7 @@ class World:
         # The previous world is one large reference cycle. It must be freed before `freeze`, which would keep it.
         gc.collect()
         # After `freeze`, the collections of this run do not traverse the objects that exist already. A caller that runs
-        # many worlds has called it before; a second call would also keep the objects of this world forever.
+        # many worlds has called `freeze` before; a second call would also keep objects of the previous world forever.
         is_frozen = gc.get_freeze_count() > 0
         if not is_frozen:
             gc.freeze()
@@ -415,7 +419,7 @@ class World:
         self._run_for(max(two_polls_s, min(self.network.backlog_s + 1.0, _LONGEST_S)))
 
     def _liveness(self) -> None:
-        """Check that every call succeeds, and that every ejected instance returns within the longest ejection."""
+        """Check after the longest ejection that each client has its service's list, and that no instance is ejected."""
         longest_s = max(1.5 * sut.eject_max_s for sut in self.clients_under_test)
         self._run_for(min(longest_s + 10.0, _LONGEST_S))
         if not self.oracle.violations:
@@ -452,7 +456,7 @@ class World:
             self.oracle.check_idle(sut)
             if self.plan.is_named:
                 self.oracle.check_asks(sut, ENDPOINT_NAME)
-            # Without any fault, streams that take long can make their instance an outlier.
+            # Even in a run without faults, streams that take long can make their instance an outlier.
             is_compared = bool(self.plan.streams_per_s) and sut.compares
             if not self.plan.steps and sut.ejections and not is_compared:
                 self.oracle.report("exact-shares", f"client {sut.number} left somebody out, and nothing was wrong")

@@ -52,8 +52,8 @@ _ON_QUEUES = (
     "replace", "reweigh",
 )  # fmt: skip
 """Kinds that instances of the queue service get in addition to `QUEUED`. None of them changes the bytes of a response,
-because the checkers could then not determine the effect of an operation. Closed: kinds of `SERVED_LATER` that do not
-explain `WRONG` are drawn for the queue service by `_served_later`."""
+because the checkers could then not determine the effect of an operation. Closed: one more kind would change the faults
+of seeds. `_served_later` draws the kinds of `SERVED_LATER` that do not explain `WRONG` for the queue service."""
 _SERVED_LATER = 0.1
 """Share of the chaos worlds that get each kind of `SERVED_LATER`."""
 
@@ -157,7 +157,7 @@ def _queues(plan: RunPlan, rng: Random) -> RunPlan:
 
 
 def _served_later(plan: RunPlan, _: Random) -> RunPlan:
-    """Add the kinds that were added after all others, each from its own random stream."""
+    """Add faults of the kinds in `SERVED_LATER`, each kind from its own random stream."""
     if plan.profile != "chaos":
         return plan
     for name, kind in SERVED_LATER.items():

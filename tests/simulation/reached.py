@@ -29,7 +29,7 @@ def text_of(name: str, line: int) -> str:
 
 
 def reached(seeds: Sequence[int], profile: str, hours: float, names: Sequence[str]) -> tuple[Sum, Lines]:
-    """Run seeds of a profile; return the results, as `run_seeds` does, and the lines that ran."""
+    """Run seeds of a profile; return the sum of their results (`run_seeds`), and the lines that ran."""
     files = {str(ROOT / name): name for name in names}
     found: Lines = {name: set() for name in names}
     left: dict[CodeType, set[int]] = {}

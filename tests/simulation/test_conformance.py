@@ -192,7 +192,7 @@ def test_link_conditions_do_not_change_the_callbacks(name: str, conditions: dict
 
 
 def test_a_write_of_zero_bytes_sends_no_packet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twisted writes zero bytes before it closes a socket; a packet for these once caused a reset."""
+    """Twisted writes zero bytes before it closes a socket; a packet for such a write once caused a reset."""
     sent: list[str] = []
     carry = Network.carry
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.long
 SEEDS = range(90)
 _HOURS, _CHUNK = 0.07, 10
 _NEVER_IN_A_BATCH = {"answered", "status", "connect_failed", "unsent"}
-"""Statuses that the batch does not count by these names, or that need a race within one reactor iteration."""
+"""Statuses that are not counted (`answered`) or counted by HTTP status (`status`), or that a batch rarely produces."""
 
 _FILES = [
     *(f"policy/{name}.py" for name in ("cluster", "health", "hedging", "least_loaded", "load", "outliers", "retry")),
@@ -72,15 +72,15 @@ _NEVER_RUN = {
   different timeouts and hedge delays, so there are never enough queues to purge.
 - Cluster: a client that has a list never applies an empty one.
 - Health: no list shrinks to one instance while that instance is a suspect.
-- Balancers: instances of weight 0 are removed earlier. Only tests use the length, and add or remove single instances.
-  Only in large fleets (profile `big`) do single instances join.
+- Balancers: instances of weight 0 are removed earlier. Only tests use the length of a balancer. Single instances are
+  added or removed only by tests, and in large fleets (profile `big`).
 - Retry: the batch has no calls through the gateway and no copies of a config.
 """
 
 
 @pytest.fixture(scope="module")
 def traced() -> tuple[Sum, Lines]:
-    """Run the seeds on two processes, and record the lines that ran."""
+    """Run the seeds on at most two processes, and record the lines that ran."""
     total, lines = Sum(), {name: set[int]() for name in _FILES}
     with ProcessPoolExecutor(min(2, os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
         chunks = [SEEDS[at : at + _CHUNK] for at in range(0, len(SEEDS), _CHUNK)]

@@ -85,14 +85,14 @@ def check(not_drawn: set[Any], listed: dict[Any, str], where: str, table: str) -
 
 
 def test_every_setting_of_a_client_is_drawn_or_listed_with_a_reason(plans: list[RunPlan]) -> None:
-    """Drawn in `simulator/virtual/options.py`, or listed above."""
+    """A setting is drawn in `simulator/virtual/options.py`, or listed in `SETTINGS_NOT_DRAWN`."""
     drawn = {name for plan in plans for settings in (plan.client, *plan.own) for name in settings}
     known = {setting.name for setting in attrs.fields(ClientConfig) if setting.init}
     check(known - drawn, SETTINGS_NOT_DRAWN, "simulator/virtual/options.py", "SETTINGS_NOT_DRAWN")
 
 
 def test_every_fault_of_the_simulator_is_drawn_or_listed_with_a_reason() -> None:
-    """Drawn as the `fault` of a kind in `simulator/virtual/faults/catalog.py`, or listed above."""
+    """A fault is the `fault` of a kind in `simulator/virtual/faults/catalog.py`, or listed in `FAULTS_NOT_DRAWN`."""
     drawn = {("discovery" if kind.scope is Scope.CONTROL else "instance", kind.fault) for kind in KINDS.values()}
     known = {("instance", name) for name in ON_INSTANCES} | {("discovery", name) for name in ON_DISCOVERY}
     check(known - drawn, FAULTS_NOT_DRAWN, "SERVED_LATER of simulator/virtual/faults/catalog.py", "FAULTS_NOT_DRAWN")
@@ -107,7 +107,7 @@ def test_every_kind_of_fault_is_in_some_plan(plans: list[RunPlan]) -> None:
 def test_the_kinds_of_a_shared_random_stream_do_not_change(
     name: str, kinds: dict[str, CatalogEntry], known: str
 ) -> None:
-    """The order matters, too."""
+    """The order of the kinds must not change either, because a kind is drawn by its position."""
     added = [kind for kind in kinds if kind not in known.split()]
     assert list(kinds) == known.split(), (
         f"{name}_KINDS is closed: {added or 'another order'} changes the faults of every seed. Put a new kind into "
@@ -131,7 +131,7 @@ def test_a_kind_that_is_added_later_changes_nothing_else(monkeypatch: pytest.Mon
 
 
 def test_every_kind_of_instances_is_drawn_for_the_queue_service_or_listed_with_a_reason() -> None:
-    """Kinds of `SERVED_LATER` need no entry: `_served_later` decides by what they explain."""
+    """Kinds of `SERVED_LATER` need no entry here: `_served_later` draws all of them that do not explain `WRONG`."""
     decided = {*QUEUED, *SERVED_LATER, *world_options._ON_QUEUES}
     of_instances = {name for name, kind in KINDS.items() if kind.scope in (Scope.INSTANCE, Scope.MEMBER)}
     wrong = {name for name in of_instances if WRONG in KINDS[name].explains}

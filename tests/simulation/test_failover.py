@@ -26,7 +26,7 @@ def test_a_dead_instance_of_weight_1000_beside_a_live_one_of_weight_1(seed: int)
 
 @pytest.mark.parametrize("seed", range(5))
 def test_two_dead_of_three(seed: int) -> None:
-    """No call is lost and no instance is tried twice in a call."""
+    """No call is lost, and every attempt after the first attempt of a call is counted as a retry."""
     harness = Harness(seed=seed).init()
     harness.traffic(2.0, per_s=50)
     harness.instance(0).crash()
@@ -96,7 +96,7 @@ def test_without_an_attempt_timeout_a_call_ends_at_its_deadline() -> None:
 
 
 def test_a_call_to_a_blackholed_fleet_ends_at_its_deadline() -> None:
-    """All packets are lost: connects time out, and the call ends at its deadline."""
+    """All packets are lost: connects time out, and the call fails by its deadline."""
     harness = Harness(timeout_s=2.5, connect_timeout_s=1.0).init()
     harness.network.blackhole(SERVER)
     before = harness.scheduler.seconds()

@@ -71,9 +71,9 @@ def test_seeds_at_which_the_world_was_wrong(seed: int) -> None:
     Network: bytes that followed a lost packet arrived although their connection was closed (201543, 205016).
     World: requests that had queued for a slow link arrived after its fault (203444); operators removed the last
     instance with a weight (205333).
-    Checker: calls are not usually fast if one in twenty of few answers was slow (201580); a call that waited for
-    connections without a response, which were then reset, may miss its deadline (300249); a connection may be stale
-    before its first use (300372); a port that closes during a handshake resets the connection (303612).
+    Checker: the calls of a client with few answers are not usually fast if one in twenty was slow (201580); a call may
+    miss its deadline if it waited for connections without a response that were then reset (300249); a connection may
+    be stale before its first use (300372); a port that closes during a handshake resets the connection (303612).
     """
     assert World(draw(seed, later=False)).run().violations == ()
 
@@ -118,7 +118,7 @@ def test_seeds_at_which_a_checker_knew_too_little(seed: int) -> None:
     - A list that could not be applied leaves the counts of failures uncertain (500409).
     - An injected exception is not a lack of resources on the host that it happens on (510094).
     - An instance that joins during a pause may be tried next (510434).
-    - A wall clock that `jump` sets during a call counts as set, as by `set_wall_clock` (700084).
+    - A wall clock that `jump` sets during a call counts as set, in the same way as with `set_wall_clock` (700084).
     - The client waits for the rest of a response that is shorter than its Content-Length, and then watches the
       connection (700633).
     - A call whose response has begun is not silent (700329).
@@ -143,7 +143,7 @@ def test_seeds_with_streams_that_once_failed(seed: int) -> None:
 
 
 def test_a_call_is_never_twice_on_one_instance_at_the_same_time() -> None:
-    """Client: when no other instance could be chosen, a hedge went to the one that already had the call (700344)."""
+    """Client: without another instance, a hedge went to the instance that already had the call (seed 700344)."""
     assert World(draw(700344)).run().violations == ()
 
 

@@ -15,7 +15,7 @@ from tests.simulation.harness import TOKEN, Harness
 
 
 class TestDiskCopy:
-    """A start without discovery."""
+    """The start of a client for which discovery has no good reply, with and without a disk copy."""
 
     def test_a_start_without_discovery_uses_the_disk_copy(self, tmp_path: Path) -> None:
         """The disk copy is used after `init_timeout_s`, and marked stale until discovery responds."""
@@ -35,7 +35,7 @@ class TestDiskCopy:
         second.assert_clean()
 
     def test_the_disk_copy_is_not_filtered(self, tmp_path: Path) -> None:
-        """Another program, or this one with another filter, may use the same copy."""
+        """The disk copy has all instances, because a program with another `instance_filter` may use the same copy."""
         filtered = Harness(snapshot_path=str(tmp_path), instance_filter=lambda each: each.port % 2).init()
         (kept,) = {instance.port % 2 for instance in filtered.client.instances}
         assert kept == 1

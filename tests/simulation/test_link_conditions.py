@@ -14,7 +14,7 @@ SERVER = ("10.0.0.2", 80)
 
 
 def test_a_packet_that_a_blackhole_meets_on_its_way_arrives_before_later_ones() -> None:
-    """Chaos seed 990454: a frame of a watch arrived before earlier ones that a second blackhole had kept again."""
+    """Chaos seed 990454: a frame of a watch arrived before earlier frames that a second blackhole had kept again."""
     received: list[bytes] = []
     ends: list[Any] = []
 

@@ -1,4 +1,4 @@
-"""An address that is released and bound again in the same reactor iteration, as by a crash and a restart."""
+"""An address that is released and bound again in one reactor iteration, as when an instance crashes and restarts."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def _run(*, is_heard: bool) -> Result:
 
 
 def _has(log: list[str], *parts: str) -> bool:
-    """Whether a line of the log has all of these texts."""
+    """Whether one line of the log contains all `parts`."""
     return any(all(part in line for part in parts) for line in log)
 
 

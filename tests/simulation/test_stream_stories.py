@@ -46,7 +46,7 @@ class Story:
 
     @property
     def whole(self) -> bytes:
-        """The complete body of the instance that began last."""
+        """The complete body of the response that began last."""
         return content(CALL, *self.begun[-1], self.spec)
 
     @property

@@ -61,7 +61,7 @@ def test_exceptions_raised_by_faults_are_not_printed() -> None:
 
 @pytest.mark.parametrize("is_frozen", [True, False])
 def test_a_world_is_freed_after_its_run(*, is_frozen: bool) -> None:
-    """A soak calls `gc.freeze` and runs thousands of worlds; each of them once leaked over a megabyte."""
+    """A soak calls `gc.freeze` and runs thousands of worlds; each world once leaked over a megabyte."""
     if is_frozen:
         gc.freeze()
     try:
@@ -99,7 +99,7 @@ def test_the_json_of_a_result_has_the_documented_fields() -> None:
 
 
 def test_an_instance_that_was_down_for_minutes_is_used_again() -> None:
-    """The instance is ejected repeatedly, for up to a minute, and is used as before after the faults have ended."""
+    """An instance is down for 250 s: no call fails, and no checker reports a violation, before or after its return."""
     plan = RunPlan(1, chaos_s=300.0, steps=(PlannedFault(1.0, "crash", 0, 250.0), PlannedFault(20.0, "crash", 1, 30.0)))
     result = World(plan).run()
     assert result.violations == ()

@@ -29,7 +29,8 @@ class End(Protocol):
         self.is_paused = False
 
     def note(self, what: str) -> None:
-        # The kernel's buffer sizes decide how often a producer is paused, so only the first time is recorded.
+        # The kernel's buffer sizes decide how often a producer is paused, so only the first pause and the first resume
+        # are recorded.
         if what not in ("pause", "resume") or what not in self.seen:
             self.seen.append(what)
         act = self.on.get(what)
@@ -112,7 +113,7 @@ class Story:
     Args:
         steps: Actions that run one after the other, `STEP_S` apart.
         on: For each end, the actions that run inside a callback, by the callback's name.
-        client, server: The protocols; `None` for a factory that builds none.
+        client, server: The protocols of the two ends; `None` for a factory that builds no protocol.
         is_listening: Whether the server listens.
         is_cancelled: Whether the client cancels its connection attempt immediately.
     """

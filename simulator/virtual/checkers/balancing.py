@@ -1,13 +1,13 @@
 """Checks of the instances that a client chooses for its attempts.
 
 1. Only instances in the list get calls.
-2. An ejected instance gets no call while another one can be chosen; after the ejection it gets one call, the probe, and
-   no second one before the probe has ended.
-3. No instance has more calls in flight than the bound while another one is below it.
+2. An ejected instance gets no call while another instance can be chosen; after the ejection it gets one call, the
+   probe, and no second call before the probe has ended.
+3. No instance has more calls in flight than the bound while another instance has fewer.
 4. A subset has no more members than its size.
 
-The checker is a `FleetObserver` of the client's fleet, and it receives the client's events. From both it keeps its own
-account of attempts and ejections.
+The checker is a `FleetObserver` of the client's fleet, and it receives the client's events. From the observed choices
+and the events it keeps its own account of attempts and ejections.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _MOST_RESORTS = 16
 
 
 def is_certain(why: str) -> bool:
-    """Whether the reason of an ejection is certain: a failed connect, or no response at all.
+    """Whether the reason of an ejection is certain: a failed connect, or `silent`.
 
-    The bound on the number of ejected instances does not apply to these ejections.
+    The checker does not apply the bound on the number of ejected instances to these ejections.
     """
     return why.startswith("connect_") or why == "silent"
 
@@ -59,7 +59,7 @@ class _Out:
 
 
 class Selection(Protocol):
-    """The fields of the client's `Selection` that are used here."""
+    """The fields of the client's `Selection` that the checker reads."""
 
     @property
     def tried(self) -> Collection[Address]:
@@ -203,7 +203,7 @@ class BalancingChecker(Checker):
             self._ejections.forget(sut)
 
     def look(self, sut: ClientUnderTest) -> None:
-        """Compare a client's state with the events that it has emitted."""
+        """Compare a client's state with its events; without a listener, only forget instances that left its list."""
         account = self._accounts.get(sut.number)
         if account is None:
             return
@@ -222,14 +222,14 @@ class BalancingChecker(Checker):
     # -- internals
 
     def _told(self, sut: ClientUnderTest) -> _BalancingAccount | None:
-        """Return the account of a client whose fleet is observed, after updating the members of its subset."""
+        """Return a client's account after clearing the subset members in it; `None` if its fleet is not observed."""
         account = self._accounts.get(sut.number)
         if account is not None:
             account.members.clear()
         return account
 
     def _change(self, account: _BalancingAccount) -> None:
-        """Update the account for another list: forget instances that left it, and recompute the bound on ejections."""
+        """Update the account for another list: forget instances that left the list, and the times of all ejections."""
         view = account.sut.view
         self._ejections.list_changed(account.sut, view)
         account.out = {address: out for address, out in account.out.items() if view.get(address, 0) > 0}
@@ -297,7 +297,7 @@ class BalancingChecker(Checker):
             self._on_probe(sut, address)
 
     def _check_share(self, account: _BalancingAccount) -> None:
-        """Check the bound on ejected instances, which applies if at least one ejection has an uncertain reason."""
+        """Check the bound on ejected instances, after an ejection with an uncertain reason."""
         sut = account.sut
         fleet = sum(weight > 0 for weight in sut.view.values())
         out = len(sut.client.ejected)

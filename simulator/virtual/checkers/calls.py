@@ -33,9 +33,9 @@ _SILENT = frozenset({"late", "cancelled", "deadline"})
 _MOST_RESORTS = 16
 """Number of attempts after which a call is no longer sent to ejected instances."""
 _USUAL_SHARE = 0.125
-"""Share of a call's time: a client hedges for a missing response only if most responses take less than this."""
+"""Share of a call's time: a client hedges for a missing response only if most responses take less than this share."""
 _LAST_CHANCE_SHARE = 0.4
-"""Share of a call's time; an attempt that runs for longer before the deadline was running at the last hedge point."""
+"""Share of a call's time; an attempt that ran for this share before the deadline also ran at the last hedge point."""
 _ENOUGH, _LATELY, _SELDOM = 64, 300, 8
 _OUT_OF_TIME, _SHORT_S = ("deadline", "waited", "overloaded"), 0.25
 KNOWN = frozenset(
@@ -55,7 +55,7 @@ class ObservedCall:
         body: Body of the request, which the response must repeat.
         began_s: Start of the call, in virtual seconds.
         timeout_s: Its deadline, in seconds from the start.
-        arrivals: Address of each instance that the request has reached, and whether its connection was a kept one.
+        arrivals: Address of each instance that the request has reached, and whether it came on a kept connection.
         near: The client's end of the connection of the last arrival; `None` before the first one, or if unknown.
         is_cancelled: Whether the program has cancelled the call.
         is_once: Whether the call is not idempotent, so that its request must not reach an instance twice.
@@ -78,14 +78,14 @@ class ObservedCall:
 
 
 class ObservedAttempt(NamedTuple):
-    """An attempt of a failed call, from the call's error.
+    """An attempt of a failed call, as recorded in the call's error.
 
     Attributes:
-        address: Address of its instance.
-        attempt_status: How it ended.
+        address: Address of the instance.
+        attempt_status: Status with which the attempt ended (`AttemptStatus`).
         status: HTTP status of the response; 0 for none.
         asked_s: Retry-After of the response, in seconds; 0.0 for none.
-        elapsed_s: Time that it took, in seconds.
+        elapsed_s: Length of the attempt, in seconds.
     """
 
     address: Address
@@ -96,7 +96,7 @@ class ObservedAttempt(NamedTuple):
 
     @classmethod
     def of(cls, attempt: Any) -> ObservedAttempt:
-        """Convert an `AttemptResult` of an error of the client."""
+        """Convert an `AttemptResult` in an error of the client."""
         outcome = attempt.outcome
         return cls(
             attempt.instance.key,
@@ -132,7 +132,10 @@ class _Slow:
 
 @define(eq=False, slots=False)
 class CallChecker(Checker):
-    """Checks the invariants of single calls in `CHECKERS`, from `call-ends-once` to `late-hedge`.
+    """Checks the invariants of single calls.
+
+    These are `call-ends-once`, `response-matches-request`, `attempts-within-limit`, `failure-explained`, `sent-once`,
+    `late-hedge` and `cancelled-is-over`.
 
     Attributes:
         _budgets: Determines whether the retry budget may have been exhausted.
@@ -151,7 +154,7 @@ class CallChecker(Checker):
         self.in_flight[record.name] = record
 
     def cancelled(self, record: ObservedCall) -> None:
-        """Handle the cancellation of a call by the program, before it takes effect."""
+        """Handle the cancellation of a call by the program; called before the program cancels the call's Deferred."""
         record.is_cancelled = True
         self._cancelled[record.name] = self._seconds()
         if len(self._cancelled) > _KEPT_CANCELLED:
@@ -165,8 +168,8 @@ class CallChecker(Checker):
         Args:
             name: Name of the call.
             address: The instance.
-            sent_s: When it was sent.
-            is_kept: Whether its connection had been kept.
+            sent_s: Time at which the client sent the request, in virtual seconds.
+            is_kept: Whether the connection was a kept one.
             near: The client's end of the connection.
         """
         if sent_s > self._cancelled.get(name, sent_s):
@@ -188,14 +191,14 @@ class CallChecker(Checker):
                 "sent-once", f"call {name} is not idempotent, and reached {spelled(earlier[-1][0])} and then {where}"
             )
         before = [kept for known, kept in earlier if known == address]
-        # If the server closes a kept connection while the request is sent, the request may still have arrived. It is
-        # sent again, and the first try does not count. With hedges this may happen to two concurrent attempts.
+        # If the server closes a kept connection while the request is sent, the request may still have arrived. The
+        # client sends it again, and the first attempt does not count. With hedges, two concurrent attempts may end so.
         most_stale = 1 if record.sut.hedge_after_s is None else 2
         sut = record.sut
         limit = sut.attempts
         if sut.hedge_after_s is not None and limit > 1:
-            # Attempts that were silent when the next one was sent are not counted; each instance gets at most one of
-            # them.
+            # Attempts that were silent when the next attempt was sent are not counted; each instance gets at most one
+            # such attempt.
             limit = max(limit, len(sut.view), len(sut.seen))
         limit += min(most_stale, sum(kept for _, kept in earlier))
         if len(record.arrivals) > limit:
@@ -206,7 +209,7 @@ class CallChecker(Checker):
         others = sut.steady_since(record.began_s) - {address}
         if not before or not others or before[0]:
             return
-        # A call that could not connect to any other instance may return to this one.
+        # A call that could not connect to any other instance may return to this instance.
         if not self._attribution.disturbs_sockets(sut.number, record.began_s, self._seconds()):
             self._report(
                 "attempts-within-limit", f"call {name} came to {where} again, where it had failed on a new connection"
@@ -319,8 +322,8 @@ class CallChecker(Checker):
                 address in seen
                 and len(steady | {address}) > 1
                 and seen[address] != LOCAL
-                # After `_MOST_RESORTS` attempts a call avoids ejected instances, but may return to one that has not
-                # failed.
+                # After `_MOST_RESORTS` attempts a call avoids ejected instances, but may return to an instance that has
+                # not failed.
                 and (seen[address] not in (*_NO_FAILURE, "waited") or (steady - seen.keys() and at < _MOST_RESORTS))
             ):
                 self._report(
@@ -329,13 +332,13 @@ class CallChecker(Checker):
                 )
             seen[address] = attempt_status
             if at and attempt_status in _OUT_OF_TIME and tried.elapsed_s < _SHORT_S + 2 * record.takes_s:
-                # Earlier attempts used up the time, or the attempt waited behind many others, so it needs no fault of
-                # its own instance to end like this.
+                # Earlier attempts used up the time, or the attempt waited behind many other requests. The attempt can
+                # end with these statuses although its instance has no fault.
                 continue
             # Calls that began up to one timeout earlier may have filled the queue.
             since_s = record.began_s - (record.timeout_s if attempt_status == "overloaded" else 0.0)
             if record.takes_s and attempt_status == "cut":
-                # A fault that shortens a body sent in pieces makes it contradict its Content-Length.
+                # If a fault truncates a body that is sent in pieces, the body contradicts its Content-Length.
                 attempt_status = self._cut_or_wrong(record, address, now_s)
             if not self._attribution.explain(address, attempt_status, tried.status, sut.number, (since_s, now_s)):
                 self._report("failure-explained", f"call {record.name}: nothing explains {tried}")
@@ -381,7 +384,7 @@ class CallChecker(Checker):
             self._report("failure-explained", f"call {record.name} {says}")
 
     def _check_second_chance(self, record: ObservedCall, attempts: list[ObservedAttempt], now_s: float) -> None:
-        """Check `late-hedge`: a call that ran out of time was hedged before, if slow responses are unusual."""
+        """Check `late-hedge`: if slow responses are unusual, a call that ran out of time must have been hedged."""
         sut = record.sut
         left = sut.steady_since(record.began_s) - {tried.address for tried in attempts}
         excuses = (
@@ -412,8 +415,8 @@ class CallChecker(Checker):
 def _spent(attempts: list[ObservedAttempt], sut: ClientUnderTest) -> int:
     """Count the attempts to which the limit applies.
 
-    The first attempt that was stale or unsent is not counted, nor are attempts that reached no instance. Silent ones
-    are not counted either, unless `attempts` is 1.
+    The first attempt that was stale or unsent is not counted, nor are attempts that reached no instance. Silent
+    attempts are not counted either, unless the client's setting `attempts` is 1.
 
     If the list has a single instance, to which all attempts were sent, only two kinds are not counted: the first stale
     or unsent attempt, and attempts that failed for lack of local resources.

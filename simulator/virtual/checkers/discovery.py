@@ -1,6 +1,6 @@
 """Checks of discovery.
 
-The list of a client is that of the last good reply, and a rejected reply changes nothing. Polls keep their schedule,
+A client uses the list of the last good reply, and a rejected reply does not change the list. Polls keep their schedule,
 which does not depend on calls. A client applies a good reply within a second if no fault affects the reply.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _IP = re.compile(r"[0-9A-Za-z_.:-]{1,253}")
 _MOST_WEIGHT, _MOST_DIGITS = 2**31 - 1, 100
 _MOST_INSTANCES = 10_000
-"""Greatest number of instances in a list; the client drops further ones."""
+"""Greatest number of instances in a list; the client drops further instances."""
 _MOST_BYTES = 2**24
 """Greatest size of a reply: the default of `max_discovery_bytes`, which every run uses."""
 _KEPT_REPLIES, _KEPT_BYTES = 40, 2**15
@@ -54,7 +54,7 @@ def _list_in(body: bytes) -> View | None:
     for row in rows if isinstance(rows, list) else []:
         found = _row(row)
         if found is not None:
-            # Of several rows with the same address the one with the greatest weight counts.
+            # Of several rows with the same address, the client must use the row with the greatest weight.
             address, weight = found
             if len(view) >= _MOST_INSTANCES and address not in view:
                 continue
@@ -125,7 +125,7 @@ class DiscoveryChecker(Checker):
     def _check_jitter(self, sut: ClientUnderTest, gaps: Collection[float]) -> None:
         """Check that the pauses between polls vary.
 
-        Twelve uniformly drawn pauses are as similar as `_ALIKE` only once in 10⁸ cases.
+        Twelve uniformly drawn pauses differ by less than `_ALIKE` of the interval's width only once in 10⁸ cases.
         """
         width_s = sut.poll_s[1] - sut.poll_s[0]
         if max(gaps) - min(gaps) < _ALIKE * width_s:
@@ -144,7 +144,7 @@ class DiscoveryChecker(Checker):
         return view
 
     def raised(self, sut: ClientUnderTest) -> None:
-        """Handle an injected error while a client applied the last good reply; it must apply the next one."""
+        """Handle an injected error while a client applied the last good reply; the next good reply must be applied."""
         account = self._accounts[sut.number]
         account.raised[account.good] = None
 
@@ -162,7 +162,7 @@ class DiscoveryChecker(Checker):
             self._check_polling(sut, account, now_s)
             return
         account.seen = view
-        # Newest first, because the last reply nearly always matches.
+        # The newest reply is compared first, because it nearly always matches.
         told = next((number for _, number, told in reversed(account.replies) if told == view), -1)
         if told >= account.applied:
             account.applied = told

@@ -25,7 +25,7 @@ _FAILED_CONNECTS = frozenset({"connect_refused", "connect_timeout", "connect_fai
 _CERTAIN = frozenset({"connect_refused", "connect_timeout"})
 """Reasons that eject an instance after one failure, and to which no bound on ejections applies.
 
-`connect_failed` is not among them, because the host's own lack of resources can cause it.
+`connect_failed` is not among these reasons, because a lack of resources on the client's host can cause it.
 """
 _PERHAPS_LOCAL = ("connect_failed", "local_resource")
 _AGAINST = _FAILED_CONNECTS | {"lost", "cut", "attempt_timeout", "late", "deadline", "violation"}
@@ -36,11 +36,11 @@ _SILENT = "silent"
 """The client's reason for ejecting an instance that answered no call while others did."""
 _SERVER_ERRORS = range(500, 600)
 _SHORTEST_S = 1.0
-"""Minimum length of the first ejection after a failed connect, in seconds; it doubles with each further one."""
+"""Minimum length of an instance's first ejection, in seconds; it doubles with each further ejection."""
 
 
 class EjectionAccount:
-    """The state of one client's instances, as far as it was observed.
+    """The state of one client's instances, as the checker has observed it.
 
     Attributes:
         failures: Consecutive failed attempts by instance.
@@ -111,7 +111,7 @@ class EjectionChecker(Checker):
         is_certain = attempt_status in _CERTAIN
         if not is_certain and not (account.is_against and failures >= sut.eject_after):
             return
-        # A generator's steps would be counted as calls of the client (`work_per_turn`).
+        # Without a generator expression, because `work_per_turn` would count its steps as function calls of the client.
         fleet = len(view) - list(view.values()).count(0)
         # The bound does not apply to certain reasons, except that a bound of 0 turns ejection off.
         most = int(fleet * sut.max_ejected_ratio) if not is_certain or not sut.max_ejected_ratio else fleet
@@ -158,7 +158,7 @@ class EjectionChecker(Checker):
                 del kept[address]
 
     def forget(self, sut: ClientUnderTest) -> None:
-        """Mark every failure count of a client as uncertain, because the client may have lost it."""
+        """Mark all instances with failures or ejections as uncertain, because the client may have lost its counts."""
         account = self.account(sut)
         account.unsure.update(dict.fromkeys((*account.failures, *account.ejections)))
         account.failures.clear()

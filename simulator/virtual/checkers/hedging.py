@@ -24,9 +24,9 @@ _SLACK_S = 1e-5
 _SIDE_BY_SIDE = 2
 _NO_FAILURE = frozenset({"stale", "unsent"})
 _UNCOUNTED = _NO_FAILURE | NEVER_SENT | {"late", "cancelled", "deadline"}
-"""Statuses of attempts that do not count, including those that received nothing until their end."""
+"""Statuses of attempts that do not count against the limit, including attempts that received nothing."""
 _SILENT_ENDS = frozenset({"attempt_timeout", "lost"})
-"""Statuses of attempts that received no byte.
+"""Statuses with which an attempt may end that has received no byte.
 
 If the call was hedged during such an attempt, the client had detected the silence, and does not count the attempt.
 """
@@ -138,7 +138,7 @@ class HedgingChecker(Checker):
 
 
 def _was_overdue(attempt: EndedAttempt, attempts: list[EndedAttempt]) -> bool:
-    """Whether an attempt received nothing, and its call had been hedged before it ended."""
+    """Whether an attempt may have received nothing, and its call was hedged before the attempt ended."""
     if attempt.attempt_status not in _SILENT_ENDS:
         return False
     least_s = attempt.began_s + _LEAST_SILENCE_S - _SLACK_S

@@ -27,7 +27,7 @@ class IdleChecker:
         network: Network whose sockets are checked.
         attribution: Determines which failures the active faults explain.
         report: Called with the name of a checker and the description of a violation.
-        streams: Returns since when a connection has carried no stream.
+        streams: The checker of streams, which records since when a connection has carried no stream.
     """
 
     def __init__(self, network: Network, attribution: FaultAttribution, report: Report, streams: StreamChecker) -> None:
@@ -39,7 +39,7 @@ class IdleChecker:
         self._strayed: dict[VirtualSocket, float] = {}
 
     def strayed(self, near: VirtualSocket) -> None:
-        """Handle bytes on a client's connection without a request, or with one whose response has not been read."""
+        """Handle bytes that a fault sends on a client's idle connection, unless earlier bytes have not been read."""
         if not near.has_unread:
             self._strayed[near] = self._scheduler.elapsed()
 
@@ -47,7 +47,7 @@ class IdleChecker:
         """Check the connections of all clients.
 
         Args:
-            hosts: The clients of each host, by its IP address; they share their pools.
+            hosts: The clients of each host, by the host's IP address; the clients of one host share their pools.
         """
         now_ns = self._scheduler.now_ns
         for near in self._network.sockets:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from simulator.virtual.network.sockets import Address
 
 _MOST_STATES = 64
-"""Maximum number of states that are remembered; a forgotten state is recorded again."""
+"""Maximum number of states (list and ejected instances) that are kept; then all are discarded and recorded anew."""
 
 
 @define(eq=False, slots=False)
@@ -22,8 +22,8 @@ class KeyChecker(Checker):
     """Checks `key-affinity` and `balancer-notified`.
 
     The instance of a key depends on the eligible instances only, so clients with the same eligible instances must
-    choose the same one. A call is compared only if its client has no other attempt in flight, because the choice may
-    also depend on the load.
+    choose the same instance. A call is compared only if its client has no other attempt in flight, because the choice
+    may also depend on the load.
     """
 
     _places: dict[Any, dict[Any, tuple[int, Address]]] = field(init=False, factory=dict)
@@ -46,7 +46,7 @@ class KeyChecker(Checker):
             )
 
     def chosen(self, sut: ClientUnderTest, address: Address, key: Any, *, is_alone: bool) -> None:
-        """Compare the instance of a first attempt with that of earlier calls of the key."""
+        """Compare the instance of a call's first attempt with the instance of earlier calls of the same key."""
         left_out = sut.left_out
         is_plain = sut.subset_size is None and sut.most_in_flight is None and not sut.slow_start_s
         # A probe is sent to an instance that is not eligible for other calls.

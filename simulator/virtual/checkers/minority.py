@@ -1,11 +1,11 @@
-"""Checks while most or all instances of a fleet are dead.
+"""Checks of clients while most or all instances of a fleet are dead.
 
 The profile `minority` uses them. Its only faults are instances that refuse connections, hang or become unreachable.
 
 - No call is lost while one instance answers.
 - Dead instances get only probes.
 - Most calls take no longer than before.
-- When all instances were dead, a call succeeds within 2 s after the first one has returned.
+- When all instances were dead, a call succeeds within 2 s after the first instance has returned.
 
 The world reports which instances are dead.
 """
@@ -38,8 +38,8 @@ _ENOUGH, _SPARE = 30, 3
 def deaths(rng: Random, instances: int, length_s: float) -> list[tuple[float, str, int, float]]:
     """Draw which instances fail, as tuples of `at_s`, kind, number of the instance and `for_s`.
 
-    In three quarters of the plans some instances fail until 2 s before the end of `length_s`. In the others all fail,
-    and one returns after half of that time.
+    In three quarters of the plans some instances fail until 2 s before the end of `length_s`. In the other plans all
+    instances fail, and one of them returns after half of that time.
     """
     every = rng.random() < 0.25  # noqa: PLR2004  a quarter
     dead = list(range(instances)) if every else rng.sample(range(instances), rng.randint(1, max(1, instances - 1)))
@@ -185,7 +185,7 @@ class MinorityChecker:
             self._say(client, says)
 
     def _check_probes(self, client: _Client) -> None:
-        """Check that each probe of a dead instance led to an ejection; the last ones may still be running."""
+        """Check that each probe of a dead instance led to an ejection; up to three probes may still be running."""
         if self.is_on and not self._dead.keys() >= client.sut.view.keys():
             for address in self._dead:
                 attempts, ejections = client.attempts[address], client.ejections[address]

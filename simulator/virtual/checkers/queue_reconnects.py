@@ -125,7 +125,7 @@ class ReconnectChecker(Checker):
             account.tried[event.instance.key] = None
 
     def chosen(self, account: ReconnectAccount, address: Address) -> None:
-        """Handle the choice of an instance. A choice at the end of the pause is that of the watch."""
+        """Handle the choice of an instance. A choice at the end of the pause is the choice for the reconnect."""
         if account.due_s < 0 or abs(self._seconds() - account.due_s) > _SLACK_S:
             return
         account.due_s = -1.0
@@ -137,7 +137,7 @@ class ReconnectChecker(Checker):
         all_well = [other for other, weight in view.items() if weight > 0 and other not in left_out]
         fresh = [other for other in all_well if other not in account.tried]
         well = [other for other in all_well if other != address]
-        # When its ejection is over, an instance gets one attempt, the probe, which may be a watch.
+        # After its ejection an instance gets one attempt, the probe, which may be the reconnect of a watch.
         shortest_s = min(_SHORTEST_EJECTION_S, client.config.eject_base_s) - _SLACK_S
         if well and self._seconds() - account.out.get(address, -inf) < shortest_s:
             says = f"goes to {spelled(address)}, which is ejected, and {spelled(well[0])} is well"

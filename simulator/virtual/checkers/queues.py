@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 _CLIENT = -1
 """Client number of the queue's programs.
 
-No client under test has it, because faults in the processes of clients under test do not affect these programs.
+No client under test has this number, so faults in the processes of clients under test do not explain a failure of these
+programs.
 """
 _OVERDUE_S = 1.0
 _SHORT_S = 0.25
 _STALE_S = 29.0
-"""Minimum seconds for which frames of an earlier connection count in the window: `STALE_COUNTS_S` less a second."""
+"""Minimum time for which frames of an earlier connection count in the window: the client's 30 s minus one second."""
 _ENDS_WITHIN_S = 30.0
 _LISTED_S = 25.0
 _FULL, _ENDED, _NOT_FOUND = 429, 410, 404
@@ -78,7 +79,7 @@ class ObservedWatch:
         index_only: Whether frames are sent without their data.
         began_s: When it began, in virtual seconds.
         in_hand: Frames that were returned and not given to a commit or reject: index to time.
-        returned: Frames that were returned and not rejected since.
+        returned: Frames that were returned, and neither committed nor rejected since.
         committed: Frames whose commit has succeeded.
         last_index: The index of the last returned frame; 0 for none.
         is_closing: Whether the program closes it.
@@ -175,7 +176,7 @@ class QueueChecker(Checker):
         return says
 
     def look(self) -> None:
-        """Check everything that can be checked at any time."""
+        """Report operations that should have ended, and watches that run long after the end of their stream."""
         now_s = self._seconds()
         for operation in list(self._operations.values()):
             if now_s > operation.began_s + operation.limit_s + _OVERDUE_S:
@@ -192,7 +193,7 @@ class QueueChecker(Checker):
                     self._report("queue-end", f"{watch.name} goes on, and its stream has ended long ago")
 
     def of(self, name: str) -> list[ObservedOperation]:
-        """Return the operations in flight whose names begin with a text."""
+        """Return the operations in flight whose names begin with `name`."""
         return [operation for operation in self._operations.values() if operation.name.startswith(name)]
 
     def forget(self, operation: ObservedOperation) -> None:
@@ -224,7 +225,7 @@ class QueueChecker(Checker):
         self._removed.add(frame.data)
 
     def given_back(self, group: str, indexes: Iterable[int], *, by_fault: bool = False) -> None:
-        """Handle frames that wait for a consumer again; with `by_fault` their previous consumer is still connected."""
+        """Handle frames that wait for a consumer again; `by_fault` if their previous consumer is still connected."""
         found = list(indexes)
         self._given_back.setdefault(group, set()).update(found)
         if by_fault:

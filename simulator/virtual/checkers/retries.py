@@ -32,9 +32,9 @@ NEVER_SENT = frozenset(
         "overloaded",
     }
 )  # fmt: skip
-"""Statuses of attempts that reached no instance. A retry after one of these is not charged to the budget."""
+"""Statuses of attempts that reached no instance. A retry after such an attempt is not charged to the budget."""
 LOCAL = "local_resource"
-"""Status of a lack of local resources: it does not count as an attempt, and is retried after a pause."""
+"""Status of an attempt that lacked local resources: it is not counted against the limit, and is retried later."""
 _WINDOW_S = 10.0
 _SURE_S = 9.0
 """Age in seconds up to which the budget must count a retry.
@@ -50,8 +50,8 @@ class EndedAttempt(NamedTuple):
     """An attempt of a call that has ended; times are in virtual seconds.
 
     Attributes:
-        address: Address of its instance.
-        attempt_status: How it ended.
+        address: Address of the instance.
+        attempt_status: Status with which the attempt ended.
         status: HTTP status of the response; 0 for none.
         retry_after_s: Retry-After of the response, in seconds; `None` for none.
         began_s: Time at which it was sent.
@@ -151,7 +151,7 @@ class RetryChecker(Checker):
         asked_s = (last.retry_after_s or 0.0) if is_rate_limit or not is_elsewhere else 0.0
         longest_s = min(sut.backoff_max_s, sut.backoff_base_s * 2.0 ** (number - 1))
         if last.attempt_status == LOCAL:
-            # The client must wait before it retries, because a lack of resources rarely ends immediately.
+            # The pause may be longer than after other outcomes, because a lack of resources rarely ends immediately.
             longest_s = max(longest_s, _LOCAL_PAUSE_S)
         elif last.attempt_status in _AT_ONCE or (
             is_elsewhere
@@ -160,7 +160,7 @@ class RetryChecker(Checker):
         ):
             longest_s = 0.0
         if is_elsewhere and self._has_changed(sut, last.ended_s):
-            # The client waited for the only instance in the list, and another one joined during the pause.
+            # The client waited for the only instance in the list, and another instance joined during the pause.
             longest_s = max(longest_s, last.retry_after_s or 0.0)
         pause_s = attempt.began_s - last.ended_s
         if not asked_s - _SLACK_S <= pause_s <= max(asked_s, longest_s) + _SLACK_S + sut.tick_s:
@@ -178,7 +178,7 @@ class RetryChecker(Checker):
     def _spend(self, sut: ClientUnderTest, at_s: float) -> None:
         """Record a retry that was charged to the budget, and check the windows that it completes.
 
-        Events can arrive late, so windows that were checked before are checked again.
+        Events can arrive late, so windows that end after `at_s` and were checked before are checked again.
         """
         spent, calls = self._spent[sut.budget], self._calls[sut.budget]
         insort(spent, at_s)

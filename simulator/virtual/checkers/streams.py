@@ -1,11 +1,11 @@
 """Checks of streams: responses that are read while they arrive.
 
 1. The bytes that a reader gets are a prefix of the bytes that one instance has sent for this request. If the stream has
-   ended without an error, they are all of these bytes.
+   ended without an error, the reader has got all of these bytes.
 2. After the head of a response was passed to the program, the request is not sent again. No hedge is sent while an
    instance keeps sending.
 3. Unread bytes stay within their bound, and a stream counts as in flight until its last byte.
-4. A stream ends once and within its time limits; only faults break it. It leaves no socket and no timer.
+4. A stream ends once and within its time limits; only faults break it. A closed stream leaves no socket and no timer.
 5. A client that closes waits for its streams, and breaks them when `drain_timeout_s` has passed.
 
 The rules come from the how-to page about streams. `stream_service` reports what the service sends. `stream_traffic`
@@ -54,7 +54,7 @@ class ObservedStream:
         call: The call.
         spec: The body that it requests.
         has_body: Whether the response has a body; the response to a HEAD request has none.
-        takes_any_status: Whether it accepts a response of any status.
+        takes_any_status: Whether the call accepts a response of any status.
         idle_s: The longest permitted silence, in seconds.
         total_s: The longest permitted time after the head, in seconds; `None` for no limit.
         sent: Serial number and instance id of each response to it, by the instance's address.
@@ -65,7 +65,7 @@ class ObservedStream:
         opened_s: Time at which its head was passed to the program, in virtual seconds; `None` before.
         asked_s: Time at which the reader requested the piece that it waits for, in virtual seconds.
         got: The pieces that the reader got.
-        got_bytes: The number of their bytes.
+        got_bytes: The number of bytes in these pieces.
         is_closing: Whether the program has closed the stream, or cancelled its reader.
     """
 
@@ -100,7 +100,7 @@ class StreamChecker(Checker):
         _in_flight: Returns how many attempts of a client are in flight at an address, as reported by its fleet.
         _has_recorded: Returns whether a client has recorded an attempt status for an address since a time.
         _on_head: Called with the client and the instance's address when the head of a stream was passed to the program.
-        address_of: Returns the address of an instance by its id.
+        address_of: Returns the address of an instance by its id; `None` if there is no such instance.
         streams: The streams and piecewise responses that have not ended, by the name of their call.
     """
 
@@ -293,13 +293,13 @@ class StreamChecker(Checker):
             self._report("stream-ends-once", f"call {name} is still {state}, long after streams are over")
 
     def ran_beside(self, sut: ClientUnderTest, call: Any, attempt: EndedAttempt, other: EndedAttempt) -> None:
-        """Check that no attempt was sent while another one had received bytes within the limit of silence.
+        """Check that no attempt was sent while another attempt had received bytes within the limit of silence.
 
         Args:
             sut: The client.
-            call: The client's call, as its events have it.
+            call: The call object in the client's events.
             attempt: The later attempt.
-            other: The attempt that was running when it began.
+            other: The attempt that was running when `attempt` began.
         """
         watched = self._watched(call)
         times = watched.heard.get(other.address) if watched is not None else None
@@ -316,7 +316,7 @@ class StreamChecker(Checker):
             self._report("hedge-beside-speaker", f"client {sut.number}: call {watched.call.name} {says}")
 
     def takes_any_status(self, call: Any) -> bool:
-        """Whether a call, as events describe it, accepts a response of any status."""
+        """Whether a call accepts a response of any status; `call` is the call object in the client's events."""
         watched = self._watched(call)
         return watched is not None and watched.takes_any_status
 
@@ -343,11 +343,12 @@ class StreamChecker(Checker):
         explain, window = self._attribution.explain, (watched.call.began_s, self._seconds())
         number, address = watched.call.sut.number, watched.address
         if status == "late":
-            # `late` is the status of a silent stream. Every fault that delays responses also delays their pieces.
+            # `late` is the status of a silent stream. The faults that delay a response until its deadline also delay
+            # the pieces of a stream.
             status = "deadline"
         if explain(address, status, http_status, number, window):
             return True
-        # A body that is cut short or changed may contradict its own framing.
+        # A body that a fault has truncated or changed may contradict its own framing.
         return status in (VIOLATION, *BROKEN) and explain(address, WRONG, 0, number, window)
 
     def explains_status(self, watched: ObservedStream, http_status: int) -> bool:
@@ -429,7 +430,7 @@ def broken_as(error: BaseException) -> str:
 
 
 def _elapsed_s(at_ns: int) -> float:
-    """Convert a time of the network to virtual seconds."""
+    """Convert nanoseconds since the epoch, as the network counts them, to virtual seconds."""
     return (at_ns - EPOCH_S * NS) / NS
 
 

@@ -106,9 +106,9 @@ class TelemetryChecker:
 
 
 def _folded_alike(reported: Any, counted: Any) -> tuple[Any, Any]:
-    """Combine the reported counts in the way in which the client has combined its counts.
+    """Combine the counts of the events (`reported`) in the way in which the client has combined its counters.
 
-    Counts beyond those that the client shows for an address are added to `_FORMER`.
+    The part of an address's count that exceeds the client's counter for this address is added to `_FORMER`.
     """
     if not isinstance(reported, Counter) or _FORMER not in counted:
         return reported, counted

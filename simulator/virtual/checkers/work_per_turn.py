@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 MOST_CALLS = 45_000
 """Greatest number of calls in a turn.
 
-Parsing a part of a list takes 25,000 if all its rows are invalid; the first part also includes the end of the reply,
-which may have arrived in many pieces.
+Parsing a part of a list takes 25,000 calls if all its rows are invalid. The turn that parses the first part also
+receives the end of the reply, which may have arrived in many pieces.
 """
 MOST_PER_INSTANCE = 15
 """Additional calls for each instance of a list that the turn has applied; 12 are needed."""
@@ -27,7 +27,7 @@ class Meter:
     """Counts the function calls of one host in each turn.
 
     Args:
-        lists: Returns the instance lists of its clients; each is the same object until it changes.
+        lists: Returns the instance lists of the host's clients; a list that has not changed is the same object.
         exceeded: Called with the number of function calls of a turn that exceeds the bound.
     """
 
@@ -37,7 +37,7 @@ class Meter:
         self._not_applied = 0
 
     def raised(self, instances: int) -> None:
-        """Handle an exception from applying a list in this turn, after some or all of the work."""
+        """Handle an exception while a list of `instances` instances was applied; part of the work may be done."""
         self._not_applied += instances
 
     def run(self, act: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

@@ -1,7 +1,7 @@
 """A misbehaving agent, which a program passes to its client of the gateway.
 
-During a fault it fails immediately, raises, responds before `request` has returned, never responds, or delivers a body
-twice. Without a fault, another agent sends the requests.
+During a fault the agent fails immediately, raises, responds before `request` has returned, never responds, or delivers
+a body twice. Without a fault, it passes the requests to a real agent.
 """
 
 from __future__ import annotations

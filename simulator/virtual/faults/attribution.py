@@ -47,14 +47,15 @@ class FaultEffect:
     """An active fault, or one that has ended recently.
 
     Attributes:
-        kind: Its kind.
-        name: Its name in the schedule.
-        addresses: Addresses that it affects; `None` for all.
-        clients: Numbers of the clients that it affects; `None` for all.
-        statuses: HTTP statuses that it may cause.
-        begin_s: Time at which it began, in virtual seconds.
-        until_s: Time until which it explains failures, in virtual seconds.
-        carried_s: Seconds for which earlier faults of its kind still explain failures when it begins, if they add up.
+        kind: Catalogue entry of the fault's kind.
+        name: Name of the kind in the catalogue.
+        addresses: Addresses that the fault affects; `None` for all.
+        clients: Numbers of the clients that the fault affects; `None` for all.
+        statuses: HTTP statuses that the fault may cause.
+        begin_s: Time at which the fault began, in virtual seconds.
+        until_s: Time until which the fault explains failures, in virtual seconds.
+        carried_s: Seconds for which earlier faults of this kind still explain failures when this fault begins; 0.0 for
+            kinds that do not add up.
     """
 
     kind: CatalogEntry
@@ -106,7 +107,7 @@ class FaultAttribution:
 
         Args:
             address: Address of the attempt's instance.
-            attempt_status: How it ended.
+            attempt_status: Status with which the attempt ended.
             status: HTTP status of the response; 0 for none.
             client: Number of the client.
             window: Start and end of the time in which a fault may have affected the attempt, in virtual seconds.
@@ -123,7 +124,7 @@ class FaultAttribution:
         )
 
     def keeps_waiting(self, address: Address, from_s: float, to_s: float) -> bool:
-        """Whether a fault of this instance may have delayed the end of a response at any time in between."""
+        """Whether a fault of this instance may have delayed the end of a response from `from_s` to `to_s`."""
         return any(
             "deadline" in effect.kind.explains
             for effect in self._effects
@@ -131,7 +132,7 @@ class FaultAttribution:
         )
 
     def is_disturbed(self, from_s: float, to_s: float) -> bool:
-        """Whether any fault was active at any time in between."""
+        """Whether any fault explains failures at any time from `from_s` to `to_s`."""
         return any(effect.holds(from_s, to_s) for effect in self._effects)
 
     def may_answer(self, status: int, window: tuple[float, float]) -> bool:
@@ -139,7 +140,7 @@ class FaultAttribution:
         return any(status in effect.statuses for effect in self._effects if effect.holds(*window))
 
     def may_be_wrong(self, from_s: float, to_s: float) -> bool:
-        """Whether any instance may have sent a wrong response at any time in between."""
+        """Whether any instance may have sent a wrong response at any time from `from_s` to `to_s`."""
         return any(WRONG in effect.kind.explains for effect in self._effects if effect.holds(from_s, to_s))
 
     def explain_gateway(self, condition: str, status: int, window: tuple[float, float]) -> bool:
@@ -157,7 +158,7 @@ class FaultAttribution:
         )
 
     def disturbs_discovery(self, client: int, from_s: float, to_s: float) -> bool:
-        """Whether a fault affects discovery, or delays the polls of a client, at any time in between."""
+        """Whether a fault affects discovery, or delays the polls of a client, at any time from `from_s` to `to_s`."""
         return any(
             effect.kind.scope is Scope.CONTROL or (effect.kind.holds_up_polls and effect.affects(client))
             for effect in self._effects
@@ -204,7 +205,7 @@ class FaultAttribution:
 def _breaks_behind(effect: FaultEffect) -> bool:
     """Whether a fault may break a response between its instance and the gateway."""
     kind = effect.kind
-    # An instance that leaves the list is drained, which may cut the streams that it still sends.
+    # An instance that leaves the list is drained, which may abort the streams that it still sends.
     return kind.scope in (Scope.MEMBER, Scope.FLEET) or bool(kind.explains & (BROKEN | LATE))
 
 
@@ -221,7 +222,7 @@ def _explains_behind(effect: FaultEffect, condition: str, status: int) -> bool:
     if kind.scope in (Scope.CONTROL, Scope.CLIENT, Scope.INSIDE):
         return False
     if condition == STATUS:
-        # An instance that leaves the list is drained, which may cut the requests that it still handles.
+        # An instance that leaves the list is drained, which may abort the requests that it still handles.
         is_fleet = kind.scope in (Scope.MEMBER, Scope.FLEET)
         is_gone = status in _BEHIND and (is_fleet or bool(kind.explains))
         is_nobody = status == _NOBODY and (is_fleet or REFUSED in kind.explains)

@@ -4,8 +4,8 @@ The checkers accept a failure only if an active fault explains it. An entry that
 that explains too little causes false violations. `injector` carries the faults out.
 
 The dictionaries of `FIRST_KINDS` and `LATER_KINDS` are closed: one more kind in them would change the faults of seeds
-whose runs tests expect. A new kind is an entry of `SERVED_LATER`. One that needs a world of its own, as streams do, is
-an entry of a new dictionary, with an option in `world_options`.
+whose runs tests expect. A new kind is an entry of `SERVED_LATER`. A new kind that needs something else in the world, as
+faults of streams need streams, is an entry of a new dictionary, with an option in `world_options`.
 """
 
 from __future__ import annotations
@@ -73,9 +73,10 @@ class CatalogEntry:
         lingers_s: Seconds after its end for which it explains failures, in addition to the second that every fault has.
         echoes: Whether it explains failures for as long after its end as it lasted, because retransmissions back off
             exponentially.
-        adds_up: Whether each such fault prolongs the time for which the ones before it explain failures.
+        adds_up: Whether the time after the end for which earlier faults of this kind still explain failures is added
+            to the time of a new fault.
         is_content: Whether it changes only the content of discovery replies, and does not affect their delivery.
-        point: Name of the failing point in `fault_points.POINTS`; empty if it is not such a fault.
+        point: Name of the fault point in `fault_points.POINTS` that fails; empty for faults without a fault point.
     """
 
     says: str
@@ -110,7 +111,7 @@ def _whole(low: int, high: int) -> Draw:
 
 
 _OFTEN = {"probability": _choice(0.05, 0.3, 1.0)}
-# Closed: one more variant would change which one a seed draws.
+# Closed: one more variant would change the variants that the seeds draw.
 _MALFORMED = (
     "not_http", "bad_status_line", "http_2_version", "no_colon", "folded_header", "two_lengths", "length_and_chunked",
     "bad_chunk_size", "huge_header", "informational", "switching_protocols", "unsolicited", "leading_garbage",
@@ -125,9 +126,9 @@ SERVED: dict[str, CatalogEntry] = {
     "crash": _instance("connections are reset and the port refuses; then it is back", REFUSED, *BROKEN),
     "hang": _instance("accepts, and answers nothing until it goes on", *LATE, *BROKEN),
     "drain": _instance("terminates, and is back", REFUSED, *BROKEN),
-    # LOST as well: the kernel resets a connection whose handshake is under way when the port closes.
+    # LOST is included, because the kernel resets a connection whose handshake is under way when the port closes.
     "refuse": _instance("new connections are refused", REFUSED, LOST, fault="refuse"),
-    # LATE as well: calls that are queued behind a request without a response have less time left.
+    # LATE is included, because calls that are queued behind a request without a response have less time left.
     "reset": _instance(
         "the connection is reset", *LATE, *BROKEN, fault="reset_peer", draws={**_OFTEN, "timeout": _choice(0, 0, 50)}
     ),
@@ -176,7 +177,7 @@ SERVED: dict[str, CatalogEntry] = {
     "slow_work": _instance("computing takes longer", *LATE, STATUS, statuses=(450,), fault="slow"),
     "reused": _instance("another service has the address: 404", STATUS, statuses=(404,), fault="reused"),
 }  # fmt: skip
-"""Kinds that affect one instance, carried out by the simulator's own faults. Closed: see `SERVED_LATER`."""
+"""Kinds that affect one instance, carried out by the simulator's own faults. Closed: add to `SERVED_LATER` instead."""
 
 NETWORKED: dict[str, CatalogEntry] = {
     "idle_fin": _instance(
@@ -205,7 +206,7 @@ NETWORKED: dict[str, CatalogEntry] = {
                             echoes=True),
     "clog": _instance("connections stop and go on, each by itself", *LATE, *BROKEN, lingers_s=1.0),
 }  # fmt: skip
-"""Kinds that affect the link between one instance and the clients. Closed, as all of `FIRST_KINDS`."""
+"""Kinds that affect the link between one instance and the clients. Closed: see `FIRST_KINDS`."""
 
 ZONED: dict[str, CatalogEntry] = {
     "zone_loss": CatalogEntry(
@@ -215,7 +216,7 @@ ZONED: dict[str, CatalogEntry] = {
         "nothing gets to or from a zone", Scope.ZONE, LATE | BROKEN, lasts_s=(5.0, 30.0), echoes=True
     ),
 }  # fmt: skip
-"""Kinds that affect all instances of a zone. Closed, as all of `FIRST_KINDS`."""
+"""Kinds that affect all instances of a zone. Closed: see `FIRST_KINDS`."""
 
 ON_CLIENTS: dict[str, CatalogEntry] = {
     "stall": CatalogEntry("a client's reactor is busy", Scope.CLIENT, LATE | BROKEN, lasts_s=(0.1, 4.0), lingers_s=1.0),
@@ -229,7 +230,7 @@ ON_CLIENTS: dict[str, CatalogEntry] = {
         draws={"by_s": _choice(0.5, 3.0, 20.0)},
     ),
 }  # fmt: skip
-"""Kinds that affect the clock or the timing of a client's host. Closed, as all of `FIRST_KINDS`."""
+"""Kinds that affect the clock or the timing of a client's host. Closed: see `FIRST_KINDS`."""
 
 STEPPED: dict[str, CatalogEntry] = {
     "jump_ahead": evolve(ON_CLIENTS["jump_ahead"], scope=Scope.INSIDE, explains=frozenset(), lingers_s=0.0),
@@ -237,7 +238,8 @@ STEPPED: dict[str, CatalogEntry] = {
 }
 """Entries for changes of the wall clock if clients use elapsed time.
 
-A clock that is set ahead explains nothing. One that is set back explains delays until the client has checked it.
+A clock that is set ahead explains no failure. A clock that is set back explains delays until the client has checked the
+clock.
 """
 
 
@@ -262,7 +264,7 @@ INSIDE: dict[str, CatalogEntry] = {
     "parser_raises": _inside("a callback of the HTTP parser raises", "read", ANY, VIOLATION, *BROKEN, *LATE),
     "apply_raises": _inside("taking over a list raises", "apply", ANY, at=_choice("balancer", "health", "slow start")),
 }
-"""Kinds that affect one client's process: errors at the points where it calls other code, or other code calls it."""
+"""Kinds that affect one client's process: errors at fault points (`fault_points`), such as sockets and callbacks."""
 
 
 _CONTENT = ("", "empty_list", "garbage", "stale", "bad_rows", "zero_weights", "duplicates", "flapping", "strangers")
@@ -302,7 +304,7 @@ ON_CONTROL: dict[str, CatalogEntry] = {
         draws={"loss": _choice(0.1, 0.5), "segment_bytes": _choice(1, 50), "latency_s": _choice(0.001, 0.3)},
     ),
 }  # fmt: skip
-"""Kinds that affect discovery. Closed: see `SERVED_LATER`."""
+"""Kinds that affect discovery. Closed: add to `SERVED_LATER` instead."""
 
 OPERATED: dict[str, CatalogEntry] = {
     "add": CatalogEntry("an instance joins", Scope.FLEET, lasts_s=(0.0, 0.0)),
@@ -318,7 +320,7 @@ OPERATED: dict[str, CatalogEntry] = {
         lingers_s=5.0, draws={"calls": _choice(20, 100, 400)},
     ),
 }  # fmt: skip
-"""Changes of the fleet and of the load, which are no failures. Closed, as all of `FIRST_KINDS`."""
+"""Changes of the fleet and of the load, which are no failures. Closed: see `FIRST_KINDS`."""
 
 OVERLOAD = CatalogEntry(
     "more calls than the fleet has room for",
@@ -439,8 +441,9 @@ SERVED_LATER: dict[str, CatalogEntry] = {}
 """Kinds like those of `SERVED` and `ON_CONTROL` that were added later; a new fault of the simulator belongs here.
 
 Each kind has its own random stream (`world_options`), so one more kind changes neither the plans of `later=False` nor
-what the other kinds of a seed do. A tenth of the chaos worlds get it in addition to their other faults; their runs
-change. In worlds with a queue service, half of them get it there, unless it explains `WRONG`.
+the faults of other kinds. A tenth of the chaos worlds get faults of the new kind in addition to their other faults, so
+the runs of these worlds change. If such a world has a queue service, in half of the cases the faults affect instances
+of the queue service instead, unless the kind explains `WRONG`.
 """
 
 QUEUED: dict[str, CatalogEntry] = {
@@ -453,7 +456,7 @@ QUEUED: dict[str, CatalogEntry] = {
         draws={**_OFTEN, "after": _choice(50, 300, 1000)},
     ),
     "duplicate_frame": _instance("frames are sent twice", fault="duplicate_frame", draws=_OFTEN),
-    # BROKEN as well: the instance may end before it answers the commit.
+    # BROKEN is included, because the instance may end before it answers the commit.
     "delay_commit": _instance(
         "commits take effect late", *LATE, *BROKEN, fault="delay_commit",
         draws={**_OFTEN, "delay": _choice(50, 500, 3000)},

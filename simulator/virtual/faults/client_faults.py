@@ -45,7 +45,7 @@ class ClientFaults:
     def parser_raises(self, step: PlannedFault, _: Any) -> Undo:
         """Wrap the parser callbacks of connections that are made from now on, so that they raise.
 
-        The class of the connections is not known before the first one is made, so the callbacks are wrapped then.
+        The class of the connections is not known before the first connection is made, so `made` wraps the callbacks.
         """
         hosts, ended = self.chosen(step), self.fail_at(step, "read")
         changed: dict[type, dict[str, Any]] = {}

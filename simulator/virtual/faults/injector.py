@@ -1,8 +1,8 @@
 """The fault injector: begins and ends the faults of a schedule, on the network, the fleet and the clients' hosts.
 
-This module has the faults of instances, connections and the control plane; other modules have the rest. Faults may
-overlap: each adds its state to a list of its instance or link, and the last entry is in effect. The end of a fault
-removes only its own entry.
+This module has the faults of instances, connections and the control plane; other modules have the other faults. Faults
+may overlap: each adds its state to a list of its instance or link, and the last entry is in effect. The end of a fault
+removes only the entry of this fault.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class FaultInjector:
         hosts: The clients' reactors.
         zones: Number of zones; instance i is in zone i modulo this.
         rewriting: Changes the messages of discovery and instances.
-        on_burst: Starts a number of concurrent calls, on one host or, with `None`, on all.
+        on_burst: Starts a number of concurrent calls on one host; with `None`, on each host.
         on_listener: Adds a misbehaving listener to each client of a host; returns the functions that remove them.
         on_stray: Called with each client connection on which bytes arrive without a request.
         meter: Creates the meter of a client host's work.
@@ -214,7 +214,7 @@ class FaultInjector:
     # -- connections
 
     def _repeat(self, step: PlannedFault, instances: Sequence[SimulatedInstance], verb: str, *, idle: bool) -> Undo:
-        """Repeatedly call a method of the instances' connections: of the idle ones, or of the others."""
+        """Repeatedly call a method of the instances' connections: of the idle connections, or of the busy ones."""
         return self._again(step, lambda: [getattr(c, verb)() for c in _connections(instances, idle=idle)])
 
     def _again(self, step: PlannedFault, act: Callable[[], object]) -> Undo:
@@ -244,7 +244,7 @@ class FaultInjector:
 
         def act() -> None:
             for running in [running for instance in instances for running in instance.streams]:
-                # The method of the transport would wait for the producer of the stream.
+                # The transport's `loseWriteConnection` would wait for the producer of the stream.
                 socket = running.request.connection.transport.socket
                 if not socket.is_dead:
                     socket.shutdown(SHUT_WR)
@@ -272,7 +272,7 @@ class FaultInjector:
     def _stray_bytes(self, step: PlannedFault, _: Any) -> Undo:
         """Repeatedly send bytes to a client's idle connections while the client starts calls.
 
-        The bytes arrive at random times, also between the client's last check of a socket and its next request there.
+        The bytes arrive at random times, also between the client's last check of a socket and the next request on it.
         """
         ended: list[bool] = []
         later, rng = self._network.scheduler.call_later, self._rng
@@ -342,5 +342,5 @@ class FaultInjector:
 
 
 def _connections(instances: Sequence[SimulatedInstance], *, idle: bool) -> list[Any]:
-    """Return the connections of instances: the idle ones, or with `idle` false the others."""
+    """Return the connections of instances: the idle ones, or with `idle` false the busy ones."""
     return [c for instance in instances for c in list(instance.server.connections) if c.is_idle is idle]

@@ -1,4 +1,4 @@
-"""Faults of links: loss, delay, black holes. If several faults set one condition of a link, the last one applies."""
+"""Faults of links: loss, delay, black holes. If faults set the same condition, the value of the last fault applies."""
 
 from __future__ import annotations
 

@@ -34,13 +34,13 @@ class OperatorChanges:
         self._service.add_instance()
 
     def remove(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> None:
-        """Remove instances, if another one still gets calls."""
+        """Remove instances, if another instance still gets calls."""
         if self._others(instances):
             for instance in instances:
                 self._retire(instance)
 
     def replace(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> None:
-        """Replace each instance by a new one of the same weight, or of 100 instead of 0."""
+        """Replace each instance by a new instance of the same weight; of weight 100 if the weight is 0."""
         for instance in instances:
             instance.service.add_instance(weight=instance.weight or 100)
             self._retire(instance)

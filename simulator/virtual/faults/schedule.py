@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LAST_S = 2.0
 _CONSUMERS = 6
-"""Consumer numbers are drawn below this bound; a world takes them modulo the number of its consumers."""
+"""Exclusive upper bound of the consumer numbers; a world takes a number modulo the number of its consumers."""
 
 
 def schedule(

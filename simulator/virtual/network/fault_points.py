@@ -30,7 +30,7 @@ LOCAL = ("EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENETUNREACH", "ENOBUFS", "ENOMEM"
 """Errors of the operating system that mean a lack of local resources."""
 BAD_ADDRESS = ("ValueError", "UnicodeError")
 ANY = ("ValueError", "MemoryError", "CancelledError", "SystemExit", "GeneratorExit")
-"""Errors that a program's own code may raise. The last three are no `Exception`; `GeneratorExit` ends coroutines."""
+"""Errors that a program's own code may raise. The last three are not subclasses of `Exception`."""
 
 _TYPES: dict[str, type[BaseException]] = {
     "ValueError": ValueError,

@@ -153,7 +153,7 @@ def is_cut(way: Way, kind: int, data: bytes) -> bool:
 
 
 def pieces(data: bytes, size: int) -> Iterator[bytes]:
-    """Split data into 300 segments of `size` bytes, and one for the rest, to bound the number of events."""
+    """Split data into at most 300 segments of `size` bytes, and one for the rest, to bound the number of events."""
     small = min(len(data), size * _MOST_SEGMENTS)
     for at in range(0, small, size):
         yield data[at : min(at + size, small)]

@@ -1,7 +1,7 @@
 """The name server of a world: the addresses of names, and faults of their resolution.
 
-All hosts share it. The answer to a query arrives 1 ms later, in its own event. During a fault, queries fail, take
-longer, or are never answered.
+All hosts share this name server. The answer to a query arrives 1 ms later, in a separate event. During a fault, queries
+fail, take longer, or are never answered.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class NameServer:
         scheduler: Scheduler of the world.
 
     Attributes:
-        asked_s: Time of the last query for a name by a host, in virtual seconds.
+        asked_s: Time of the last query, by the host's IP address and the name, in virtual seconds.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:

@@ -85,7 +85,7 @@ class Network:
             self._apply_to(link.ways, segment_bytes=size_bytes)
 
     def set(self, ways: Iterable[Way], **conditions: Any) -> None:
-        """Change conditions of directions of links; the end of a blackhole retransmits the packets that it has kept."""
+        """Change conditions of directions of links; at the end of a blackhole, the kept packets are retransmitted."""
         self._apply_to(ways, **conditions)
 
     def blackhole(self, ip: str) -> None:
@@ -144,7 +144,7 @@ class Network:
         return self._numbered
 
     def bind(self, socket: VirtualSocket, address: Address) -> Address:
-        """Register a listening socket, and return its address; port 0 selects a free one.
+        """Register a listening socket, and return its address; port 0 selects a free port.
 
         Raises:
             OSError: Another socket listens on the address.

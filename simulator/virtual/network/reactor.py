@@ -128,7 +128,7 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         return self.seconds() + self.wall_offset_s
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kw: Any) -> Event:  # noqa: A002, N802
-        """Call after `delay` seconds (`IReactorTime`)."""
+        """Schedule a call after `delay` seconds (`IReactorTime`)."""
         if self.meter is not None:
             callable, args = self.meter.run, (callable, *args)  # noqa: A001
         return self._scheduler.call_for(self, delay, callable, args, kw)
@@ -203,12 +203,12 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
                 socket.selectable = None
 
     def ready(self, socket: VirtualSocket) -> None:
-        """Report an event of a socket to the program, unless the host is stalled."""
+        """Report the events of a socket to the program; if the host is stalled, report them after the stall."""
         if not socket.is_queued:
             self._tell(socket)
 
     def _soon(self, socket: VirtualSocket) -> None:
-        """Schedule the report of a socket's events as a separate event, because it must not run inside this one."""
+        """Schedule the report of a socket's events separately, because it must not run inside the current event."""
         if socket.wanted and not socket.is_queued and socket.readiness() & socket.wanted:
             socket.is_queued = True
             scheduler = self._scheduler

@@ -51,18 +51,18 @@ class VirtualSocket:
         here, there: Addresses of this end and of the other.
         peer: The other end, once the handshake has created it.
         way: The link's direction on which it sends.
-        due_ns: Arrival of the last packet sent, in virtual nanoseconds; later ones must not arrive earlier.
+        due_ns: Arrival of the last packet sent, in virtual nanoseconds; later packets must not arrive before it.
         clogged: Packets that are held while the connection is clogged; `None` when it is not.
         wanted: Events that the program waits for, as an epoll mask.
         is_closed: Whether the program has closed it.
-        is_dead: Whether the connection was reset, from either end.
-        is_torn: Whether a packet from it will never arrive, so that later ones cannot be read.
+        is_dead: Whether the connection was refused, or reset from either end.
+        is_torn: Whether a packet from this end will never arrive, so that its later packets cannot be read.
         is_choked: Whether its host temporarily has no memory for packets.
         is_full: Whether a fault makes the accept queue of a listening socket full.
         heard_log: List to which the time of each arrival of bytes is appended; `None` for no list.
         said_ns, heard_ns: Time at which this end last sent bytes, and received bytes, in virtual nanoseconds; 0 for
             never.
-        sent_bytes, received_bytes: Total number of bytes.
+        sent_bytes, received_bytes: Total number of bytes that this end has sent, and received.
     """
 
     __slots__ = (
@@ -149,11 +149,11 @@ class VirtualSocket:
         """Do nothing: no operation blocks."""
 
     def bind(self, address: Address) -> None:
-        """Bind to an address; port 0 selects a free one."""
+        """Bind to an address; port 0 selects a free port."""
         self.here = self._network.bind(self, (address[0] or self.reactor.ip, address[1]))
 
     def listen(self, backlog: int) -> None:
-        """Listen for connections, up to `backlog` before the program accepts them."""
+        """Listen for connections; at most `backlog` connections wait until the program accepts them."""
         self._is_listening = True
         self._backlog = backlog
 
@@ -189,7 +189,7 @@ class VirtualSocket:
         if self._fin_out or self.is_dead:
             raise BrokenPipeError(errno.EPIPE, "the connection is closed in this direction")
         if not data:
-            # Twisted sends an empty string to test the socket before it closes it. No packet is sent for that.
+            # Twisted sends an empty string to test a socket before closing the socket. No packet is sent for this.
             return 0
         if self.is_client and self.reactor.failing.is_on and (error := self.reactor.failing.error_at("send")):
             if getattr(error, "errno", 0) == errno.ENOBUFS:
@@ -220,9 +220,10 @@ class VirtualSocket:
             self.reactor.ready(self)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Return received bytes; empty at the end of the stream. An error after a reset is raised when all are read.
+        """Return received bytes; empty at the end of the stream.
 
-        With `MSG_PEEK` the bytes are kept, while a pending error is cleared, as in Linux.
+        After a reset, the error is raised when all bytes have been read. With `MSG_PEEK` the bytes are kept, but a
+        pending error is cleared, as in Linux.
         """
         inbox = self._inbox
         # `&` with a flag of the module `socket` runs Python code (`IntFlag`), which would slow down every read.
@@ -350,7 +351,7 @@ class VirtualSocket:
             self.reactor.ready(self)
 
     def read_by_peer(self, size: int) -> bool:
-        """Record that the other program has read `size` bytes; return whether this end waits for a window update."""
+        """Handle that the other end's program has read `size` bytes; return whether this end needs a window update."""
         if self._out or (self._out_bytes and self.wanted & EPOLLOUT):
             return True
         self._unread_bytes -= size

@@ -1,7 +1,8 @@
 """Virtual time: a scheduler with a heap of events, named random streams, and a hashed event log.
 
 Times are integer nanoseconds, so that sums do not drift and equal times compare equal. Events are executed one at a
-time; those at the same time in the order in which they were scheduled. Exceptions of events are collected in `errors`.
+time; events with the same time are executed in the order in which they were scheduled. Exceptions of events are
+collected in `errors`.
 """
 
 from __future__ import annotations
@@ -204,7 +205,7 @@ class Scheduler:
         return event
 
     def at(self, at_ns: int, act: Callable[..., Any], *arguments: Any) -> None:
-        """Schedule a call at a time that has not passed; it cannot be cancelled, and is cheaper."""
+        """Schedule a call at a time that has not passed. The call cannot be cancelled; this saves time."""
         self._made = made = self._made + 1
         heappush(self._heap, (at_ns, made, act, arguments))
 
@@ -244,7 +245,7 @@ class Scheduler:
         self.now_ns = max(self.now_ns, end_ns)
 
     def _happen(self, end_ns: int, *, only_one: bool) -> bool:
-        """Execute the next event, or all until `end_ns`; return whether there was one.
+        """Execute the next event, or all events until `end_ns`; return whether an event was executed.
 
         This is the innermost loop of a simulation, so it inlines other functions.
         """
@@ -268,7 +269,7 @@ class Scheduler:
                     what.act(*what.arguments, **what.named)
                 else:
                     act(*what)
-            except BaseException as error:  # kept in `errors` for the caller, with SystemExit and CancelledError
+            except BaseException as error:  # kept in `errors`; of those that are no `Exception`, only injected ones
                 if not isinstance(error, Exception) and not is_injected(error):
                     raise
                 self.errors.append(error)

@@ -1,7 +1,7 @@
 """Event log lines about clients: discovery replies, changes of their lists, and ejected instances.
 
-The lines help to understand a violation; nothing is checked here. For a client with a listener, they are written when
-it emits an event. For a client without one, its public state is compared once a second.
+The lines help to understand a violation; nothing is checked here. The lines about a client with a listener are written
+when the client emits an event. The public state of a client without a listener is compared once a second.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ClientLog:
         self._scheduler = scheduler
         self._seen: dict[int, _LastSeen] = {}
 
-    # -- observed from outside
+    # -- discovery replies, probes, and the client's public state
 
     def answered(self, sut: ClientUnderTest, status: int, view: View | None) -> None:
         """Log a discovery reply; `view` is the list in it, or `None` if it must be rejected."""

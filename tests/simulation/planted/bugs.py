@@ -33,7 +33,7 @@ def bug(checkers: str, profile: str = "chaos", seeds: int = 10) -> Callable[[Cal
     Args:
         checkers: Names of the checkers that may report it, separated by spaces.
         profile: The profile of the runs.
-        seeds: The number of seeds, from 0, one of which must find it.
+        seeds: The number of seeds, from 0, one of which must find the bug.
     """
     found = tuple(checkers.split())
 

@@ -21,5 +21,5 @@ def timers_fire_early_when_the_clock_is_set_ahead(patch: Patch) -> None:
 
 @bug("idle-timeout last-good-list call-ends-once attempt-timeout closed-is-gone", seeds=100)
 def clock_set_back_not_detected(patch: Patch) -> None:
-    """Every timer fires late, by the time by which the clock was set back."""
+    """When the clock was set back, every timer fires late by the difference."""
     patch(MonotonicReactor, "realign", lambda self: None)

@@ -15,7 +15,7 @@ from tests.simulation.planted.bugs import Patch, bug
 
 @bug("idle-timeout", "hour", 20)
 def idle_timer_is_not_armed_again(patch: Patch) -> None:
-    """The timer closes the first of several idle connections, and none of the others."""
+    """The timer closes the idle connections that have expired, and is not armed again for those that expire later."""
 
     def close_expired(self: Pool) -> None:
         oldest = self._reactor.seconds() - self._config.idle_timeout_s
@@ -29,7 +29,7 @@ def idle_timer_is_not_armed_again(patch: Patch) -> None:
 
 @bug("idle-bytes", seeds=100)
 def idle_bytes_ignored(patch: Patch) -> None:
-    """The bytes are discarded, and the connection is kept."""
+    """The client discards bytes that arrive on an idle connection, and keeps the connection."""
     received = ClientConnection.dataReceived
 
     def ignore(self: ClientConnection, data: bytes) -> None:

@@ -57,7 +57,7 @@ def empty_list_accepted(patch: Patch) -> None:
 
 @bug("last-good-list failure-explained exact-shares recovers-after-heal", "discovery")
 def zero_weights_accepted(patch: Patch) -> None:
-    """The instances get equal weights."""
+    """For a reply whose weights are all 0, the instances of the last good list get equal weights."""
 
     def equal(good: Snapshot | None) -> Snapshot:
         return snapshot(*(one._replace(weight=1) for one in good.instances)) if good else snapshot()

@@ -12,7 +12,7 @@ from tests.simulation.planted.bugs import Patch, bug
 
 @bug("ejection-forgotten ejected-at-once", "discovery", 60)
 def ejection_survives_leaving_the_list(patch: Patch) -> None:
-    """An instance that joins the list again is still ejected, although it may be another one at the same address."""
+    """An instance that joins the list again is still ejected, although a new instance may have the same address."""
 
     def keep(self: Health, keys: Any) -> Any:
         self._fleet = dict.fromkeys(keys)
@@ -67,7 +67,7 @@ def one_failure_ejects(patch: Patch) -> None:
 
 @bug("ejection-reason", seeds=100)
 def full_queue_counts_as_a_failure(patch: Patch) -> None:
-    """450 and 429 count as failures of the instance."""
+    """The statuses 450 and 429 count as failures of the instance."""
     against = health.speaks_against
     patch(health, "speaks_against", lambda outcome: outcome.status in (429, 450) or against(outcome))
 

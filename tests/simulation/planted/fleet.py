@@ -87,7 +87,7 @@ def half_open_instance_gets_many_calls(patch: Patch) -> None:
 
 @bug("one-probe", seeds=20)
 def ejection_ends_early(patch: Patch) -> None:
-    """An ejection lasts an eighth of its length."""
+    """An ejection ends after an eighth of the length that the client has computed."""
     eject = Health._eject
 
     def shortly(self: Health, record: Any, now: float, *, is_certain: bool) -> bool:
@@ -139,7 +139,7 @@ def bound_of_calls_in_flight_off_by_one(patch: Patch) -> None:
 
 @bug("nothing-left failure-explained", seeds=10)
 def cancelled_calls_stay_in_flight(patch: Patch) -> None:
-    """The calls in flight of the instance are never decremented, so it seems to be busy."""
+    """A cancelled call stays in the count of calls in flight of its instance, so the instance seems to be busy."""
     follow = Cluster._follow
 
     def uncounted(self: Cluster, instance: Any, outcome: Outcome, *others: Any) -> None:

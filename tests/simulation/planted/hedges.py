@@ -26,7 +26,7 @@ def hedged_on_the_same_instance(patch: Patch) -> None:
 
 @bug("retry-budget", "overload", 40)
 def hedges_do_not_use_the_budget(patch: Patch) -> None:
-    """Hedges have no limit, also when all instances are slow."""
+    """The number of hedges has no limit, even when all instances are slow."""
 
     def plant(name: str) -> None:
         real = getattr(Call, name)

@@ -13,7 +13,7 @@ from tests.simulation.planted.bugs import Patch, bug
 
 
 def _of_duplicates(patch: Patch, is_better: Callable[[Any, Any], bool]) -> None:
-    """Keep the row that `is_better` prefers among rows with the same address; correct is the greatest weight."""
+    """Keep the row that `is_better` prefers among rows with the same address, instead of the greatest weight."""
     get = fetch.DirectFetcher.get
 
     def one_of_each(body: bytes) -> bytes:
@@ -80,7 +80,7 @@ def poll_jitter_decays(patch: Patch) -> None:
 
 @bug("last-good-list poll-jitter", "hour", 10)
 def poll_interval_grows(patch: Patch) -> None:
-    """The interval grows by 0.1 % with each poll."""
+    """The poll interval grows by 0.1 % with each poll."""
     delay_s = Poller._delay_s
 
     def slower(self: Poller, began: float) -> float:

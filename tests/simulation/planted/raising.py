@@ -94,7 +94,7 @@ def call_cancelled_in_a_listener_continues(patch: Patch) -> None:
 
 @bug("local-not-blamed", seeds=100)
 def instance_ejected_for_a_lack_of_local_resources(patch: Patch) -> None:
-    """Every failed connect ejects the instance."""
+    """A connect that fails for a lack of local resources counts as `connect_failed`, so the instance is ejected."""
     from eas_tw.net import pool  # noqa: PLC0415
 
     outcome_of, local = pool.connect_outcome, AttemptStatus.LOCAL_RESOURCE  # type: ignore[attr-defined]

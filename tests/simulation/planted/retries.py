@@ -25,7 +25,7 @@ def budget_window_too_long(patch: Patch) -> None:
 
 @bug("retry-budget", "budget", 20)
 def budget_counts_calls_of_any_age(patch: Patch) -> None:
-    """Calls that are older than the window add to the budget, too."""
+    """Calls that began before the window also add to the budget."""
 
     def turn_to(self: RetryBudget, now: float) -> Any:
         self._current = [float(int(now)), 0.0, 0.0]
@@ -85,7 +85,7 @@ def pauses_without_bound(patch: Patch) -> None:
 
 @bug("retried-outcomes")
 def final_statuses_retried(patch: Patch) -> None:
-    """500 and 502 are retried, although every instance has the same model."""
+    """The statuses 500 and 502 are retried, although another instance with the same model would probably fail too."""
     is_retried = RetryPolicy._is_retried
     patch(RetryPolicy, "_is_retried", lambda self, last: last.status in (500, 502) or is_retried(self, last))
 

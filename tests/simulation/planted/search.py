@@ -38,7 +38,7 @@ def search(name: str, first: int = 0) -> Found | None:
 
     Args:
         name: A key of `BUGS`.
-        first: The seed that is run first, before the others from 0 on. If this seed has found the bug before, the
+        first: The seed that is run first, before the other seeds from 0 on. If this seed has found the bug before, the
             search usually takes one run.
 
     Returns:
@@ -51,8 +51,8 @@ def search(name: str, first: int = 0) -> Found | None:
         bug.plant(patch.setattr)
         for seed in seeds:
             for violation in World(draw(seed, bug.profile)).run().violations:
-                # Several checkers may report a violation, in an order that depends on the draws. One of those listed
-                # must.
+                # Several checkers may report a violation, in an order that depends on the draws. The bug is found if
+                # one of them is listed.
                 if violation.checker in bug.checkers:
                     return Found(seed, violation.checker)
     return None
