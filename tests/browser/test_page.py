@@ -188,7 +188,7 @@ def test_discovery_stops_replying_by_a_button(served: Served, page: Page) -> Non
     page.until("document.querySelector('[data-discovery-fault=unreachable]').getAttribute('aria-pressed') === 'true'")
     with pytest.raises(ConnectionError):
         served.raw("GET", path, b"", {})
-    page.until("document.querySelector('#told .pill.bad').innerText.includes('no answer')")
+    page.until("document.querySelector('#told .pill.bad').innerText.includes('no response')")
     for kind in ("timeout", "latency"):
         page.click(f"[data-discovery-fault={kind}]")
         page.until(f"document.querySelector('[data-discovery-fault={kind}]').getAttribute('aria-pressed') === 'true'")
