@@ -29,8 +29,8 @@ T = TypeVar("T")
 class PredictClient(DeferredSettings):
     """A client of one PAI-EAS service, for asyncio.
 
-    It can be created without a running loop. `init` binds it to the running loop, and all other methods must be called
-    on that loop. The arguments are those of `eas_tw.PredictClient`, except `reactor` and `wall_clock`.
+    The client can be created without a running loop. `init` binds it to the running loop, and all other methods must be
+    called on that loop. The arguments are those of `eas_tw.PredictClient`, except `reactor` and `wall_clock`.
 
     Raises:
         ConfigError: An argument is wrong.
@@ -124,7 +124,7 @@ class PredictClient(DeferredSettings):
 
         Args:
             method: The HTTP method, such as `GET`; `CONNECT` is not allowed.
-            path: The path below the service's path, percent-encoded, such as `v1/models`; empty for none.
+            path: The path relative to the service's path, percent-encoded, such as `v1/models`; empty for none.
             options: `body`, `query`, `headers`, `timeout_s`, `idempotent` and `key` of `eas_tw.PredictClient.request`.
 
         Raises:
@@ -240,7 +240,7 @@ class PredictClient(DeferredSettings):
 
 
 class _FutureReader:
-    """Passes a piece of a stream to an asyncio future; a Deferred and its callbacks would cost twice as much."""
+    """Passes a piece of a stream to an asyncio future; a Deferred and its callbacks would take twice as long."""
 
     __slots__ = ("_future",)
 

@@ -55,7 +55,7 @@ class Watcher(FrameIterator, ProcessBound):
         return self
 
     def ready_frame(self) -> Frame | None:
-        """Return the next frame if it has arrived and no task waits for a frame; `None` otherwise, and at the end."""
+        """Return the next frame if it has arrived and no task waits for a frame; `None` otherwise."""
         return self._watcher.ready_frame()
 
     async def next_frame(self) -> Frame | None:
@@ -104,7 +104,7 @@ class _Operations(ABC):
         return result
 
     async def count(self, **options: Any) -> int:
-        """Return the number of frames in the queue, optionally of one `priority` or with `tags`."""
+        """Return the number of frames in the queue, or of those with the given `priority` and `tags`."""
         count: int = await self._operate(lambda queue: queue.count(**options))
         return count
 
@@ -113,7 +113,7 @@ class _Operations(ABC):
         await self._operate(lambda queue: queue.delete(indexes, **options))
 
     async def truncate(self, index: int, **options: Any) -> None:
-        """Delete every frame with a smaller index."""
+        """Delete every frame whose index is less than `index`."""
         await self._operate(lambda queue: queue.truncate(index, **options))
 
     async def commit(self, indexes: Frames, **options: Any) -> None:
@@ -147,8 +147,8 @@ class _Operations(ABC):
 class QueueClient(_Operations, PredictClient):
     """A client of one queue service, for asyncio.
 
-    It can be created without a running loop. `init` binds it to the running loop, and all other methods must be called
-    on that loop. The arguments are those of `eas_tw.QueueClient`, except `reactor` and `wall_clock`.
+    The client can be created without a running loop. `init` binds it to the running loop, and all other methods must be
+    called on that loop. The arguments are those of `eas_tw.QueueClient`, except `reactor` and `wall_clock`.
 
     Raises:
         ConfigError: An argument is wrong.

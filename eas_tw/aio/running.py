@@ -1,7 +1,7 @@
-"""The Twisted reactor of each asyncio loop, started by the first client and released after the last.
+"""The Twisted reactor of each asyncio loop, started by the first client and released after the last client.
 
 `asyncio.run` does not start a reactor. Without a start, name resolution and `callWhenRunning` do not work, so `enter`
-starts it.
+starts the reactor.
 """
 
 from __future__ import annotations
@@ -128,10 +128,10 @@ def _find(loop: asyncio.AbstractEventLoop) -> tuple[Any, bool]:
 
 
 def _make(loop: asyncio.AbstractEventLoop) -> Any:
-    """Create a reactor on a loop, whose timers use elapsed time, as the loop's timers do."""
+    """Create a reactor on a loop; the reactor's timers use the monotonic clock, which the loop's timers use as well."""
     from twisted.internet.asyncioreactor import AsyncioSelectorReactor  # noqa: PLC0415
 
     reactor: Any = AsyncioSelectorReactor(loop)
-    # With Twisted's default, `time.time`, setting the clock back by an hour would delay every timer by an hour.
+    # With Twisted's default, `time.time`, setting the system clock back by an hour would delay every timer by an hour.
     reactor.seconds = time.monotonic
     return reactor

@@ -1,7 +1,7 @@
 """`PredictClient` for threads, with the arguments of `eas_tw.PredictClient` and the behaviour of the official SDK.
 
-It wraps an `eas_tw.PredictClient` on the reactor of a `Loop`. The settings are recorded (`DeferredSettings`), because a
-forked child needs a new inner client.
+The client wraps an `eas_tw.PredictClient` on the reactor of a `Loop`. The settings are recorded (`DeferredSettings`),
+because a forked child needs a new inner client.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class PredictClient(DeferredSettings):
         reactor: A reactor that runs in another thread of the program; `None` for the reactor thread of eas_tw.
 
     Raises:
-        PredictException: An argument is wrong. The methods raise only this exception, too, unless stated otherwise.
+        PredictException: An argument is wrong. The methods raise no other exception, unless stated otherwise.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class PredictClient(DeferredSettings):
         """
         try:
             LOGGER.setLevel(log_level)
-        except Exception as error:  # the text of `logging`'s own error may need a `repr` that raises
+        except Exception as error:  # the error of `setLevel` contains a `repr` of the value, which may raise
             mistake = ConfigError(f'log_level must be a level of logging, such as "INFO", got {shown(log_level)}')
             raise as_predict_exception(mistake) from error
 
@@ -131,8 +131,8 @@ class PredictClient(DeferredSettings):
         """Start discovery, and wait for the first valid list of instances; return immediately if there is one.
 
         Args:
-            timeout_s: The maximum time in seconds, > 0, if it is less than the client's `init_timeout_s`; `None` for
-                `init_timeout_s`.
+            timeout_s: The maximum time in seconds, > 0; `None` for the client's `init_timeout_s`. A time of more than
+                `init_timeout_s` has no effect.
 
         Raises:
             PredictException: No list arrived in time, or a setting is missing or wrong. After a timeout discovery
@@ -191,7 +191,8 @@ class PredictClient(DeferredSettings):
 
         Raises:
             PredictException: The call failed; `code`, `message` and `attempts` describe the failure.
-            RuntimeError: The method was called in the reactor's thread, or after a fork with a given `reactor`.
+            RuntimeError: The method was called in the reactor's thread, or in a forked child although `reactor` was
+                given.
         """
         try:
             # Encoding and parsing run in the calling thread, so that they do not block the reactor's thread.
@@ -205,7 +206,7 @@ class PredictClient(DeferredSettings):
             def call() -> Deferred[Any]:
                 return predict(body, **options)
 
-            # A wrapper, such as a tracer's, reads the caller's context (the current span) in the reactor's thread.
+            # A wrapper, such as a tracer's, needs the caller's context (the current span) in the reactor's thread.
             content = self._loop.run(partial(copy_context().run, call) if self._wraps else call)
             return request.parse_response(content)
         except EasError as error:
@@ -224,7 +225,8 @@ class PredictClient(DeferredSettings):
 
         Raises:
             PredictException: The request cannot be encoded.
-            RuntimeError: The method was called in the reactor's thread, or after a fork with a given `reactor`.
+            RuntimeError: The method was called in the reactor's thread, or in a forked child although `reactor` was
+                given.
         """
         try:
             request = req if _is_request(req) else StringRequest(req)
@@ -247,12 +249,13 @@ class PredictClient(DeferredSettings):
 
         Args:
             method: The HTTP method, such as `GET`; `CONNECT` is not allowed.
-            path: The path below the service's path, percent-encoded, such as `v1/models`; empty for none.
+            path: The path relative to the service's path, percent-encoded, such as `v1/models`; empty for none.
             options: `body`, `query`, `headers`, `timeout_s`, `idempotent` and `key` of `eas_tw.PredictClient.request`.
 
         Raises:
             PredictException: There is no response.
-            RuntimeError: The method was called in the reactor's thread, or after a fork with a given `reactor`.
+            RuntimeError: The method was called in the reactor's thread, or in a forked child although `reactor` was
+                given.
         """
         try:
             client = self._ready_client()
@@ -277,7 +280,8 @@ class PredictClient(DeferredSettings):
 
         Raises:
             PredictException: There is no response, or its status is not from 200 to 299.
-            RuntimeError: The method was called in the reactor's thread, or after a fork with a given `reactor`.
+            RuntimeError: The method was called in the reactor's thread, or in a forked child although `reactor` was
+                given.
         """
         try:
             client = self._ready_client()
@@ -287,7 +291,7 @@ class PredictClient(DeferredSettings):
         return Stream(stream, self._loop.run)
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
-        """Call a function with each event, as `eas_tw.PredictClient.listen` does; on the reactor's thread.
+        """Call a function with each event of the client, in the reactor's thread; see `eas_tw.PredictClient.listen`.
 
         Raises:
             PredictException: `listener` is not callable.

@@ -7,7 +7,7 @@ from typing import Any
 from eas_tw import AttemptResult, EasError, RequestFailed, StatusError
 
 NO_STATUS = 500
-"""The code of the official SDK if no instance answered."""
+"""The code that the official SDK uses if no instance answered."""
 
 
 class PredictException(Exception):
@@ -15,8 +15,8 @@ class PredictException(Exception):
 
     Attributes:
         code: The HTTP status of the instance's response; 500 if there was no response.
-        message: The body of that response, as bytes; the error's text, as `str`, if there was no response. The official
-            SDK has the same two types.
+        message: The body of that response, as bytes; the error's text, as `str`, if there was no response. `message`
+            has the same two types in the official SDK.
         attempts: One `AttemptResult` for each attempt of the call, in order.
     """
 

@@ -50,7 +50,7 @@ class CallFuture(Future[Any]):
             raise as_predict_exception(error) from error
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait for the end of the call, and return its `PredictException`; `None` for a response."""
+        """Wait for the end of the call, and return its `PredictException`; `None` if the call was answered."""
         error = super().exception(timeout)
         if not isinstance(error, EasError):
             return error
@@ -59,7 +59,7 @@ class CallFuture(Future[Any]):
         return exception
 
     def start(self) -> Deferred[Any]:
-        """Start the call, unless the future is cancelled (`Job`)."""
+        """Start the call, unless the future is cancelled (implements `Job`)."""
         if not self.set_running_or_notify_cancel():
             return succeed(None)
         self._running = running = maybeDeferred(self._work)
@@ -71,7 +71,7 @@ class CallFuture(Future[Any]):
             self._reactor.callFromThread(self._cancel)
 
     def give_up(self, error: Exception) -> None:
-        """End the future with an error, because the reactor has stopped (`Job`)."""
+        """End the future with an error, because the reactor has stopped (implements `Job`)."""
         if not self.done():
             self.set_exception(error)
 

@@ -1,7 +1,8 @@
 """The reactor thread of the blocking clients, and the functions that pass work to it.
 
 The reactor is not the global `twisted.internet.reactor`, which the program may run itself. The thread starts with the
-first call and ends with the interpreter. A fork copies no threads, so a forked child starts a new one (`own_loop`).
+first call and ends with the interpreter. A fork copies no threads, so a forked child starts a new thread
+(`own_loop`).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class _BlockingJob(Generic[T]):
         self._is_cancelled = False
         self._result: Any = None
         self._error: BaseException | None = None
-        # A plain lock costs a tenth of a `threading.Event` or a `Future`.
+        # A plain lock takes a tenth of the time of a `threading.Event` or a `Future`.
         self._done = threading.Lock()
         self._done.acquire()
 
@@ -201,13 +202,14 @@ class Loop:
 
 
 class OwnLoop(Loop):
-    """A loop that creates its reactor, and runs it in a daemon thread from the first call of `run` on."""
+    """A loop that creates its reactor, and runs it in a daemon thread from the first `run` or `submit` on."""
 
     def __init__(self) -> None:
         reactor = _new_reactor()
-        # `twisted.python.threadable` stores one I/O thread for the whole process, which must remain the program's own.
+        # `twisted.python.threadable` stores one I/O thread for the whole process: that of the program's own reactor.
         reactor._registerAsIOThread = False  # noqa: SLF001
-        # With Twisted's default, `time.time`, setting the clock back by an hour would delay every timer by an hour.
+        # With Twisted's default, `time.time`, setting the system clock back by an hour would delay every timer by an
+        # hour.
         reactor.seconds = time.monotonic
         # The interpreter's exit would wait for Twisted's own resolver threads while a name server does not answer.
         reactor.installNameResolver(ThreadResolver(reactor))
@@ -216,7 +218,7 @@ class OwnLoop(Loop):
         self._is_exiting = False
 
     def run(self, work: Callable[[], Deferred[T]]) -> T:
-        """Start the reactor's thread if it is not running, then run `work` as `Loop.run` does."""
+        """Start the reactor's thread if it was not started before, then run `work`; see `Loop.run`."""
         self._ensure_started()
         try:
             return super().run(work)
@@ -228,7 +230,7 @@ class OwnLoop(Loop):
             raise
 
     def submit(self, job: Job) -> None:
-        """Start the reactor's thread if it is not running, then run the job as `Loop.submit` does."""
+        """Start the reactor's thread if it was not started before, then run the job; see `Loop.submit`."""
         self._ensure_started()
         super().submit(job)
 
@@ -259,7 +261,8 @@ _own: OwnLoop | None = None
 _left_behind: list[OwnLoop] = []
 """The loops of parent processes, which a forked child never deletes.
 
-Deleting one would close its sockets and its epoll descriptor, which are shared with the parent, and could disturb it.
+Deleting such a loop would close sockets and an epoll descriptor that the parent uses as well, and could disturb the
+parent.
 """
 
 

@@ -4,7 +4,7 @@ A program written for the official SDK runs after changing its import line:
 
     from eas_tw.blocking import QueueClient
 
-The official SDK does not have `sink`, `count`, `reject`, `end`, `clear`, and the keyword `timeout_s`.
+The official SDK does not have `sink`, `count`, `reject`, `end`, `clear` or the keyword `timeout_s`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_READY = 64
-"""The maximum number of frames that a thread fetches together; a switch of threads costs as much as ten frames."""
+"""The maximum number of frames that a thread fetches together; a switch of threads takes as long as ten frames."""
 _NO_TAGS: Mapping[str, str] = {}
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|h|m|s))")
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -65,11 +65,11 @@ class Watcher(ProcessBound):
                 ...
                 watcher.commit(frame)
 
-    The official SDK also has `run()` and `close()`. Another thread may call `close`.
+    `run()` and `close()` have these names in the official SDK as well. Another thread may call `close`.
 
     Args:
         watcher: The inner watcher.
-        run: A function that runs a function in the reactor's thread, and waits for its Deferred.
+        run: A function that runs its argument in the reactor's thread, and waits for the Deferred that it returns.
     """
 
     def __init__(self, watcher: eas_tw.Watcher, run: Run) -> None:
@@ -179,7 +179,7 @@ class _Operations(ABC):
         *,
         timeout_s: float | None = None,
     ) -> list[Frame]:
-        """Get frames, as `eas_tw.QueueClient.get` does.
+        """Get frames; see `eas_tw.QueueClient.get`.
 
         Args:
             request_id: The request id of the frame to get; `None` for any frame.
@@ -189,7 +189,7 @@ class _Operations(ABC):
                 number of seconds, ≥ 0.
             auto_delete: Whether the service deletes the frames that it sends.
             tags: The tags that the frames must have; empty for any frame.
-            timeout_s: The same as `timeout`, as a number of seconds, ≥ 0; `None` to use `timeout`.
+            timeout_s: The maximum time that the service waits for a frame, in seconds, ≥ 0; `None` to use `timeout`.
         """
         frames: list[Frame] = self._operate(
             lambda queue: queue.get(
@@ -234,7 +234,7 @@ class _Operations(ABC):
         return result
 
     def count(self, **options: Any) -> int:
-        """Return the number of frames in the queue, optionally of one `priority` or with `tags`."""
+        """Return the number of frames in the queue, or of those with the given `priority` and `tags`."""
         count: int = self._operate(lambda queue: queue.count(**options))
         return count
 
@@ -244,7 +244,7 @@ class _Operations(ABC):
         return "OK"
 
     def truncate(self, index: int, **options: Any) -> bytes:
-        """Delete every frame with a smaller index; return `b"OK"`."""
+        """Delete every frame whose index is less than `index`; return `b"OK"`."""
         self._operate(lambda queue: queue.truncate(index, **options))
         return b"OK"
 
@@ -293,7 +293,7 @@ class QueueClient(_Operations, PredictClient):
         options: The other keyword arguments of `eas_tw.blocking.PredictClient`, such as `token`.
 
     Raises:
-        PredictException: An argument is wrong. The methods raise only this exception, too, unless stated otherwise.
+        PredictException: An argument is wrong. The methods raise no other exception, unless stated otherwise.
     """
 
     _client_class = eas_tw.QueueClient
@@ -316,8 +316,8 @@ class QueueClient(_Operations, PredictClient):
         Args:
             uid: The id of this consumer; `None` for the constructor's `user`.
             gid: The group of this consumer; `None` for the constructor's `group`.
-            custom_url: The complete URL of the queue; empty for the constructor's.
-            path_suffix: A path below the queue's path, such as `sink`; empty for none.
+            custom_url: The complete URL of the queue; empty for the constructor's `custom_url`.
+            path_suffix: A path relative to the queue's path, such as `sink`; empty for none.
 
         Raises:
             PredictException: The endpoint or the queue is missing or wrong.
@@ -373,7 +373,7 @@ def seconds_of(duration: str | float) -> float:
         duration: A duration in the service's format, such as `5s`, `500ms` or `1m30s`; or a number of seconds.
 
     Raises:
-        ConfigError: `duration` is neither.
+        ConfigError: `duration` is neither a duration in this format nor a number.
     """
     if isinstance(duration, int | float):
         return duration

@@ -30,7 +30,8 @@ class Stream(ProcessBound):
 
     Args:
         stream: The inner stream.
-        run: A function that runs a function in the reactor's thread, and waits for its result or its Deferred.
+        run: A function that runs its argument in the reactor's thread, and waits for the result, which may be a
+            Deferred.
 
     Attributes:
         status: The HTTP status.

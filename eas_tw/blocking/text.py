@@ -20,7 +20,7 @@ class StringResponse(eas_tw.StringResponse):
 
     @property
     def response_data(self) -> bytes:
-        """The response's bytes; the official SDK has this name."""
+        """The response's bytes, under the attribute name of the official SDK."""
         return self.content
 
 

@@ -27,7 +27,7 @@ class BladeRequest(EqualByBody):
     A request may be sent, changed and sent again: each `to_string` makes a new body.
 
     Args:
-        signature_name: The model's signature; `None` to send none. The official class requires one.
+        signature_name: The model's signature; `None` to send no signature. The official SDK requires a signature.
     """
 
     DT_FLOAT = 1
@@ -69,11 +69,13 @@ class BladeRequest(EqualByBody):
             name: The input's name.
             batchsize: Number of examples in the input, ≥ 1.
             shape: As for `TFRequest.add_feed`.
-            dtype: One of this class's `DT_…` constants, which have Blade's own numbers; `None` as for `TFRequest`.
+            dtype: One of this class's `DT_…` constants, which have Blade's own numbers; `None` for the type of the
+                content.
             content: As for `TFRequest.add_feed`.
 
         Raises:
-            BodyError: An argument is invalid, or the arguments do not fit each other; the message says what is allowed.
+            BodyError: An argument is invalid, or the arguments do not fit each other; the message states what is
+                allowed.
         """
         text = utf8(name, "the name of a feed")
         where = f"feed {name!r}"
@@ -146,7 +148,7 @@ class BladeResponse(TensorResponse):
 
 
 def _names(name: bytes) -> bytes:
-    """Encode the two name fields of a tensor with the same name, as the official SDK does."""
+    """Encode both name fields of a tensor with one name, which the official SDK also sends twice."""
     return delimited(_BLOB_NAME, name) + delimited(_MODEL_NAME, name)
 
 

@@ -44,7 +44,7 @@ class CaffeRequest(EqualByBody):
             content: As for `TFRequest.add_feed`; numbers of any type become 32-bit floats.
 
         Raises:
-            BodyError: Name, shape and content do not fit each other; the message says where, and what is allowed.
+            BodyError: Name, shape and content do not fit each other; the message states where, and what is allowed.
         """
         text = utf8(name, "the name of a feed")
         tensor = encode(CAFFE, shape, _FLOAT.number, content, f"feed {name!r}")

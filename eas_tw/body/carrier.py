@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: A message with the repeated fields `int_val`, `int64_val` and `bool_val`, which can carry any varints.
 _CARRIER = "eas_tw.tf.ArrayProto"
-#: From this number of elements on, numpy is faster: than compiled protobuf, and than protobuf in pure Python.
+#: The numbers of elements from which numpy is faster than compiled protobuf, and than protobuf in pure Python.
 _WORTH_NUMPY, _WORTH_NUMPY_OVER_PYTHON = 512, 32
 
 
@@ -69,5 +69,5 @@ def is_compiled() -> bool:
 
 @cache
 def gives_arrays() -> bool:
-    """Return whether protobuf's sequences have `__array__`, as since protobuf 7, so that no element is an object."""
+    """Return whether protobuf's sequences have `__array__` (from protobuf 7 on), which creates no objects."""
     return hasattr(type(schema.message(_CARRIER)().int_val), "__array__")

@@ -2,8 +2,10 @@
 
 The work is done in steps (see `steps`). Decompression has a limit on its output, because a few kilobytes can expand to
 gigabytes. Data that cannot be decompressed raises an error; it is never passed on compressed. An LZ4 block (without a
-frame) has no header, end mark or checksum, so other data may be mistaken for one; the other formats are recognised.
-gzip and zlib are in the standard library. The other codecs need cramjam, the extra `compression`.
+frame) has no header, end mark or checksum, so other data may be decompressed as an LZ4 block without an error; invalid
+data in the other formats is detected.
+
+gzip and zlib are in the standard library. The other codecs need cramjam (extra `compression`).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from eas_tw.body.steps import Steps
 
 _ZLIB_FORMATS = {"gzip": zlib_codec.GZIP, "zlib": zlib_codec.ZLIB}
-#: Codecs by content coding (RFC 9110 §8.4.1, and unregistered ones in use). HTTP calls zlib's format deflate.
+#: Codecs by content coding (RFC 9110 §8.4.1, and unregistered codings in use). HTTP calls zlib's format deflate.
 _CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate", **{codec: codec for codec in COMPRESSIONS}}
 _MOST_CODINGS = 5
 """The maximum number of codings of one body, the same as in curl.

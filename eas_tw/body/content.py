@@ -2,7 +2,7 @@
 
 Lists, nested lists, iterables, scalars, buffers of any layout and byte order, and objects with `__array__` become a
 `Flat`: elements in row-major order, and their shape. Elements are not converted here (see `packing`), and numpy is
-imported only for content that is numpy's.
+imported only for objects with `__array__`, and for buffers whose format `array` does not have.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from eas_tw.body.dtypes import DType
 
 _ROWS = (list, tuple, range, array)
-_NATIVE = {  # (kind, bytes) -> the native code that memoryview.cast and array understand
+_NATIVE = {  # (kind, bytes) -> the native code that memoryview.cast and array accept
     **{("i", size): code for size, code in ((1, "b"), (2, "h"), (4, "i"), (8, "q"))},
     **{("u", size): code for size, code in ((1, "B"), (2, "H"), (4, "I"), (8, "Q"))},
     **{("f", size): code for size, code in ((4, "f"), (8, "d"))},
@@ -152,7 +152,7 @@ def flatten(content: Any, dtype: DType, shape: tuple[int, ...] | None, where: st
     Args:
         content: See the module's docstring.
         dtype: The type to which the elements will be packed.
-        shape: The shape from the caller; `None` for the content's own.
+        shape: The shape from the caller; `None` for the shape of the content.
         where: Name of the tensor for messages, such as `feed 'images'`.
 
     Raises:
@@ -240,7 +240,7 @@ def _from_native(view: memoryview, where: str) -> Flat:
 
 
 def _little_endian(view: memoryview, code: str) -> memoryview:
-    """View raw little-endian memory as elements in this machine's byte order; on a big-endian machine it is copied."""
+    """View little-endian memory as elements in native byte order; copied on big-endian machines, or if not contiguous."""
     if sys.byteorder == "little" and view.c_contiguous and view.nbytes:
         return seen_as(view, code)
     values = array(code, view.tobytes())

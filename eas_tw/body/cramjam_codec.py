@@ -1,8 +1,10 @@
-"""Compression and decompression with lz4, snappy and zstd in steps, by cramjam, the extra `compression`.
+"""Compression and decompression with lz4, snappy and zstd in steps, with cramjam (extra `compression`).
 
 cramjam decompresses a whole body in one call, into memory of a given size, and releases the GIL meanwhile. The first
-size is a small guess. It grows only after the memory has been filled, so a truncated or damaged body needs memory only
-for what it produced. Large memory is mapped, so the system allocates its pages only when they are written.
+size is a small guess. For lz4 and zstd, it grows only after the memory has been filled, so a truncated or damaged body
+needs memory only for its output. For an LZ4 block it grows after every error, up to the greatest size that the block
+can expand to. A snappy body states its size. Large memory is mapped, so the system allocates its pages only when they
+are written.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ if TYPE_CHECKING:
 
 _ZSTD_LEVEL = 3  # zstd's own default
 _GROWTH = 4
-"""Factor by which the memory grows. All attempts together take a third more time than the last one alone."""
+"""Factor by which the memory grows. All attempts together take a third more time than the last attempt alone."""
 _MOST_AT_ONCE = 1 << 16
 """Maximum input of the first step, in bytes. Frames without output take time as well (zstd: 9 bytes each)."""
 _MOST_OF_A_BLOCK = 255
 _MOST_OF_SNAPPY = 22
-"""Maximum output for each byte of input: an LZ4 length byte adds 255; a snappy copy of 64 bytes takes 3."""
+"""Maximum output for each byte of input: an LZ4 length byte adds 255 bytes; a snappy copy of 64 bytes takes 3 bytes."""
 _MARK = bytes.fromhex("9f1c6ae5d0437bb8b4e92a5d61f3870c")
 """Bytes that are written at the end of the memory before decompression; if they are overwritten, the memory is full."""
 
@@ -35,10 +37,11 @@ class CramjamCodec(NamedTuple):
     """The functions of one compression format.
 
     Attributes:
-        compress: Compresses bytes to a buffer.
-        read: Decompresses bytes into memory, and returns the number of bytes written; raises `error`.
-        size_for: Takes the body and the limit. Returns the first size of the memory in bytes, and the maximum to which
-            the body can expand; may raise `UnreadableError`.
+        compress: A function that compresses bytes to a buffer.
+        read: A function that decompresses bytes into memory, and returns the number of bytes written; it raises
+            `error`.
+        size_for: A function of the body and the limit. It returns the first size of the memory in bytes, and the
+            maximum to which the body can expand, or raises `UnreadableError`.
         fills: Whether `read` fills memory that is too small to its end before it raises.
         error: The exception that `read` raises.
     """

@@ -41,7 +41,7 @@ class DType:
 
     @property
     def itemsize(self) -> int:
-        """Bytes of an element in memory; 0 for strings."""
+        """The size of an element in memory, in bytes; 0 for strings."""
         return _ITEMSIZES[self.code]
 
     @property

@@ -40,17 +40,17 @@ class EasyRecRequest(RecRequest):
         self.fg_mode = fg_mode
 
     def set_signature_name(self, signature_name: str | None) -> None:
-        """Store a name; it is not part of the body."""
+        """Store the name of a signature; it is not part of the body."""
         self.signature_name = signature_name
 
     def add_feed(self, data: PBRequest | Buffer, debug_level: int = 0) -> None:
-        """Replace everything added before by a whole message.
+        """Replace the content of this request by a whole message.
 
         Args:
             data: A `PBRequest` (`eas_tw.body.schema.easyrec_predict_pb2`, or the official SDK's), which is copied, or
                 its bytes.
-            debug_level: Level of diagnostics to request, 0 for none; it overrides the message's, as in the official
-                SDK.
+            debug_level: Level of diagnostics to request, 0 for none; it replaces the level in the message, as in
+                the official SDK.
 
         Raises:
             BodyError: The data is not such a message, or the level is not a 32-bit integer.
@@ -113,7 +113,7 @@ class EasyRecRequest(RecRequest):
 
 
 class EasyRecResponse(RecResponse):
-    """The scores, with the attributes of the service's `PBResponse`, such as `response.results["i1"].scores`.
+    """The scores; the fields of the service's `PBResponse` are attributes, such as `response.results["i1"].scores`.
 
     `get_values`, `get_tensor_shape` and `as_numpy` return the tensors of `tf_outputs`.
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 
 class EqualByContent:
-    """Base of responses; two are equal if they have the same class and the same bytes."""
+    """Base of responses; two responses are equal if they have the same class and the same bytes."""
 
     __slots__ = ()
     content: bytes
@@ -24,7 +24,7 @@ class EqualByContent:
 
 
 class EqualByBody(ABC):
-    """Base of requests; two are equal if they have the same class and currently the same body.
+    """Base of requests; two requests are equal if they have the same class and currently the same body.
 
     Requests are mutable, so they have no hash. A shallow copy can be changed without changing the original.
     """
@@ -40,7 +40,7 @@ class EqualByBody(ABC):
         return type(other) is type(self) and self.to_string() == other.to_string()
 
     def __getstate__(self) -> object:
-        # As in `EqualByContent`.
+        # See `EqualByContent.__getstate__`: the default method fails with pickle protocols 0 and 1.
         return object.__getstate__(self)
 
     def __copy__(self) -> Self:

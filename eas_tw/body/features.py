@@ -1,8 +1,8 @@
 """Features of recommendation requests: fills a `PBFeature` from a value and the name of its type.
 
 The type names are those of the official SDK, and follow a grammar: a scalar (`STRING FLOAT DOUBLE INT BIGINT INT64`),
-`LIST<…>` or `ARRAY<…>` of one, lists of lists, and `MAP<key,value>` of two. The schema's field names follow the same
-grammar (`int_list`, `long_float_map`), so no table of fields is needed.
+`LIST<…>` or `ARRAY<…>` of a scalar, lists of lists, and `MAP<key,value>` of two scalars. The schema's field names
+follow the same grammar (`int_list`, `long_float_map`), so no table of fields is needed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eas_tw.body.schema.torchrec_predict_pb2 import PBFeature
 
 _FLOAT, _DOUBLE, _INT, _LONG, _STRING = (DTYPES[number] for number in (1, 2, 3, 9, 7))
-#: By the official SDK's name of a scalar: its name in the schema's field names, and the type, which has the range.
+#: For the official SDK's name of each scalar: its name in the schema's field names, and its type with the range.
 _SCALARS: Mapping[str, tuple[str, DType]] = {
     "STRING": ("string", _STRING),
     "FLOAT": ("float", _FLOAT),
@@ -70,7 +70,7 @@ def fill(feature: PBFeature, value: Any, dtype: str, where: str) -> None:
 
 
 def scalar(value: Any, element: DType, where: str) -> Any:
-    """Convert one element to what protobuf accepts.
+    """Convert one element to a value that protobuf accepts.
 
     Raises:
         BodyError: The value is not of that type, or out of its range.

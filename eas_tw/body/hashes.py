@@ -6,7 +6,7 @@ implementation, and the MD5 of 64 bytes takes 0.55 µs and 0.33 µs; at 1 KiB Op
 request takes two copies and one MD5.
 
 The MD5 of a large body can be computed in steps, so that it runs in a thread (`net.offload`): OpenSSL releases the
-interpreter's lock meanwhile.
+GIL meanwhile.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 # Between the two sizes that were measured: the built-in MD5 is faster at 64 bytes, OpenSSL at 1 KiB.
 _SHORT_BYTES = 512
 LONG_BYTES = 1 << 20
-"""Size of a body from which its MD5 is computed in a thread.
+"""The size of a body, in bytes, from which its MD5 is computed in a thread.
 
-Measured on a busy machine: the MD5 of 1 MiB takes 1.7 ms, and a thread costs about 0.3 ms of CPU time, for 0.15 ms of
-which it holds the reactor. At 256 KiB the MD5 takes 0.4 ms, so a thread would cost nearly as much as it saves.
+Measured on a busy machine: the MD5 of 1 MiB takes 1.7 ms, and a thread takes about 0.3 ms of CPU time, and
+blocks the reactor for 0.15 ms of this time. At 256 KiB the MD5 takes 0.4 ms, so a thread would cost nearly as much as
+it saves.
 """
 
 

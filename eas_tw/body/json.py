@@ -30,7 +30,7 @@ class JsonRequest(EqualByFixedBody):
         try:
             text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_as_list)
             self._body = text.encode()
-        except (TypeError, ValueError, RecursionError) as error:  # a lone surrogate is a ValueError, too
+        except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
             raise BodyError(f"a JsonRequest cannot be written: {error}") from error
 
     def __repr__(self) -> str:

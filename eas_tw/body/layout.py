@@ -41,7 +41,7 @@ class Layout:
     uncarried: Mapping[int, str] = attrs.field(factory=dict)
     #: The wire type of one element outside a packed field, by field number.
     elements: Mapping[int, int] = attrs.field(init=False)
-    #: Bytes of one float, by field number.
+    #: The size of one float in bytes, by field number.
     widths: Mapping[int, int] = attrs.field(init=False)
 
     @elements.default

@@ -64,17 +64,17 @@ class OnnxRequest(EqualByBody):
     def add_feed(
         self, name: str, shape: Sequence[int] | None = None, dtype: int | None = None, content: Any = None
     ) -> None:
-        """Add an input, as in the other tensor requests; an input of the same name is replaced.
+        """Add an input, with the arguments of the other tensor requests; an input of the same name is replaced.
 
         Args:
             name: The input's name.
             shape: As for `TFRequest.add_feed`.
-            dtype: One of this class's `DT_…` constants, which have ONNX's numbers; `None` as for `TFRequest`.
+            dtype: One of this class's `DT_…` constants, which have ONNX's numbers; `None` for the type of the content.
             content: As for `TFRequest.add_feed`; content of any dtype that already has the wire's memory layout is not
                 copied before `to_string`.
 
         Raises:
-            BodyError: Name, shape, dtype and content do not fit each other; the message says where, and what is
+            BodyError: Name, shape, dtype and content do not fit each other; the message states where, and what is
                 allowed.
         """
         self._add(name, encode(name, shape, dtype, content))

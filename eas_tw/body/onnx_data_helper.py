@@ -42,7 +42,7 @@ def from_array(arr: Any, name: str) -> TensorProto:
 
 
 def to_array(tensor: Any) -> Any:
-    """Return a tensor message as an array, which is a read-only view of its memory.
+    """Return a tensor message as an array, which is a read-only view of the message's memory.
 
     Raises:
         BodyError: The type is unknown, the dimensions and the memory do not fit each other, or numpy is not installed.
@@ -84,7 +84,7 @@ def encode(name: str, shape: Sequence[int] | None, number: int | None, content: 
     """Encode a TensorProto; the arguments are those of `TFRequest.add_feed`.
 
     Raises:
-        BodyError: Name, shape, dtype and content do not fit each other; the message says where, and what is allowed.
+        BodyError: Name, shape, dtype and content do not fit each other; the message states where, and what is allowed.
     """
     where = f"tensor {name!r}"
     dtype = dtype_for(ONNX, number, content, where)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from eas_tw.body.content import Flat
 
-#: The least number that rounds to infinity in 16 bits (IEEE 754: 65504, the largest number, and half a step).
+#: The least number that rounds to infinity in 16 bits (IEEE 754: the largest number, 65504, plus half a step).
 _HALF_LIMIT = 65520.0
 
 
@@ -142,7 +142,7 @@ def typed(values: Any, dtype: DType, where: str) -> memoryview:
 
 
 def _numbers(values: Any, dtype: DType, where: str) -> Any:
-    """Convert a numpy array of Python objects to numbers, as a list of them is; return any other array unchanged."""
+    """Convert a numpy array of Python objects to an array of the dtype; return any other array unchanged."""
     if values.dtype.kind != "O":
         return values
     return numeric().of_buffer(typed(values.reshape(-1).tolist(), dtype, where), dtype)
@@ -158,7 +158,7 @@ def _first_wrong(values: Any, dtype: DType, where: str) -> BodyError:
         try:
             value = element.item() if getattr(element, "ndim", 1) == 0 else element
             array(dtype.storage, [value])
-        except Exception:  # noqa: BLE001  as in `typed`
+        except Exception:  # noqa: BLE001  an element's `__float__` or `__index__` may raise any exception
             text = f"element {index} is {_describe(element)}; {dtype.name} takes {dtype.range_text}"
             return BodyError(f"{where}: {text}")
     raise AssertionError("array refused the whole but none of its elements")

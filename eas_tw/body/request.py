@@ -14,8 +14,8 @@ class Request(Protocol):
     """An object that makes the body of a call and parses its response.
 
     The official SDK's request classes have the same two methods, so they are accepted as well. A request may also have
-    an attribute `content_type` (str): the Content-Type with which it is sent, unless the program sets another (see
-    `docs/requests`).
+    an attribute `content_type` (str): the Content-Type with which it is sent, unless the program sets another
+    Content-Type (see `docs/requests`).
     """
 
     def to_string(self) -> bytes:

@@ -70,7 +70,7 @@ class LineSplitter:
             text = text.removeprefix("\n")
         self._after_cr = text.endswith("\r")
         lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        # The limit can be exceeded only if this piece and the unfinished line do so together.
+        # No line can be longer than the limit unless the unfinished line and this piece together are.
         is_long = self._size + len(piece) > self._max and self._is_exceeded(lines)
         if self._rest and len(lines) > 1:
             lines[0] = "".join([*self._rest, lines[0]])
@@ -84,7 +84,7 @@ class LineSplitter:
         return lines
 
     def _is_exceeded(self, lines: list[str]) -> bool:
-        """Return whether one of these lines, the first with the unfinished line before it, is longer than the limit."""
+        """Return whether a line is longer than the limit; the first of `lines` continues the unfinished line."""
         return self._size + _size(lines[0]) > self._max or any(_size(line) > self._max for line in lines[1:])
 
     @property

@@ -47,7 +47,8 @@ class Signer:
 
         Args:
             body: The body as sent, after compression.
-            epoch_s: The current time in seconds since 1970-01-01 UTC, from the caller's clock; it may go backwards.
+            epoch_s: The current time in seconds since 1970-01-01 UTC, from the caller's clock; the time may go
+                backwards.
             md5_text: The result of `md5_hex(body)` if it is known; `None` to compute it.
 
         Returns:
@@ -74,7 +75,7 @@ class Signer:
 def _keyed(token: bytes) -> tuple[Any, Any]:
     """Return the inner and outer hash of an HMAC after the key block (RFC 2104 §2).
 
-    They are cached for each token, because `hmac.digest` would compute them again for each text.
+    The hashes are cached for each token, because `hmac.digest` would compute them again for each text.
     """
     key = sha1(token).digest() if len(token) > _BLOCK else token
     padded = key.ljust(_BLOCK, b"\0")

@@ -145,7 +145,7 @@ class ResponseTensor:
         Args:
             data: The whole body.
             at: The index where the message starts.
-            end: The index where it ends.
+            end: The index where the message ends.
 
         Raises:
             BodyError: The bytes are not such a message.
@@ -226,7 +226,7 @@ class ResponseTensor:
 
 
 def read_dims(payload: memoryview) -> list[int]:
-    """Decode the packed field of the dimensions. A Python loop is fast enough, because there are few.
+    """Decode the packed field of the dimensions. A Python loop is fast enough, because there are few dimensions.
 
     Raises:
         BodyError: The payload is not a packed field of integers.

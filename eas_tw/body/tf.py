@@ -68,7 +68,7 @@ class TFRequest(EqualByBody, ArrayDataTypes):
                 shape; otherwise each byte is one element from 0 to 255. Elements of DT_STRING are bytes or str.
 
         Raises:
-            BodyError: Name, shape, dtype and content do not fit each other; the message says where, and what is
+            BodyError: Name, shape, dtype and content do not fit each other; the message states where, and what is
                 allowed.
         """
         key = utf8(name, "the name of a feed")

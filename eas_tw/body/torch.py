@@ -63,7 +63,7 @@ class TorchRequest(EqualByBody, ArrayDataTypes):
             content: As for `TFRequest.add_feed`.
 
         Raises:
-            BodyError: Index, shape, dtype and content do not fit each other; the message says where, and what is
+            BodyError: Index, shape, dtype and content do not fit each other; the message states where, and what is
                 allowed.
         """
         place = whole(index, "the index of a feed", 0, _MOST_INPUTS - 1)
@@ -113,7 +113,7 @@ class TorchRequest(EqualByBody, ArrayDataTypes):
         return compression.compress("snappy", body) if self.flag else body
 
     def parse_response(self, content: Buffer) -> TorchResponse:
-        """Parse the response to this request; services do not compress it.
+        """Parse the response to this request; services do not compress the response.
 
         Raises:
             BodyError: The bytes are not a PyTorch response.
@@ -147,11 +147,11 @@ class TorchResponse(TensorResponse):
         self._by_name = read_map(TORCH, data, _MAP_OUTPUTS)
 
     def get_tensor_shape_map(self, name: str) -> list[int]:
-        """Return the dimensions of a named output, as `get_tensor_shape(name)` does."""
+        """Return the dimensions of a named output, like `get_tensor_shape`; a number is not accepted."""
         return self.get_tensor_shape(_name(name))
 
     def get_values_map(self, name: str) -> list[Any]:
-        """Return the elements of a named output, as `get_values(name)` does."""
+        """Return the elements of a named output, like `get_values`; a number is not accepted."""
         return self.get_values(_name(name))
 
 

@@ -24,7 +24,7 @@ class TorchRecRequest(RecRequest):
     """A request to score a list of items for one user, with typed features.
 
     The feature types have the names of the official SDK: `STRING FLOAT DOUBLE INT BIGINT INT64`, `LIST<…>` and
-    `ARRAY<…>` of one, `LIST<LIST<…>>`, and `MAP<key,value>`, in upper or lower case. Lists may be arrays or buffers.
+    `ARRAY<…>` of these, `LIST<LIST<…>>`, and `MAP<key,value>`, in upper or lower case. Lists may be arrays or buffers.
 
     A request may be sent, changed and sent again: each `to_string` makes a new body.
     """
@@ -32,12 +32,12 @@ class TorchRecRequest(RecRequest):
     _package = "eas_tw.torchrec"
 
     def add_feed(self, data: PBRequest | Buffer, dbg_lvl: int = 0) -> None:
-        """Replace everything added before by a whole message.
+        """Replace the content of this request by a whole message.
 
         Args:
             data: A `PBRequest` (`eas_tw.body.schema.torchrec_predict_pb2`, or the official SDK's), which is copied, or
                 its bytes.
-            dbg_lvl: Level of diagnostics to request, 0 for none; it overrides the message's, as in the official SDK.
+            dbg_lvl: Level of diagnostics to request, 0 for none; it replaces the level in the message.
 
         Raises:
             BodyError: The data is not such a message, or the level is not a 32-bit integer.
@@ -53,7 +53,7 @@ class TorchRecRequest(RecRequest):
             dtype: The name of the type, such as `BIGINT`, `LIST<FLOAT>` or `MAP<STRING,INT64>`.
 
         Raises:
-            BodyError: Name, type and value do not fit each other; the message says what is allowed.
+            BodyError: Name, type and value do not fit each other; the message states what is allowed.
         """
         feature = self.add_feat(value, dtype, f"user feature {k!r}")
         self._message.user_features[text(k, "the name of a user feature")].CopyFrom(feature)
@@ -120,7 +120,7 @@ class TorchRecRequest(RecRequest):
 
 
 class TorchRecResponse(RecResponse):
-    """The outputs, with the attributes of the service's `PBResponse`, such as `response.item_ids`.
+    """The outputs; the fields of the service's `PBResponse` are attributes, such as `response.item_ids`.
 
     `get_values`, `get_tensor_shape` and `as_numpy` return the tensors of `map_outputs`.
 

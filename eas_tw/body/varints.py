@@ -44,7 +44,7 @@ _OWN_BITS = np.array([sum(0x7F << 8 * byte for byte in range(min(size, _WORD))) 
 
 
 def pack(values: NDArray[Any]) -> bytes:
-    """Encode integers; a negative one takes ten bytes, as protobuf's int32 and int64 do.
+    """Encode integers; a negative integer takes ten bytes, as in protobuf's int32 and int64.
 
     Args:
         values: A one-dimensional array of any integer type and byte order.
@@ -104,8 +104,8 @@ def _pack_short(values: NDArray[Any]) -> bytes:
 def _pack_block(values: NDArray[Any], out: NDArray[np.uint8]) -> int:
     """Write the word of each element at the start of its varint, in ascending order; return the number of bytes used.
 
-    The word of a short varint also covers the next varints, which are written after it. It ends before the ninth byte
-    of each of them, so the ninth and tenth bytes of long varints are not overwritten.
+    The word of a short varint also covers the next varints, which are written after it. A word ends before the ninth
+    byte of each later varint, so the ninth and tenth bytes of long varints are not overwritten.
     """
     numbers = values.astype(np.int64).view(_U) if values.dtype.kind == "i" else values.astype(_U)
     sizes = _sizes(numbers)

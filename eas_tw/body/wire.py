@@ -106,7 +106,7 @@ def scan(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     Args:
         data: The whole body.
         at: The index where the message starts.
-        end: The index where it ends.
+        end: The index where the message ends.
 
     Yields:
         `(field, wire type, start, stop)`, where `data[start:stop]` is the value: the bytes of a varint, 4 or 8 fixed
@@ -127,7 +127,7 @@ def scan(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
 
 def _read_tag(data: bytes, at: int, end: int) -> tuple[int, int]:
     tag = data[at]
-    if tag < 0x80:  # noqa: PLR2004 - one byte, as every tag of a tensor
+    if tag < 0x80:  # noqa: PLR2004 - one byte, as for every tag of a tensor
         after = at + 1
     else:
         tag, after = read_varint(data, at, end)

@@ -1,7 +1,7 @@
 """Compression and decompression of gzip, zlib and raw deflate in steps, with the standard library's zlib.
 
-The time is linear in the sizes of input and output for any data. This is not so in a simple loop: a gzip file may have
-any number of members (RFC 1952 §2.2), and for each member the loop would copy all remaining input.
+The time is linear in the sizes of input and output for any data. A simple loop would take longer: a gzip file may
+have any number of members (RFC 1952 §2.2), and the loop would copy all remaining input for each member.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 GZIP, ZLIB, RAW = 31, 15, -15
 """Values of `wbits`, which select the format in zlib."""
 
-_LEVEL = 1  # the call waits for it: level 6 takes three times as long, for a result that is only 10 % smaller
+_LEVEL = 1  # the call waits for the result: level 6 takes three times as long, for a result that is only 10 % smaller
 _LEAST_FED, _MOST_FED = 1 << 10, 1 << 16
 _INPUT_COST = 4
 """Cost of one byte of input, in bytes of output; input is counted because blocks without output take time as well."""

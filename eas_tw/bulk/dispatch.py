@@ -23,7 +23,7 @@ def score(rows: Iterable[Any], sink: Callable[[Any], Any], *, client: Any, **opt
         rows: The rows, any iterable.
         sink: A function that takes one output. With the Twisted client it may return a Deferred, and with the asyncio
             client it may be a coroutine function; the job waits for it.
-        client: An `eas_tw.PredictClient`, or one of `eas_tw.aio` or `eas_tw.blocking`. If it is not ready, its `init`
+        client: A `PredictClient` of `eas_tw`, `eas_tw.aio` or `eas_tw.blocking`. If the client is not ready, its `init`
             is called.
         options: The settings of the job; see `JobOptions`.
 
@@ -35,8 +35,8 @@ def score(rows: Iterable[Any], sink: Callable[[Any], Any], *, client: Any, **opt
     Raises:
         TooManyErrors: More rows failed than `max_errors` allows.
         EasError: The error of a row, if `on_error` is `raise`, or of `init`.
-        ConfigError: An option is wrong, or `client` is not a client. Except for a wrong `client`, errors of the Twisted
-            and asyncio clients are those of the Deferred or the coroutine.
+        ConfigError: An option is wrong, or `client` is not a client. With the Twisted and asyncio
+            clients, the Deferred fails with these errors, or the coroutine raises them, except for a wrong `client`.
     """
     if isinstance(client, PredictClient):
         return score_with_twisted(rows, sink, client=client, **options)

@@ -28,9 +28,9 @@ class Engine:
     Args:
         job: The job.
         predict: A function that takes a request and returns a Deferred of the response.
-        clock: The clock (`IReactorTime`), which must be that of the job.
+        clock: The clock (`IReactorTime`), from which the job's `began_at` was also read.
         deliver: A function that takes a list of the outputs that are ready, at least one. It returns `None`, or a
-            Deferred that fires when it can take the next list.
+            Deferred that fires when the function can be called with the next list.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Engine:
         running.addBoth(self._request_ended, decided.batch, running)
 
     def _request_ended(self, result: Any, batch: Batch, running: Deferred[Any]) -> None:
-        # A single callback for results and failures, because a second one would cost time for every row.
+        # A single callback for results and failures, because a second callback would take time for every row.
         self._in_flight.discard(running)
         now = self._clock.seconds()
         try:
@@ -189,7 +189,7 @@ def each_to(sink: Callable[[Any], Any], as_deferred: Callable[[Any], Deferred[An
     """Return a `deliver` function for `Engine` that calls a sink with one output at a time.
 
     Args:
-        sink: The function. If it returns an awaitable, it is called with the next output after that has completed.
+        sink: The function. If it returns an awaitable, the next output is passed after the awaitable has completed.
         as_deferred: A function that converts an awaitable to a Deferred.
     """
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FORMATS = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
-"""Formats of files, by suffix."""
+"""The formats of files, by the suffix of the file name."""
 STDIN = "-"
 _DIGEST_BYTES = 16
 _HEAD_BYTES = 64 * 2**10
@@ -126,7 +126,7 @@ class RowReader:
         return self._file.tell() / self.size if self.size else None
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return values that identify the file, its size and a hash of its first 64 KiB; empty for standard input."""
+        """Return values that identify the file: its size, and a hash of its first 64 KiB; empty for standard input."""
         if self._is_stdin:
             return {}
         head = self._file.read(_HEAD_BYTES)
@@ -179,7 +179,7 @@ class RowReader:
                     for record in batch.to_pylist():
                         self._done_rows += 1
                         yield record
-        except ValueError as error:  # pyarrow's errors of the format
+        except ValueError as error:  # pyarrow's error for a wrong format
             raise BodyError(f"the file is not Parquet: {error}") from None
 
 

@@ -1,4 +1,4 @@
-"""`Job`, which decides what to send and deliver next; `engine` (for Twisted, asyncio) and `threads` do the work."""
+"""`Job`, which decides what to send and deliver next; `engine` (Twisted, asyncio) and `threads` execute it."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class Job:
             return
         try:
             outputs = self._codec.outputs(batch, response)
-        except Exception as error:  # noqa: BLE001  the program's `decode` may raise any exception, too
+        except Exception as error:  # noqa: BLE001  the program's `decode` may raise any exception
             self._failed(batch, error, now)
             return
         self._succeeded += len(outputs)
@@ -145,7 +145,7 @@ class Job:
     def failed(self, batch: Batch, error: BaseException, now: float) -> None:
         """Process the failure of a request that `next` returned."""
         self.in_flight -= 1
-        if self.error is None:  # a job that has ended early cancels its requests
+        if self.error is None:  # otherwise the request was cancelled because the job has ended early
             self._failed(batch, error, now)
 
     def take(self) -> list[Any]:

@@ -29,7 +29,7 @@ class JobFiles:
 
     Attributes:
         progress: The progress of the job.
-        formatter: Makes the lines of the output; set by `begin`.
+        formatter: The object that makes the lines of the output; `begin` sets it.
     """
 
     formatter: Lines | Cells
@@ -55,7 +55,7 @@ class JobFiles:
             overwrite: Whether the files of another job may be removed.
 
         Raises:
-            ConfigError: The files may not be written; the message says what to do.
+            ConfigError: The files may not be written; the message states what to do.
         """
         if self._kind == "parquet":
             parquet_module()
@@ -88,7 +88,7 @@ class JobFiles:
             facts: As for `check`.
 
         Raises:
-            ConfigError: A file is shorter than the journal says, or the journal cannot be opened.
+            ConfigError: A file is shorter than recorded in the journal, or the journal cannot be opened.
             CannotWrite: A file cannot be opened.
         """
         columns = None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from eas_tw.dotted_names import Function
 
 _ORDER_BUFFERS = 4
-"""The default order buffer, in multiples of `in_flight`: after a slow row, so many further rows may be sent."""
+"""The default of `order_buffer`, in multiples of `in_flight`."""
 
 
 def _number(allowed: Range) -> Callable[[Any, Attribute[Any], Any], None]:
@@ -65,7 +65,7 @@ class JobOptions:
             `None` for the items of a JSON array, if `batch_size` is above 1.
         batch_size: The number of rows in a request, ≥ 1. If a request fails because of its rows, it is split in halves
             until the failing row is found.
-        path: The path below the service's path, percent-encoded; empty for none.
+        path: The path relative to the service's path, percent-encoded; empty for none.
         headers: Headers of every request; `None` for none.
         in_flight: The maximum number of requests in flight, ≥ 1.
         rate_per_s: The maximum number of rows per second, > 0; `None` for no limit.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class CannotWrite(OSError):
-    """A file of the output cannot be written to, for example because the disk is full."""
+    """An output file cannot be written to, for example because the disk is full."""
 
 
 class Lines:
@@ -194,5 +194,5 @@ _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=Fa
 formatter_of: dict[str, Callable[[list[str] | None], Lines | Cells]] = {
     "jsonl": lambda _: Lines(),
     "csv": Cells,
-    "parquet": lambda _: Lines(),  # converted at the end
+    "parquet": lambda _: Lines(),  # the lines are converted to Parquet at the end
 }

@@ -26,7 +26,7 @@ def remaining_rows(reader: RowReader, progress: Progress, limit: int | None) -> 
 
     Args:
         reader: The file.
-        progress: The progress of the job, which says how many rows are skipped.
+        progress: The progress of the job; the rows that are done are skipped.
         limit: The maximum number of rows of the whole job, ≥ 1; `None` for all.
 
     Raises:

@@ -26,9 +26,10 @@ class ErrorRow:
     Attributes:
         position: The position of the row in the input, from 0.
         input: The row, as it was read.
-        error_type: The name of the error's class, such as `StatusError`, or of the class of an exception of `encode`.
+        error_type: The name of the class of the error, such as `StatusError`, or of the exception of `encode` or
+            `decode`.
         message: The error's text.
-        attempts: The attempts of the call; empty if nothing was sent.
+        attempts: The attempts of the call if the call failed; empty for other errors, such as an exception of `decode`.
     """
 
     position: int
@@ -93,7 +94,8 @@ class Codec:
     Args:
         encode: A function of one row that returns its request. `None` to send text, bytes and requests unchanged, and
             other rows as JSON.
-        decode: A function of a row and its response that returns the output; `None` for the response's data.
+        decode: A function of a row and its response that returns the output. `None` for the data of a JSON response,
+            the text of a text response, and any other response itself.
         encode_batch: A function of a list of rows that returns their request. `None` for a JSON array of the rows if
             `is_batched`, else for `encode`.
         decode_batch: A function of a list of rows and their response that returns a list with an output for each row.

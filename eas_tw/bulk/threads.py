@@ -109,7 +109,7 @@ def _send(
 
     Returns:
         1. The seconds until `rate_per_s` allows another request.
-        2. `None`, if no request can be sent until one ends.
+        2. `None`, if no request can be sent until a request ends.
     """
     while isinstance(decided := job.next(monotonic()), Send):
         batch = decided.batch
@@ -156,5 +156,5 @@ def _end(job: Job, in_flight: set[CallFuture], batch: Batch, future: CallFuture)
 
 
 def _typed(error: BaseException) -> BaseException:
-    """Return the `EasError` that caused a `PredictException`, as Twisted and asyncio clients raise it; else `error`."""
+    """Return the `EasError` that caused a `PredictException`; return any other error unchanged."""
     return error.__cause__ if isinstance(error.__cause__, EasError) else error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 BURST_S = 0.05
-"""Maximum time, in seconds, for which unused tokens are kept: after a longer pause there is no larger burst."""
+"""Maximum time, in seconds, for which unused tokens accumulate; a longer pause allows no larger burst."""
 
 _ROUNDING = 1e-6
 """Tolerance, in tokens: when a timer fires at the computed time, rounding may leave slightly less than a token."""
@@ -14,7 +14,7 @@ _ROUNDING = 1e-6
 class TokenBucket:
     """A token bucket, which several threads of a process may share.
 
-    It starts with the tokens of one request, so that the rate is not exceeded in the first second.
+    The bucket starts with the tokens of one request, so that the rate is not exceeded in the first second.
 
     Args:
         rate_per_s: The tokens that are added per second, > 0.

@@ -51,7 +51,7 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, _: None) 
                 # The list may have changed at any event; the printer compares it with the list that it printed.
                 try:
                     printer.heard(client, event)
-                except OSError as error:  # `print` failed: the client would only log this, and the command would run on
+                except OSError as error:  # `print` failed: the client would only log this, and the command would go on
                     if not watching.called:
                         watching.errback(error)
 

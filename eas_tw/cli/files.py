@@ -37,5 +37,5 @@ def check_different(written: Mapping[str, str | Path | None], read: Mapping[str,
 def _is_same(one: Path, two: Path) -> bool:
     try:
         return one.samefile(two)
-    except OSError:  # at least one does not exist yet
+    except OSError:  # at least one of the files does not exist yet
         return os.path.realpath(one) == os.path.realpath(two)

@@ -51,7 +51,7 @@ def reader_is_gone() -> bool:
 def flush_output() -> None:
     """Flush standard output and standard error.
 
-    Without this, the interpreter flushes them at exit; if that fails, it prints an error and exits with code 120.
+    Otherwise the interpreter would flush them at exit; if this fails, it prints an error and exits with code 120.
 
     Raises:
         OSError: Standard output cannot be written to. A failure of standard error is ignored, because it could not be

@@ -32,7 +32,7 @@ DESCRIPTION = (
 
 
 def add_actions(actions: Any) -> list[argparse.ArgumentParser]:
-    """Add the parsers of the actions, and return them; the caller adds the settings to each."""
+    """Add the parsers of the actions, and return them; the caller adds the flags of the settings to each parser."""
     put = actions.add_parser("put", help="put a frame", description=_PUT, allow_abbrev=False)
     add_body_arguments(put)
     put.add_argument("--priority", type=int, default=0, metavar="N", help="a higher priority, > 0 (default: 0)")

@@ -20,7 +20,7 @@ DESCRIPTION = (
     "with --resume, and each row is in the output once."
 )
 _FLAGS = {"in_flight": "--in-flight", "rate_per_s": "--rate", "batch_size": "--batch"}
-"""The flags for the names of settings, for error messages."""
+"""The flag for each setting whose flag has another name, for error messages."""
 _FORMATS = ("jsonl", "csv", "parquet")
 
 
@@ -90,7 +90,7 @@ def job_options(options: argparse.Namespace) -> JobOptions:
             in_flight=options.in_flight,
             rate_per_s=options.rate,
             # After a kill, rows that were sent but are not in the output are sent again. Without an order buffer,
-            # there are at most the rows of `in_flight` requests.
+            # these are at most the rows of `in_flight` requests.
             order_buffer=0 if options.output != STDIN else None,
             max_errors=_max_errors(options.max_errors),
             path=options.path,

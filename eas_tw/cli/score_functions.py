@@ -66,7 +66,7 @@ class Functions:
         """Return `JobOptions` arguments for a job whose rows are `InputRow` and whose outputs are lines.
 
         Args:
-            formatter: Makes the lines.
+            formatter: The object that makes the lines.
         """
 
         def request(row: InputRow) -> Any:
@@ -155,7 +155,7 @@ def functions_of(options: argparse.Namespace) -> Functions:
 
 
 def _of_one(function: Callable[..., Any], rows: list[Any], *response: Any) -> Any:
-    """Call a function of one row with a list that has one row, as `encode_batch` or `decode_batch` is called."""
+    """Call `encode` or `decode` with the only row of a batch; return the output of `decode` in a list."""
     found = function(rows[0], *response)
     return [found] if response else found
 

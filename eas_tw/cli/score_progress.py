@@ -56,7 +56,7 @@ class Snapshot:
         return ", ".join(parts)
 
     def instances(self) -> list[str]:
-        """Return a line for each of the eight instances with the most attempts, and one for the number of others."""
+        """Return a line for each of the eight instances with the most attempts, and a line that counts the rest."""
         total = sum(self.attempts.values()) or 1
         busiest = sorted(self.attempts.items(), key=lambda item: -item[1])
         lines = [f"{address:21} {count / total:4.0%} of the attempts" for address, count in busiest[:_INSTANCES_SHOWN]]

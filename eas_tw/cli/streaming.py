@@ -1,4 +1,4 @@
-"""The output of `eas-tw predict --stream` and `--sse`: the response is printed while it arrives."""
+"""The output of `eas-tw predict --stream` and `--sse`, which print the response while it arrives."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The implementation of the transports for httpx2 and httpx, whose interfaces are alike.
+"""The implementation of the transports for httpx2 and httpx, which have nearly the same interface.
 
-`eas_tw.httpx2` and `eas_tw.httpx` add the library's base classes. This package imports neither library.
+`eas_tw.httpx2` and `eas_tw.httpx` add the base classes of the HTTP libraries. This package imports neither httpx2 nor
+httpx.
 """
 
 from eas_tw.http_transport.asynchronous import AsyncBody, BaseAsyncTransport

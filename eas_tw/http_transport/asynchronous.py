@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 
 
 class BaseAsyncTransport(ProcessBound):
-    """A transport for the library's asynchronous client, which sends all requests to one PAI-EAS service.
+    """A transport for the asynchronous client of httpx2 or httpx, which sends all requests to one PAI-EAS service.
 
     The path and the query of a request's URL are appended to the service's path; the URL's host is ignored. The client
     starts with the first request, on the running loop. A response of any status is returned, and its body is read while
     it arrives.
 
-    Timeouts of a request (the library's `timeout`): `read` bounds the time to the response's head over all attempts,
-    and then the time between two pieces of the body; `connect` bounds the wait for the first list of instances. `pool`
-    and `write` are not used, because `read` covers these times. A connection attempt has the `connect_timeout_s` of
-    `config`, after which another instance is tried.
+    Timeouts of a request (`timeout` of the HTTP library): `read` bounds the time to the response's head over all
+    attempts, and then the time between two pieces of the body; `connect` bounds the wait for the first list of
+    instances. `pool` and `write` are not used, because `read` covers these times. A connection attempt has the
+    `connect_timeout_s` of `config`, after which another instance is tried.
 
     Args:
         endpoint: The endpoint, as for `eas_tw.PredictClient`.
@@ -53,7 +53,7 @@ class BaseAsyncTransport(ProcessBound):
         custom_url: The complete URL for predictions, instead of endpoint and service.
         token: The service's token, or a function that returns it for each call; empty for none. It replaces the
             `Authorization` of requests.
-        endpoint_type: The endpoint type, as for `eas_tw.PredictClient`; `None` for its default.
+        endpoint_type: The endpoint type, as for `eas_tw.PredictClient`; `None` for the default of that class.
         instances: The instances for `ENDPOINT_TYPE_FIXED`; `None` for none.
         config: The settings; `None` for the defaults. Language model servers usually need
             `ClientConfig(auth="bearer")`.
@@ -62,9 +62,9 @@ class BaseAsyncTransport(ProcessBound):
             without `token`. If `False`, the header is removed.
         idempotent: Whether a request may be sent to an instance after another instance may have received it; `None` for
             `True` unless the method is PATCH.
-        key: A function of the library's request that returns the call's key for the balancer (`balancer="hash"`), or
-            `None` for no key. A request's header `X-Eas-Key`, which is not sent to the service, has precedence. `None`
-            to use only the header.
+        key: A function that takes a request of the HTTP library, and returns the call's key for the balancer
+            (`balancer="hash"`), or `None` for no key. A request's header `X-Eas-Key`, which is not sent to the service,
+            has precedence. If the argument `key` is `None`, only the header sets a key.
         max_request_bytes: The maximum size of a request's body, ≥ 1. The body is read into memory before it is sent.
 
     Raises:
@@ -124,15 +124,15 @@ class BaseAsyncTransport(ProcessBound):
 
     @property
     def client(self) -> PredictClient:
-        """The client of the transport, for counters and metrics; on another event loop, it is replaced by a new one."""
+        """The client of the transport, for counters and metrics; the first request on another loop replaces it."""
         return self._client
 
     async def handle_async_request(self, request: Any) -> Any:
-        """Send a request, and return its response when the head has arrived (the library's interface).
+        """Send a request, and return its response when the head has arrived (interface of httpx2 and httpx).
 
         Raises:
-            TransportError: There is no response. The exception is of one of the library's classes, and its `__cause__`
-                is the error of eas_tw.
+            TransportError: There is no response. The exception is of a subclass that the HTTP library defines, and its
+                `__cause__` is the error of eas_tw.
             RuntimeError: No asyncio event loop is running.
         """
         library = self._library
@@ -223,10 +223,10 @@ class BaseAsyncTransport(ProcessBound):
 
 
 class AsyncBody:
-    """The body of a response, read while it arrives; subclasses also inherit the library's `AsyncByteStream`.
+    """The body of a response, read while it arrives; subclasses also inherit `AsyncByteStream` of httpx2 or httpx.
 
     Args:
-        library: The library.
+        library: The HTTP library.
         stream: The response.
     """
 

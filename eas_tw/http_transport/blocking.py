@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
 
 class BaseTransport(ProcessBound):
-    """A transport for the library's blocking client, which sends all requests to one PAI-EAS service.
+    """A transport for the blocking client of httpx2 or httpx, which sends all requests to one PAI-EAS service.
 
     Several threads can use it at the same time. A forked child process starts a new client.
 
     The path and the query of a request's URL are appended to the service's path; the URL's host is ignored. The client
     starts with the first request. A response of any status is returned, and its body is read while it arrives.
 
-    Timeouts of a request (the library's `timeout`): `read` bounds the time to the response's head over all attempts,
-    and then the time between two pieces of the body; `connect` bounds the wait for the first list of instances. `pool`
-    and `write` are not used, because `read` covers these times.
+    Timeouts of a request (`timeout` of the HTTP library): `read` bounds the time to the response's head over all
+    attempts, and then the time between two pieces of the body; `connect` bounds the wait for the first list of
+    instances. `pool` and `write` are not used, because `read` covers these times.
 
     Args:
         endpoint: The endpoint, as for `eas_tw.PredictClient`.
@@ -48,7 +48,7 @@ class BaseTransport(ProcessBound):
         custom_url: The complete URL for predictions, instead of endpoint and service.
         token: The service's token, or a function that returns it for each call; empty for none. It replaces the
             `Authorization` of requests.
-        endpoint_type: The endpoint type, as for `eas_tw.PredictClient`; `None` for its default.
+        endpoint_type: The endpoint type, as for `eas_tw.PredictClient`; `None` for the default of that class.
         instances: The instances for `ENDPOINT_TYPE_FIXED`; `None` for none.
         config: The settings; `None` for the defaults, with an `init_timeout_s` of 5 s. Language model servers usually
             need `ClientConfig(auth="bearer")`.
@@ -57,9 +57,9 @@ class BaseTransport(ProcessBound):
             without `token`. If `False`, the header is removed.
         idempotent: Whether a request may be sent to an instance after another instance may have received it; `None` for
             `True` unless the method is PATCH.
-        key: A function of the library's request that returns the call's key for the balancer (`balancer="hash"`), or
-            `None` for no key. A request's header `X-Eas-Key`, which is not sent to the service, has precedence. `None`
-            to use only the header.
+        key: A function that takes a request of the HTTP library, and returns the call's key for the balancer
+            (`balancer="hash"`), or `None` for no key. A request's header `X-Eas-Key`, which is not sent to the service,
+            has precedence. If the argument `key` is `None`, only the header sets a key.
         max_request_bytes: The maximum size of a request's body, ≥ 1. The body is read into memory before it is sent.
 
     Raises:
@@ -121,12 +121,13 @@ class BaseTransport(ProcessBound):
         return self._client
 
     def handle_request(self, request: Any) -> Any:
-        """Send a request, and return its response when the head has arrived (the library's interface).
+        """Send a request, and return its response when the head has arrived (interface of httpx2 and httpx).
 
         Raises:
-            TransportError: There is no response. The exception is of one of the library's classes, and its `__cause__`
-                is the error of eas_tw.
-            RuntimeError: The method was called in the reactor's thread, or after a fork with a given `reactor`.
+            TransportError: There is no response. The exception is of a subclass that the HTTP library defines, and its
+                `__cause__` is the error of eas_tw.
+            RuntimeError: The method was called in the reactor's thread, or in a forked child although `reactor` was
+                given.
         """
         library = self._library
         try:
@@ -172,10 +173,10 @@ class BaseTransport(ProcessBound):
 
 
 class Body:
-    """The body of a response, read while it arrives; subclasses also inherit the library's `SyncByteStream`.
+    """The body of a response, read while it arrives; subclasses also inherit `SyncByteStream` of httpx2 or httpx.
 
     Args:
-        library: The library.
+        library: The HTTP library.
         stream: The response.
     """
 

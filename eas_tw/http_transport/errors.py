@@ -46,7 +46,7 @@ NAMES: Mapping[type[EasError], str] = {
     StreamBroken: "RemoteProtocolError",
     StatusError: "RemoteProtocolError",
 }
-"""The name of the library's exception for each class of `eas_tw.errors`.
+"""The name of the exception of httpx2 and httpx for each class of `eas_tw.errors`.
 
 For some errors, the status of the last attempt selects a more specific exception (`_BY_ATTEMPT`).
 """
@@ -68,13 +68,13 @@ _TIMEOUTS = {"ConnectTimeout", "PoolTimeout", "ReadTimeout"}
 
 
 def library_error(library: Library, error: EasError) -> Exception:
-    """Return the library's exception for an error of eas_tw; the caller raises it `from error`."""
+    """Return the HTTP library's exception for an error of eas_tw; the caller raises it `from error`."""
     made: Exception = getattr(library.module, _name(error))(str(error))
     return made
 
 
 def connect_error(library: Library, error: EasError) -> Exception:
-    """Return the library's exception for a failed `init`, without which there is no instance to connect to."""
+    """Return the HTTP library's `ConnectError` for a failed `init`, after which no instance is known."""
     made: Exception = library.module.ConnectError(str(error))
     return made
 

@@ -13,8 +13,8 @@ class Library:
 
     Attributes:
         module: The module `httpx2` or `httpx`, for its `Response` and its exceptions.
-        async_body: The subclass of `AsyncBody` that is an `AsyncByteStream` of the library.
-        body: The subclass of `Body` that is a `SyncByteStream` of the library.
+        async_body: The subclass of `AsyncBody` that is an `AsyncByteStream` of the HTTP library.
+        body: The subclass of `Body` that is a `SyncByteStream` of the HTTP library.
     """
 
     module: Any
@@ -22,7 +22,7 @@ class Library:
     body: Any
 
     def response(self, stream: Any, body: Any) -> Any:
-        """Create the library's response from a stream of eas_tw and the body that reads it."""
+        """Create the HTTP library's response from a stream of eas_tw and the body that reads it."""
         return self.module.Response(
             stream.status,
             headers=list(stream.raw_headers),

@@ -1,4 +1,4 @@
-"""Conversion of a library's request to the arguments of `PredictClient.stream`."""
+"""Conversion of a request of httpx2 or httpx to the arguments of `PredictClient.stream`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ MAX_REQUEST_BYTES = 64 * 2**20
 """The default of `max_request_bytes`. A request's body is stored in memory before it is sent."""
 
 _NO_LIMIT_S = 86_400.0
-"""The timeout, in seconds, for a `read` timeout of `None`: no limit in httpx, but a call always has a deadline."""
+"""The call's timeout in seconds if the library's `read` timeout is `None`.
 
-# Header fields that the client sets itself, or that apply to one connection only (RFC 9110 §7.6.1).
+In httpx `None` means no limit, but a call always has a deadline.
+"""
+
+# Header fields that the client sets itself; fields that apply to one connection only (RFC 9110 §7.6.1); and `expect`,
+# because the client sends the body without waiting for a response with status 100.
 _NOT_FORWARDED = frozenset(
     {
         "connection", "content-length", "content-md5", "date", "expect", "host", "keep-alive", "proxy-authorization",
@@ -32,11 +36,14 @@ _NOT_FORWARDED = frozenset(
 
 _LAST_EVENT = b"data: [DONE]"
 _GRACE_S = 1.0
-"""The maximum time, in seconds, to wait for the end of a body after its last event; they usually arrive together."""
+"""The maximum time, in seconds, to wait for the end of a body after its last event.
+
+The end usually arrives shortly after the last event.
+"""
 
 
 def grace_s(last_piece: bytes) -> float:
-    """Return how long to wait for the end of a body whose reader stops, in seconds; 0 to close it immediately.
+    """Return the maximum time to wait for the end of a body that is not read further, in seconds; 0 for no wait.
 
     `openai` closes a stream after the event `[DONE]`, without reading the end of the chunked body, which many servers
     send in a separate TCP segment. Without the wait, the connection could not be reused.
@@ -53,9 +60,9 @@ def call_options(request: Any, *, keep_authorization: bool, key: KeyOf | None = 
     The path and the query of the URL are appended to the service's path; the URL's host is ignored.
 
     Args:
-        request: The library's request.
-        keep_authorization: Whether the request's `Authorization` is sent, instead of the client's.
-        key: A function that returns the key of a request without the header `x-eas-key`; `None` for no key.
+        request: The request of the HTTP library.
+        keep_authorization: Whether the request's header `Authorization` is sent; if `False`, it is removed.
+        key: A function that returns the call's key, if the request has no header `x-eas-key`; `None` for no key.
     """
     path, _, query = request.url.raw_path.decode("ascii").partition("?")
     headers = _headers(request, keep_authorization=keep_authorization)
@@ -128,7 +135,7 @@ def check_size(size: int, max_bytes: int) -> None:
 
 
 def _headers(request: Any, *, keep_authorization: bool) -> dict[str, str]:
-    """Convert header fields to the client's form: repeated fields are joined (RFC 9110 §5.3, RFC 9113 §8.2.3)."""
+    """Return the header fields to send, with repeated fields joined (RFC 9110 §5.3, RFC 9113 §8.2.3)."""
     found: dict[str, str] = {}
     for raw_name, raw_value in request.headers.raw:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")

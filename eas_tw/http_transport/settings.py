@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_authorization(token: TokenSource, *, keep_authorization: bool) -> None:
-    """Raise `ConfigError` if `keep_authorization` is set for a service with a token; only one can be sent."""
+    """Raise `ConfigError` if `keep_authorization` is set together with a token: a request has one `Authorization`."""
     if keep_authorization and token:
         raise ConfigError(
             "keep_authorization sends the Authorization of the program instead of the service's token: leave out "

@@ -1,7 +1,7 @@
 """`QueueClient`, the public client of a queue service for Twisted.
 
 A `QueueClient` is a `PredictClient` with the operations of a queue. Discovery, balancing, health, pools, deadlines and
-the retry budget are the same.
+the retry budget work as in `PredictClient`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 DEFAULT_GROUP = "eas"
 SINK = "/sink"
-"""The path of the output queue below the path of the input queue."""
+"""The path of the output queue, relative to the path of the input queue."""
 
 
 class QueueClient(QueueOperations, PredictClient):
@@ -45,8 +45,9 @@ class QueueClient(QueueOperations, PredictClient):
         custom_url: The complete URL of the queue, instead of endpoint and name.
         token: The service's token, which is sent without a signature; empty for none.
         user: The id of this consumer; `None` for a random one. When a consumer starts a watch again with the same id,
-            the service sends the frames again that it has not committed.
-        group: The group of this consumer: each frame goes to one consumer of a group, and to every group.
+            the service sends the frames again that the consumer has not committed.
+        group: The group of this consumer. The service sends each frame to every group, and in each group to one
+            consumer.
         endpoint_type: As for `PredictClient`.
         instances: As for `PredictClient`.
         reactor: As for `PredictClient`.

@@ -33,7 +33,7 @@ class _Commit:
 
     def __init__(self, indexes: tuple[int, ...]) -> None:
         self._left = set(indexes)
-        # Cancelling it does not cancel the request, which may contain the commits of other callers.
+        # Cancelling this Deferred does not cancel the request, which may contain the commits of other callers.
         self.done: Deferred[None] = Deferred(lambda _: None)
 
     def ended(self, index: int, error: Failure | None) -> None:

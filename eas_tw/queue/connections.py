@@ -1,7 +1,7 @@
 """The connections of a watch over WebSocket. The client's balancer chooses the instance of each connection.
 
-A connection reports to its watch (`WatchOwner`) that it is open, the bytes of each frame, and how it ended. Its end is
-recorded in the health of its instance, like the end of a stream.
+A connection reports to its watch (`WatchOwner`) that it is open, the bytes of each frame, and how it ended. The end of
+the connection is recorded in the health of its instance, like the end of a stream.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _CLIENT_ERRORS = range(400, 500)
 _REPEATED = frozenset({408, 425, RATE_LIMITED, QUEUE_FULL})
-"""The 4xx statuses after which the watch is tried again; for the others, another try would have the same result."""
+"""The 4xx statuses after which the watch is tried again; after another 4xx status, a further try would fail as well."""
 _NO_UPGRADE = range(200, 300)
 
 
@@ -51,7 +51,7 @@ class WatchEnd:
 
     Attributes:
         instance: The instance, or the gateway; `None` if the list had no instance.
-        outcome: The outcome, as of an attempt.
+        outcome: The outcome of the connection, in the form of the outcome of an attempt.
         error: The error for the caller, if another connection would fail in the same way; `None` if the watch is to
             reconnect.
         may_be_complete: Whether the service has closed the connection normally. It does so at the end of the stream of
@@ -110,11 +110,11 @@ class WebSocketConnector:
 
     Args:
         reactor: The reactor, for timers and connections.
-        fleet: Chooses the instances, and records the outcomes of the connections.
+        fleet: The fleet, which chooses the instances, and records the outcomes of the connections.
         config: The client's settings.
 
     Attributes:
-        tried: The keys of the instances at which connections of this watch failed since one was last open.
+        tried: The keys of the instances at which connections of this watch failed since a connection was last open.
     """
 
     def __init__(self, reactor: Reactor, fleet: Fleet, config: ClientConfig) -> None:

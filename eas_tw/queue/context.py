@@ -1,4 +1,4 @@
-"""`QueueContext`, which sends the requests of a queue client's operations and watches, with its identity headers."""
+"""`QueueContext`, which sends the requests of a queue client's operations and watches, with the identity headers."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class QueueContext:
         runtime: The client's runtime, which has the fleet and the call context.
         config: The client's settings.
         reactor: The reactor.
-        offload: Decompresses large responses.
-        builder: Provides the token and the extra headers.
+        offload: The object that decompresses large responses.
+        builder: The request builder, which provides the token and the extra headers.
         path: The queue's path, such as `/api/predict/qservice`.
         identity: The user and the group of the client.
-        record: Counts the client's operations.
+        record: The record, which counts the client's operations.
 
     Attributes:
         watchers: The watchers that are not closed, in the order of their opening.
@@ -102,7 +102,7 @@ class QueueContext:
 
         Args:
             request: The request.
-            suffix: The path below the queue's path, such as `/sink`; empty for none.
+            suffix: The path relative to the queue's path, such as `/sink`; empty for none.
             timeout_s: Seconds until the deadline, to which `hold_s` is added; `None` for the client's `timeout_s`.
             is_idempotent: Whether the request may be repeated if it may already have reached the service.
             hold_s: Seconds for which the service may delay the response (long polling).
@@ -117,17 +117,17 @@ class QueueContext:
         began = seconds()
 
         def send(names: HeaderNames) -> Deferred[Response]:
-            # At least a hundredth of the limit, so that the call starts, and itself reports that the deadline passed.
+            # At least a hundredth of the limit, so that the call starts, and then reports that its deadline passed.
             left_s = max(limit_s - (seconds() - began), limit_s / 100)
             return self._send(request, suffix, names, left_s, is_idempotent=is_idempotent, hold_s=hold_s)
 
         return self._header_names(suffix, limit_s).addCallback(send)
 
     def attributes(self, suffix: str, timeout_s: float | None = None) -> Deferred[dict[str, str]]:
-        """Request the attributes of the queue; later requests use the header names in them.
+        """Request the attributes of the queue; later requests use the header names in the attributes.
 
         Args:
-            suffix: The path below the queue's path; empty for none.
+            suffix: The path relative to the queue's path; empty for none.
             timeout_s: Seconds until the deadline; `None` for the client's `timeout_s`.
         """
         limit_s = self.config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
@@ -157,7 +157,7 @@ class QueueContext:
         return WebSocketConnector(self.reactor, self._runtime.fleet, self.config)
 
     def learn_header_names(self, suffix: str) -> Deferred[Any]:
-        """Request the names of the identity headers if they are unknown; errors are left to the next request."""
+        """Request the names of the identity headers if they are unknown; the Deferred does not fail."""
         if self._names is not None:
             return succeed(None)
         return self._header_names(suffix, self.config.timeout_s).addErrback(lambda _: None)

@@ -1,6 +1,7 @@
 """Parsing of the queue service's responses: frames, results of puts and searches, attributes.
 
-A response is protobuf or JSON, by its Content-Type. The service answers with JSON if a request has no Accept header.
+A response is protobuf or JSON, depending on its Content-Type. The service answers with JSON if a request has no Accept
+header.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _ATTRIBUTES = "eas_tw.queue.AttributesProto"
 _MAX_INDEX = 2**64 - 1
 _NUMBER = re.compile(rb"(?P<prefix>0[xXoObB])?[0-9a-fA-F]{1,64}")
 _WRONG_JSON = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
-"""Exceptions of the parsers below for JSON with another structure, infinite numbers, or too many levels of nesting."""
+"""Exceptions that parsing raises for JSON with another structure, infinite numbers, or too many levels of nesting."""
 # Load protobuf on import: loading it with the first frame would block the event loop for a tenth of a second.
 _frame_class = message(_FRAME)
 _parse_frame = _frame_class.FromString
@@ -161,7 +162,7 @@ def search_result_of(body: bytes) -> SearchResult:
 
 
 def number_of(body: bytes, what: str) -> int:
-    """Parse an unsigned number of 64 bits, in ASCII decimal or with a prefix such as `0x`, as the official Go SDK does.
+    """Parse an unsigned number of 64 bits, in ASCII decimal or with a prefix such as `0x`, like the official Go SDK.
 
     Raises:
         BodyError: The body is not an unsigned number of 64 bits.

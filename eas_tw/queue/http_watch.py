@@ -74,12 +74,13 @@ class HttpConnector:
 
     Args:
         context: The client's call context.
-        fleet: Chooses the instances.
-        reader: Makes a stream from a response.
+        fleet: The fleet, which chooses the instances.
+        reader: The reader, which makes a stream from a response.
         config: The client's settings.
 
     Attributes:
-        lost_at: The key of the instance at which the last connection ended; empty before that, or if it is unknown.
+        lost_at: The key of the instance at which the last connection ended; empty if no connection has ended, or if its
+            instance is unknown.
     """
 
     def __init__(self, context: CallContext, fleet: Fleet, reader: Reader, config: ClientConfig) -> None:
@@ -107,9 +108,9 @@ class HttpWatch:
     """A connection of a watch over plain HTTP (implements `WatchConnection`).
 
     Args:
-        connector: Makes the call.
+        connector: The connector, which makes the call.
         request: The request that starts the watch.
-        owner: Receives the reports.
+        owner: The receiver of the reports.
     """
 
     def __init__(self, connector: HttpConnector, request: WireRequest, owner: WatchOwner) -> None:

@@ -1,4 +1,4 @@
-"""The context manager and iterator of watchers, which is shared by Twisted and asyncio."""
+"""The async context manager and iterator that the watchers for Twisted and asyncio share."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FrameIterator(ABC):
 
     @abstractmethod
     def next_frame(self) -> Awaitable[Frame | None]:
-        """Wait for the next frame; `None` at the end."""
+        """Wait for the next frame; `None` after the last frame."""
 
     @abstractmethod
     def close(self) -> Awaitable[None]:

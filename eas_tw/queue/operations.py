@@ -42,7 +42,7 @@ class QueueOperations(ABC):
     """The operations of one queue.
 
     The argument `timeout_s` is the time until the deadline in seconds; `None` for the client's `timeout_s`. (In `get`,
-    it is the service's waiting time.) The Deferred of an operation fails with
+    it is the time for which the service waits for a frame.) The Deferred of an operation fails with
 
     1. `ConfigError` for a wrong argument;
     2. `StatusError` if the service rejects the operation, such as 401 for a wrong token or 429 for a full queue;
@@ -68,9 +68,10 @@ class QueueOperations(ABC):
             data: Bytes, any buffer, text (sent as UTF-8), or a dict or list (sent as JSON).
             tags: The frame's tags. Names must not begin with `_`.
             priority: 0 for the normal priority; a greater number for a higher priority.
-            path: A path below the queue's path, percent-encoded, for the service behind the queue; empty for none.
+            path: A path relative to the queue's path, percent-encoded, for the service behind the queue; empty for
+                none.
             idempotent: Whether the put may be repeated if it may already have reached the service; then the frame may
-                be in the queue twice. If `False`, it is repeated only if it has certainly not reached the service.
+                be in the queue twice. If `False`, the put is repeated only if it has certainly not reached the service.
             timeout_s: Seconds until the deadline; `None` for the client's `timeout_s`.
 
         Returns:
@@ -133,8 +134,8 @@ class QueueOperations(ABC):
             index: The index of the first frame; 0 for the head of the queue, -1 for its newest frame.
             window: The maximum number of frames that were sent and are neither committed nor rejected, ≥ 1.
             index_only: Whether frames are sent without data.
-            auto_commit: Whether the service commits a frame when it sends it. Then frames that are lost with a
-                connection are not sent again.
+            auto_commit: Whether the service commits each frame as soon as it has sent the frame. Then frames that are
+                lost with a connection are not sent again.
             tags: The tags that frames must have; all consumers of a group must use the same tags.
 
         Returns:
@@ -170,7 +171,7 @@ class QueueOperations(ABC):
         return self._run("attributes of", lambda context: context.attributes(self._suffix, timeout_s))
 
     def search(self, index: int, *, timeout_s: float | None = None) -> Deferred[SearchResult]:
-        """Return the position of the frame with an index in the queue."""
+        """Return the position in the queue of the frame whose index is `index`."""
 
         def operate(context: QueueContext) -> Deferred[SearchResult]:
             calling = context.call(wire.search_request(index), self._suffix, timeout_s=timeout_s)
@@ -196,11 +197,11 @@ class QueueOperations(ABC):
         return self._run("count of", operate)
 
     def delete(self, indexes: Frames, *, timeout_s: float | None = None) -> Deferred[None]:
-        """Delete frames for all groups, given by index or as frames."""
+        """Delete frames for all groups; `indexes` are indexes or `Frame` objects."""
         return self._change("delete in", wire.delete_request, indexes, timeout_s, Watcher.was_committed)
 
     def truncate(self, index: int, *, timeout_s: float | None = None) -> Deferred[None]:
-        """Delete every frame with a smaller index."""
+        """Delete every frame whose index is less than `index`."""
 
         def truncated(_: None) -> None:
             self._tell_watchers(Watcher.was_truncated, index)
@@ -228,7 +229,7 @@ class QueueOperations(ABC):
         """End the stream, so that no frame can be put any more.
 
         Args:
-            force: Whether to end it even if frames are not committed.
+            force: Whether to end the stream even if frames are not committed.
             timeout_s: Seconds until the deadline; `None` for the client's `timeout_s`.
         """
         return self._do("end of", lambda: wire.end_request(force=force), timeout_s)
@@ -304,7 +305,7 @@ class QueueOperations(ABC):
         )
 
     def _run(self, what: str, operate: Callable[[QueueContext], Deferred[T]]) -> Deferred[T]:
-        """Run an operation; every error fails its Deferred."""
+        """Run an operation; every exception except `SystemExit` and `KeyboardInterrupt` fails the returned Deferred."""
         try:
             running = operate(self._context_for(what.partition(" ")[0]))
         except (SystemExit, KeyboardInterrupt):

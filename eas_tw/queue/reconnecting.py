@@ -50,9 +50,10 @@ class Reconnecting:
     """The connections of a watch, of which at most one is in use at a time (implements `WatchOwner`).
 
     Args:
-        queue: Opens the connections.
-        watching: Decides from which frame the next connection watches, and after what pause it is opened.
-        owner: Receives the reports.
+        queue: The queue, which opens the connections.
+        watching: The state of the watch, which determines from which frame the next connection watches, and after what
+            pause it is opened.
+        owner: The receiver of the reports.
 
     Attributes:
         instance: The instance, or the gateway, that sends the frames; `None` while there is no connection.
@@ -104,7 +105,7 @@ class Reconnecting:
         self.connection_ended(WatchEnd(instance, outcome))
 
     def stop(self) -> None:
-        """Open no further connection; the current one stays open until `close`, without reports."""
+        """Open no further connection; the current connection stays open until `close`, but its reports are ignored."""
         self._is_stopped = True
         self.instance = None
         retry, self._retry = self._retry, None
@@ -176,7 +177,7 @@ class Reconnecting:
         self._queue.record.watch_lost(end.instance, end.outcome, pause_s)
 
     def _compare(self, last_index: int | None, connection: WatchConnection | None) -> None:
-        """Restart the watch if the newest index is below that of committed frames: then the queue was recreated.
+        """Restart the watch if committed frames have greater indexes than the newest frame: the queue was recreated.
 
         The watch also restarts if the queue is empty. This is harmless, because the service does not send committed
         frames again.

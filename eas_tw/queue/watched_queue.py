@@ -21,11 +21,11 @@ _STATE, _NORMAL = "meta.state", "Normal"
 
 
 class WatchedQueue:
-    """The operations that a watcher needs of its queue.
+    """The operations of a queue that a watcher needs.
 
     Args:
         context: The client's context.
-        suffix: The path below the queue's path, such as `/sink`; empty for the input queue.
+        suffix: The path relative to the queue's path, such as `/sink`; empty for the input queue.
         name: The queue's name, for messages.
         window: The window of the watch.
         tags: The tags that frames must have.
@@ -34,10 +34,10 @@ class WatchedQueue:
 
     Attributes:
         reactor: The reactor, for timers.
-        record: Counts the client's operations.
+        record: The record, which counts the client's operations.
         name: The queue's name, for messages.
         open_within_s: The time within which a watch must be open, in seconds (the client's `timeout_s`).
-        suffix: The path below the queue's path.
+        suffix: The path relative to the queue's path.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class WatchedQueue:
         return self._websockets.connect(self._context.rendered(request, self.suffix), owner)
 
     def has_ended(self) -> Deferred[bool]:
-        """Return a Deferred of whether the stream of frames has ended, by the queue's attributes; `False` on errors."""
+        """Return a Deferred of whether the queue's attributes state the end of the stream; `False` after an error."""
         asking = self._context.attributes(self.suffix)
         return asking.addCallbacks(lambda attributes: attributes.get(_STATE, _NORMAL) != _NORMAL, lambda _: False)
 
@@ -99,7 +99,7 @@ class WatchedQueue:
         self.record.frames_committed(indexes, type(error).__name__)
 
     def reject(self, indexes: tuple[int, ...], code: str, reason: str) -> Deferred[Any]:
-        """Reject frames with one request; arguments as for `Watcher.reject`."""
+        """Reject frames with one request; see `Watcher.reject` for the arguments."""
         return self._context.call(reject_request(indexes, code, reason), self.suffix)
 
     def opened(self, watcher: Watcher) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Frames = int | Frame | Iterable[int | Frame]
 
 STALE_COUNTS_S = 30.0
-"""Time in seconds after which frames of earlier connections no longer count in the window, unless sent again."""
+"""Time in seconds after which frames of earlier connections that were not sent again do not count in the window."""
 
 
 class Watcher(FrameIterator, ProcessBound):
@@ -50,7 +50,7 @@ class Watcher(FrameIterator, ProcessBound):
         watching: The state of the watch.
 
     Attributes:
-        suffix: The path of this queue below the path of the client's queue.
+        suffix: The path of this queue relative to the path of the client's queue.
     """
 
     def __init__(self, queue: WatchedQueue, watching: Watching) -> None:
@@ -87,7 +87,7 @@ class Watcher(FrameIterator, ProcessBound):
             1. fires with the watcher when the service has accepted the watch;
             2. fails with `StatusError` if the service rejects it, for example because of a wrong token;
             3. fails with `ConnectionFailed` if no instance has accepted it within the client's `timeout_s`;
-            4. fails with `ClientClosed` if the watcher is closed before.
+            4. fails with `ClientClosed` if the watcher is closed before the service has accepted the watch.
         """
         if self._is_begun:
             return fail(ConfigError("a watcher is opened once; call watch() again for another one"))
@@ -110,14 +110,14 @@ class Watcher(FrameIterator, ProcessBound):
             2. fires with `None` when the watcher is closed, or the service has ended the stream;
             3. fails with the error that has ended the watch.
 
-            Cancelling the Deferred loses no frame. While `window` frames are neither committed nor rejected, no frame
-            is returned.
+            Cancelling the Deferred loses no frame. As long as the reader has `window` frames that are neither committed
+            nor rejected, no frame is returned.
         """
         if self._reader is not None:
             return fail(ConfigError("a watcher has one reader at a time: wait for the frame before asking for another"))
         if not self._is_begun:
             return fail(ConfigError("the watcher is not open: use it in `async with`, or call open()"))
-        # While `_deliver` calls the reader, only `_deliver` passes frames: here, each frame would be a recursion.
+        # While `_deliver` calls the reader, only `_deliver` passes frames; otherwise each frame would be a recursion.
         frame = None if self._is_delivering else self.ready_frame()
         if frame is not None:
             return succeed(frame)
@@ -218,7 +218,7 @@ class Watcher(FrameIterator, ProcessBound):
         self._deliver()
 
     def was_truncated(self, index: int) -> None:
-        """Record that the client has deleted the frames with a smaller index."""
+        """Record that the client has deleted the frames whose index is less than `index`."""
         self._watching.truncated(index)
         self._deliver()
 

@@ -6,9 +6,9 @@ This module does no I/O, and its rng is an argument. It guarantees:
 - The reader has at most `window` frames that are neither committed nor rejected. On one connection, the service ensures
   this, and it also takes commits of other clients into account. So this module limits the reader only while there are
   frames that arrived on an earlier connection and were not sent again.
-- After a loss, the watch continues from the first frame that may be uncommitted. Indexes start at 1. A missing index
-  may be a frame of another consumer of the group, which is sent to this client if that consumer ends. So the start
-  index is moved only past frames that were committed here without a gap.
+- After the loss of a connection, the watch continues from the first frame that may be uncommitted. Indexes start at 1.
+  A missing index may be a frame of another consumer of the group, which is sent to this client if that consumer ends.
+  So the start index is moved only past frames that this client has committed without a gap.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Watching:
                 return False
         if not self._is_placed:
             self._start, self._is_placed = index, True
-        if index < self._start:  # a new frame below committed frames: the queue was recreated
+        if index < self._start:  # less than the index of a committed frame: the queue was recreated
             self._start = max(index, _FIRST_INDEX)
         self._committed.pop(index, None)
         self._losses = 0
@@ -152,7 +152,7 @@ class Watching:
             self._known.pop(index, None)
 
     def truncated(self, index: int) -> None:
-        """Record that the frames with a smaller index were deleted."""
+        """Record that the frames whose index is less than `index` were deleted."""
         self.committed([known for known in self._known if known < index])
 
     def forget_stale(self) -> None:
@@ -192,5 +192,5 @@ class Watching:
 
 
 def _is_same(remembered: str, request_id: str) -> bool:
-    """Return whether two frames with the same index are the same, by their request ids; an empty id is unknown."""
+    """Return whether two frames with the same index are the same, by their request ids; an empty id equals any id."""
     return not remembered or not request_id or remembered == request_id

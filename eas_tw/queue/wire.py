@@ -33,7 +33,7 @@ _MOST_CODE_CHARS = 20
 _CODE = re.compile(r"[A-Za-z0-9.]+")
 
 USER_HEADER, GROUP_HEADER = "X-EAS-QueueService-Redis-Uid", "X-EAS-QueueService-Redis-Gid"
-"""The names of the identity headers, unless the attributes of the queue set others."""
+"""The names of the identity headers, unless the attributes of the queue set other names."""
 REQUEST_ID_HEADER = "x-eas-queueservice-request-id"
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """The name of a header: a token (RFC 9110 §5.1, §5.6.2)."""
@@ -79,7 +79,7 @@ class Identity:
 
     Attributes:
         user: The id of the consumer; it must be unique.
-        group: The group. The service sends each frame to every group, and in it to one consumer.
+        group: The group. The service sends each frame to every group, and in each group to one consumer.
     """
 
     user: str
@@ -93,7 +93,7 @@ class QueueRequest:
     Attributes:
         method: The HTTP method.
         query: The encoded query, without `?`; empty for none.
-        path: The path below the queue's path, beginning with a slash; empty for none.
+        path: The path relative to the queue's path, beginning with a slash; empty for none.
         body: The body; empty for none.
         form: Whether the body is a form (`application/x-www-form-urlencoded`).
         takes_protobuf: Whether to request a protobuf response.
@@ -133,7 +133,7 @@ class QueueRequest:
     def header_lines(
         self, token: Secret, identity: Identity, names: HeaderNames, extra: Mapping[str, str] | None = None
     ) -> list[tuple[str, str]]:
-        """Return names and values of the header lines, without Host; arguments as for `on_wire`."""
+        """Return names and values of the header lines, without Host; see `on_wire` for the arguments."""
         lines: list[tuple[str, str]] = []
         if self.method in ("POST", "PUT"):  # also for an empty body (RFC 9110 §8.6)
             lines.append(("Content-Length", str(len(self.body))))
@@ -162,7 +162,7 @@ def put_request(data: bytes, tags: Mapping[str, str], priority: int, path: str) 
         data: The frame's data.
         tags: The frame's tags.
         priority: 0 for the normal priority; a greater number for a higher priority.
-        path: A path below the queue's path, percent-encoded; empty for none.
+        path: A path relative to the queue's path, percent-encoded; empty for none.
 
     Raises:
         ConfigError: An argument is wrong.
@@ -243,7 +243,7 @@ def delete_request(indexes: tuple[int, ...]) -> QueueRequest:
 
 
 def truncate_request(index: int) -> QueueRequest:
-    """Return the request that deletes every frame with a smaller index."""
+    """Return the request that deletes every frame whose index is less than `index`."""
     return QueueRequest("DELETE", _query({"_index_": checked(INDEX, "index", index), "_trunc_": "true"}))
 
 
@@ -333,5 +333,5 @@ def _list(indexes: tuple[int, ...]) -> str:
 def _boolean(value: object) -> str:
     try:
         return "true" if value else "false"
-    except Exception as error:  # an array, or an object of a program's own
+    except Exception as error:  # `__bool__` of an array or of a program's object may raise
         raise ConfigError(f"a flag must be True or False, got {shown(value)}") from error

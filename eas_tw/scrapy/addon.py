@@ -39,11 +39,11 @@ class Addon:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Addon:
-        """Create the add-on of a crawler (Scrapy)."""
+        """Create the add-on of a crawler; called by Scrapy."""
         return cls(crawler)
 
     def update_settings(self, settings: BaseSettings) -> None:
-        """Check the settings, and enable the components (Scrapy).
+        """Check the settings, and enable the components; called by Scrapy.
 
         Raises:
             NotConfigured: None of `EAS_ENDPOINT`, `EAS_SERVICE` and `EAS_SCORER` is set.

@@ -89,7 +89,7 @@ class CrawlClient(ProcessBound):
 
 
 class ClientExtension(ProcessBound):
-    """The extension that owns the crawl's client (Scrapy).
+    """The Scrapy extension that owns the crawl's client.
 
     Attributes:
         client: The client that `get_client` returns.
@@ -109,7 +109,7 @@ class ClientExtension(ProcessBound):
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """Create the extension of a crawler (Scrapy)."""
+        """Create the extension of a crawler; called by Scrapy."""
         extension = cls(crawler, CrawlConfig.from_settings(crawler.settings))
         crawler.signals.connect(extension.spider_closed, signals.spider_closed)
         return extension
@@ -124,7 +124,7 @@ class ClientExtension(ProcessBound):
         self._watch.start(_LOOK_EVERY_S, now=False)
 
     async def spider_closed(self) -> None:
-        """Close the client, and write its counters to the stats, which Scrapy logs afterwards (Scrapy)."""
+        """Close the client, and write its counters to the stats, which Scrapy logs afterwards."""
         if self._watch.running:
             self._watch.stop()
         account = crawl_stats(self._client, self._latency, self._limiter.peak)
@@ -133,7 +133,7 @@ class ClientExtension(ProcessBound):
             self._crawler.stats.set_value(name, value)
 
     def _look(self) -> None:
-        """Close the limiter after `EAS_TIMEOUT` when the crawl is being stopped.
+        """When the crawl is being stopped, make the limiter reject calls that start after a further `EAS_TIMEOUT`.
 
         Scrapy has no signal for the beginning of a stop, and waits for the items in the pipelines.
         """

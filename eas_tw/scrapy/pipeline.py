@@ -26,7 +26,7 @@ _log = logging.getLogger("eas_tw.scrapy")
 
 
 class ScoringPipeline(ProcessBound):
-    """The pipeline that sends items to the service, and lets the `Scorer` apply the responses (Scrapy)."""
+    """The item pipeline that sends items to the service, and lets the `Scorer` apply the responses."""
 
     def __init__(self, crawler: Crawler, config: CrawlConfig, client: CrawlClient) -> None:
         self._crawler = crawler
@@ -39,7 +39,7 @@ class ScoringPipeline(ProcessBound):
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """Create the pipeline of a crawler (Scrapy).
+        """Create the pipeline of a crawler; called by Scrapy.
 
         Raises:
             NotConfigured: The add-on is not enabled.
@@ -51,7 +51,7 @@ class ScoringPipeline(ProcessBound):
 
     # Scrapy 2.13 also passes the spider, which is not needed here.
     async def process_item(self, item: Any, *_: object) -> Any:
-        """Score an item (Scrapy).
+        """Score an item; called by Scrapy.
 
         Returns:
             1. The item that the scorer returns.
@@ -71,7 +71,7 @@ class ScoringPipeline(ProcessBound):
             scored = self._scorer.apply(item, response)
         except DropItem:
             raise
-        except Exception as error:  # noqa: BLE001  EAS_ITEM_ERROR covers any error, also one of the scorer
+        except Exception as error:  # noqa: BLE001  EAS_ITEM_ERROR applies to any error, also of the scorer
             return self._not_scored(item, error)
         self._crawler.stats.inc_value(SCORED)
         return item if scored is None else scored

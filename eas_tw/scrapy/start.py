@@ -42,21 +42,21 @@ def refuse(crawler: Crawler, reason: str) -> None:
 
 
 class StartGate:
-    """The spider middleware that delays the spider's start until the client is ready (Scrapy)."""
+    """The spider middleware that delays the spider's start until the client is ready."""
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """Create the middleware of a crawler (Scrapy)."""
+        """Create the middleware of a crawler; called by Scrapy."""
         gate = cls(crawler)
         crawler.signals.connect(gate.spider_idle, signals.spider_idle)
         crawler.signals.connect(gate.engine_stopped, signals.engine_stopped)
         return gate
 
     async def process_start(self, start: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """Wait for the client, then yield the spider's start requests; none if the crawl is refused (Scrapy)."""
+        """Wait for the client, then yield the spider's start requests; yield none if the crawl is refused."""
         if self._crawler not in _refused:
             await self._prepare()
         if self._crawler in _refused:
@@ -74,7 +74,7 @@ class StartGate:
             refuse(self._crawler, DISCOVERY_REASON)
 
     def spider_idle(self) -> None:
-        """Close the spider if the crawl is refused (Scrapy).
+        """Close the spider if the crawl is refused; called by Scrapy.
 
         Raises:
             CloseSpider: The crawl is refused; the exception has the reason.
@@ -102,7 +102,7 @@ class StartGate:
             engine.close_spider(engine.spider, reason)
 
     def engine_stopped(self) -> None:
-        """Make `scrapy crawl` exit with 1 if the crawl is refused (Scrapy).
+        """Make `scrapy crawl` exit with 1 if the crawl is refused; called by Scrapy.
 
         Scrapy has no direct way to report a failed crawl, but `scrapy crawl` exits with 1 if its crawler has no spider.
         """
@@ -118,12 +118,12 @@ class RequestGate:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """Create the middleware of a crawler (Scrapy)."""
+        """Create the middleware of a crawler; called by Scrapy."""
         return cls(crawler)
 
     # Scrapy 2.13 also passes the spider, which is not needed here.
     def process_request(self, request: Any, *_: object, **__: object) -> None:
-        """Stop the request if the crawl is refused (Scrapy).
+        """Stop the request if the crawl is refused; called by Scrapy.
 
         Raises:
             IgnoreRequest: The crawl is refused.

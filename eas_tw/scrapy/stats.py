@@ -39,7 +39,7 @@ def crawl_stats(client: PredictClient, latency: Latency, peak: int) -> dict[str,
 
     Args:
         client: The crawl's client.
-        latency: The latencies of its calls.
+        latency: The latencies of the client's calls.
         peak: The largest number of calls that were in flight at the same time.
     """
     counters, discovery = client.counters, client.discovery

@@ -65,7 +65,7 @@ def matching(
 
     Args:
         method: The HTTP method; `None` for any.
-        path: The path below the service's path, such as `/v1/models`; `None` for any.
+        path: The path relative to the service's path, such as `/v1/models`; `None` for any.
         query: The query fields that the request must have; it may have more. `None` for any.
         headers: The header fields that the request must have; it may have more. `None` for any.
         body: The complete body; `None` for any.
@@ -92,8 +92,8 @@ class Received:
 
     Attributes:
         method: The HTTP method.
-        path: The path with the query. A function that answers requests gets the path below the service's path; in the
-            journal it is the complete path.
+        path: The path with the query. For a function that answers requests, the path is relative to the service's
+            path; in the journal it is the complete path.
         headers: The header fields, names in lower case; a token is masked.
         body: The first `capture_bytes` bytes of the body.
     """
@@ -114,7 +114,7 @@ class Received:
 
 
 Handler = "Callable[[Received], dict[str, Any] | bytes | str]"
-"""The type of a function that answers requests in the test's process; bytes or text are the body of a 200."""
+"""The type of a function that answers requests in the test's process; bytes or text are the body of a response 200."""
 
 
 def as_response(value: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class CallbackServer:
-    """A server on 127.0.0.1 that calls one function for each URL. It runs until `close`."""
+    """A server on 127.0.0.1 that answers requests for each URL with a function of the test. It runs until `close`."""
 
     def __init__(self) -> None:
         self._functions: list[Callable[[Received], Any]] = []

@@ -15,7 +15,7 @@ from eas_tw.testing.remote import Remote
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Both limits, in seconds, are far above the usual times, so that tests also pass on a slow machine.
+# Both limits, in seconds, are much longer than a start or stop usually takes, so that tests pass on a slow machine.
 _START_WITHIN_S = 30.0
 _STOP_WITHIN_S = 10.0
 _POLL_S = 0.01
@@ -31,7 +31,7 @@ spec.loader.exec_module(simulator)
 from simulator.cli import main
 sys.exit(main())
 """
-"""A program that runs this installation's `simulator` package, even if the path has another module of that name."""
+"""A program that runs this installation's `simulator` package, even if `sys.path` has another module of that name."""
 
 
 class SimulatorFailed(RuntimeError):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "http://127.0.0.1:8780"
 TIMEOUT_S = 30.0
-_REFUSED = 400  # statuses from here on are errors
+_REFUSED = 400  # statuses from 400 on are errors
 _MANY = 10
 
 
@@ -69,7 +69,7 @@ class Remote:
 
         Args:
             method: The HTTP method.
-            path: The path below `/_eas`.
+            path: The path relative to `/_eas`.
             body: The JSON value to send; `None` for `{}` (no body with `GET` and `DELETE`).
             query: The query fields; fields with the value `None` are omitted.
 
@@ -182,14 +182,14 @@ class Remote:
         return f"/v1/services/{quote(service, '')}/instances/{quote(instance_id, '')}"
 
     def queues(self, service: str) -> Any:
-        """Return the input queue and the sink of a queue service, with groups and consumers; empty for others."""
+        """Return the input queue and the sink of a queue service, with their groups; empty for other services."""
         return self.ask("GET", f"/v1/services/{quote(service, '')}/queues")["queues"]
 
     def clear_queues(self, service: str) -> None:
         """Reset the queues of a service to their initial state, without frames and groups."""
         self.ask("DELETE", f"/v1/services/{quote(service, '')}/queues")
 
-    # -- canned answers
+    # -- canned responses
 
     def stubs(self, service: str) -> Any:
         """Return the canned responses of a service with their numbers of uses, and the requests that matched none."""
@@ -217,7 +217,7 @@ class Remote:
         """Add a fault, such as `add_fault("latency", {"service": "s"}, latency=200, when={"times": 3})`.
 
         Args:
-            type_: The fault's type, one of `/v1/fault-types`.
+            type_: The fault's type, one of those that `GET /v1/fault-types` lists.
             target: `{"service": …, "instance": …}` or `{"discovery": True}`.
             when: A mapping with `name`, `probability`, `times`, `skip` and `duration_s`, all optional; `None` for a
                 fault that is always active.
@@ -279,7 +279,7 @@ class EventStream:
     Use it in a `with` block, or call `close`.
 
     Attributes:
-        last_event_id: The id of the last event, which a later stream can continue after; empty before the first one.
+        last_event_id: The id of the last event, after which a later stream can continue; empty before the first event.
     """
 
     def __init__(self, where: tuple[str, int], rate: int, last_event_id: str = "") -> None:

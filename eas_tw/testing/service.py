@@ -148,7 +148,7 @@ class RemoteService:
         """Add a fault to the service, such as `fault("http_status", 0, code=503, when={"times": 3})`.
 
         Args:
-            type_: The fault's type, one of `/v1/fault-types`.
+            type_: The fault's type, one of those that `GET /v1/fault-types` lists.
             number: The number of the instance, ≥ 0; `None` for all instances.
             when: The conditions of the fault, as for `Remote.add_fault`; `None` for a fault that is always active.
             attrs: The attributes of the fault's type.
@@ -162,7 +162,7 @@ class RemoteService:
         """Add a discovery fault for this service, such as `discovery_fault("empty_list")`.
 
         Args:
-            type_: The fault's type, one of `/v1/fault-types`.
+            type_: The fault's type, one of those that `GET /v1/fault-types` lists.
             when: The conditions of the fault, as for `Remote.add_fault`; `None` for a fault that is always active.
             attrs: The attributes of the fault's type.
         """
@@ -218,8 +218,8 @@ class RemoteService:
     def assert_all_requests_came(self) -> None:
         """Check the canned responses.
 
-        Each response must have been used; a response with `times`, that number of times. Each request must have matched
-        a response.
+        Each canned response must have been used: `times` times if it has `times`, otherwise at least once. Each request
+        must have matched a canned response.
 
         Raises:
             AssertionError: A canned response was not used, or a request matched none; the message lists them.

@@ -85,7 +85,7 @@ def exports(module: str) -> Callable[[str], Any]:
 
 
 def _enum(descriptor: Any) -> Any:
-    from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper  # noqa: PLC0415 - as in `message`
+    from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper  # noqa: PLC0415 - loaded only when needed
 
     return EnumTypeWrapper(descriptor)
 
@@ -106,13 +106,13 @@ def _make_picklable(file: str) -> None:
 
 
 def _reduced(instance: Any) -> tuple[Callable[..., Any], tuple[str, bytes]]:
-    """Reduce a message for pickle. Its default is to import the class from a module, but no module contains it."""
+    """Reduce a message for pickle; by default, pickle would import the class, which is not in a module."""
     return parse, (instance.DESCRIPTOR.full_name, instance.SerializeToString())
 
 
 @cache
 def _pool() -> DescriptorPool:
-    from google.protobuf.descriptor_pb2 import FileDescriptorSet  # noqa: PLC0415 - as in `message`
+    from google.protobuf.descriptor_pb2 import FileDescriptorSet  # noqa: PLC0415 - loaded only when needed
     from google.protobuf.descriptor_pool import DescriptorPool  # noqa: PLC0415
 
     pool = DescriptorPool()
@@ -124,6 +124,6 @@ def _pool() -> DescriptorPool:
 
 @cache
 def _old_factory() -> Any:
-    from google.protobuf.message_factory import MessageFactory  # noqa: PLC0415 - as in `message`
+    from google.protobuf.message_factory import MessageFactory  # noqa: PLC0415 - loaded only when needed
 
     return MessageFactory(_pool())

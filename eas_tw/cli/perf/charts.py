@@ -92,8 +92,10 @@ def line_chart(
         title: The heading, which screen readers also use as the description.
         lines: The lines.
         x_labels: Pairs of x, from 0 to 1, and the text below it.
-        hovers: Parts of the width, from and to, with the text that is shown when the pointer is over them.
-        marks: Parts of the width that are marked at the bottom, because calls failed there.
+        hovers: Tuples of the start and the end of a part of the width, from 0 to 1, and the text that is shown when the
+            pointer is over this part.
+        marks: Pairs of the start and the end of a part of the width, from 0 to 1, that is marked at the bottom because
+            calls failed in it.
     """
     scale = Scale.of(y for line in lines for _, y in line.points if y is not None)
     ticks = scale.ticks()
@@ -121,11 +123,11 @@ def line_chart(
 
 
 def bar(value: float, inner: float, most: float) -> str:
-    """Return a bar of a table: `value` in a light colour, and `inner` in a dark one on top of it.
+    """Return a bar of a table: `value` in the colour of the 99th percentile, and over it `inner` in that of the median.
 
     Args:
         value: The length of the bar.
-        inner: The length of the dark part.
+        inner: The length of the bar on top.
         most: The length of a bar that fills its cell.
     """
     outer_width, inner_width = (_SIZE * number / most if most else 0.0 for number in (value, inner))

@@ -146,7 +146,7 @@ def prepare(options: argparse.Namespace) -> Prepared:
 
 
 async def run(reactor: Any, given: Given, options: argparse.Namespace, prepared: Prepared) -> None:
-    """Put load on the service, and write the results; after an interrupt, the results of the calls that have ended.
+    """Put load on the service, and write the results; after an interrupt, they contain the calls that have ended.
 
     Raises:
         PerfFailed: A result violates a limit.

@@ -2,8 +2,8 @@
 
 Two runs never have exactly the same percentiles. A difference is significant if the 95 % confidence intervals of the
 two percentiles do not overlap, and if it is larger than a tolerance. The intervals are computed from the histograms in
-the files. Calls without an answer count as slower than all others, so that a service that fails fast does not appear
-faster.
+the files. Calls without an answer count as slower than all other calls, so that a service that fails fast does not
+appear faster.
 """
 
 from __future__ import annotations

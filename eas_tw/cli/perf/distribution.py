@@ -22,7 +22,7 @@ class Distribution:
 
     Attributes:
         values: The distinct values.
-        cumulative: For each value, the number of recorded values that are less or equal.
+        cumulative: For each value, the number of recorded values that are less than or equal to this value.
     """
 
     values: tuple[float, ...]
@@ -62,11 +62,11 @@ class Distribution:
         """Return a confidence interval of 95 % for a percentile.
 
         The number of values below the true percentile has a binomial distribution, so the interval is between two
-        ranks and needs no assumption about the distribution of the values. It assumes independent values.
+        ranks and needs no assumption about the distribution of the values. The method assumes independent values.
 
         Args:
             share: The percentile, > 0 and < 100.
-            missing: The number of further values, as in `percentile`; they are infinite.
+            missing: The number of further values, as in `percentile`; they count as infinite.
 
         Returns:
             The ends of the interval; `None` if there are too few values for this percentile.

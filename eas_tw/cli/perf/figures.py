@@ -23,8 +23,8 @@ class Figures:
 
     Attributes:
         load: The load.
-        recorder: The calls.
-        instances: The attempts by instance.
+        recorder: The recorder that counted the calls.
+        instances: The counts of attempts and ejections for each instance.
         elapsed_s: The seconds from the beginning of the measurement to the end of its last call.
         unsent: The number of calls that were due but not sent, because too many calls were in flight.
         unfinished: The number of calls that were in flight when the run was interrupted.

@@ -2,7 +2,7 @@
 
 `Histogram` is an HDR histogram with 3 significant digits, from 1 µs to an hour, in about 190 kB. `CompactHistogram` has
 at least 2 significant digits and stores only non-empty buckets. It is used for the seconds of a run and for instances,
-because there may be many.
+because there may be many of both.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Histogram:
         self.max_s = max(self.max_s, seconds)
 
     def add(self, other: CompactHistogram) -> None:
-        """Add the durations of a compact histogram, with its precision."""
+        """Add the durations of a compact histogram, with the precision of that histogram."""
         for seconds, count in other.counted():
             self._counts.record_value(min(round(seconds * 1e6), _LONGEST_US), count)
         self._sum_s += other.sum_s

@@ -34,7 +34,7 @@ class StreamTimes:
     Attributes:
         first_byte_s: The time of the first byte of the body, in seconds of the reactor's clock; `None` if the body is
             empty.
-        gaps: The times between two events.
+        gaps: The times between consecutive events.
         events: The number of events, or of pieces if the response is not a stream of server-sent events.
         tokens: The number of tokens in the answer of a language model; 0 for other responses.
     """
@@ -50,8 +50,8 @@ class EndedCall:
     """A call that has ended; times are seconds of the reactor's clock.
 
     Attributes:
-        due_s: The time at which the call should have started: in an open loop by the schedule, in a closed loop
-            `sent_s`.
+        due_s: The time at which the call should have started: in an open loop the time in the schedule, in a
+            closed loop `sent_s`.
         sent_s: The time at which the call was started.
         ended_s: The time at which the call ended.
         error: The error; `None` if the call was answered.

@@ -25,9 +25,9 @@ class InstanceRow:
             of the same call had been answered.
         errors: The number of these attempts that did not get a successful response.
         retries: The number of attempts that were retries of an attempt that had failed.
-        hedges: The number of attempts that were hedges.
+        hedges: The number of attempts that were hedges; a retry of a hedge is counted as a retry.
         ejections: The number of times that the instance was ejected.
-        latencies: The durations of the answered attempts; for a stream, until the head of the response.
+        latencies: The durations of the answered attempts; for a stream, the time until the head of the response.
     """
 
     attempts: int = 0

@@ -53,7 +53,7 @@ class Limit:
     bound: float
 
     def violation(self, figures: Figures) -> str:
-        """Describe how a result violates the limit; empty if it does not violate it."""
+        """Return a description of the violation; empty if the result does not violate the limit."""
         value = self._value(figures)
         if value is None:
             return f"{self.text}: there is no value, because {figures.why_none(self.part)}"
@@ -62,7 +62,7 @@ class Limit:
         return f"{self.text}: it is {self._shown(value, figures)}"
 
     def _value(self, figures: Figures) -> float | None:
-        """Return the value to compare with `bound`; infinite for a call without an answer, `None` if there is none."""
+        """Return the value to compare with `bound`; infinite for a call without an answer, `None` for no value."""
         if self.metric == "errors":
             return figures.error_share
         if self.metric in ("rate", "events", "tokens"):

@@ -25,8 +25,8 @@ EARLY_S = 0.001
 """The time in seconds by which calls of an open loop may be sent early.
 
 Timers of a reactor are up to 1 ms late, because epoll and poll have a resolution of milliseconds. For a service that
-answers within a millisecond, that would be half of the measured latency. So calls are sent up to 1 ms early instead,
-and the latency of such a call counts from its start.
+answers within a millisecond, this lateness would be half of the measured latency. So calls are sent up to 1 ms early
+instead, and the latency of such a call counts from its start.
 """
 
 _REST_S = 0.001
@@ -56,12 +56,12 @@ class ClosedLoop:
 
     Args:
         clock: The reactor.
-        calls: Starts the calls.
+        calls: The object that starts the calls.
         load: The number of calls in flight; the rate is not used.
         phases: The times of the step.
 
     Attributes:
-        unsent: Always 0, as the counterpart of `OpenLoop.unsent`.
+        unsent: Always 0, because a closed loop has no schedule; `OpenLoop` has the same attribute.
     """
 
     def __init__(self, clock: Clock, calls: CallsInFlight, load: Load, phases: Phases) -> None:
@@ -138,7 +138,7 @@ class OpenLoop:
 
     Args:
         clock: The reactor.
-        calls: Starts the calls.
+        calls: The object that starts the calls.
         load: The rate, and the maximum number of calls in flight.
         phases: The times of the step.
         early_s: The seconds that a call may be sent early.
@@ -213,7 +213,7 @@ class OpenLoop:
         self._look_for_end()
 
     def _ended(self, _: None) -> None:
-        # If the condition is false, `_send_due` is running, or its timer will call it.
+        # If the condition is false, `_send_due` is running, or a timer will call `_send_due`.
         if not self._is_sending and "send" not in self._timers:
             self._send_due()
 

@@ -52,7 +52,7 @@ class PerfRun:
         self.is_interrupted = False
 
     async def run(self) -> None:
-        """Run all steps, or until `interrupt` is called."""
+        """Run the steps in order, until all have ended or `interrupt` is called."""
         try:
             for load in self._plan.loads:
                 if not self.is_interrupted:

@@ -45,7 +45,7 @@ class PlainDisplay:
             print(line, file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Do nothing."""
+        """Do nothing, because every line has been printed."""
 
 
 class TerminalDisplay:

@@ -46,11 +46,11 @@ class Recorder:
     Attributes:
         begin_s: The beginning of the measurement, set by `begin`.
         answered: The latencies of the answered calls.
-        failed: The latencies of the failed calls, until their error.
+        failed: The durations of the failed calls, up to their errors.
         delays: For all calls, the time from the due time to the start of the call.
         errors: A row for each kind of error, by class name and HTTP status.
         last_error: The error of the last failed call; `None` if none has failed.
-        last_ended_s: The time at which the last call ended; `begin_s` before the first.
+        last_ended_s: The time at which the last call ended; `begin_s` before the first call has ended.
         over_time: The results in intervals of time.
         recent: The latencies of the calls that were answered since `take_recent` was called.
         first_bytes: For streams, the time from the due time of the call to the first byte of the body.

@@ -30,7 +30,7 @@ def sender(
 
     Args:
         client: The client, after its `init`.
-        requests: An iterator of the request of each call, with keyword arguments for this call.
+        requests: An iterator of pairs: the request of a call, and the keyword arguments for this call.
         details: The keyword arguments of `predict`, or of `stream`, for all calls.
         is_stream: Whether the response is read as a stream.
     """

@@ -115,7 +115,13 @@ class Step:
         )
 
     def _ended_s(self) -> float:
-        """Return the end of the measurement: of the last call, or of the given duration if that is later."""
+        """Return the time at which the measurement ended.
+
+        Returns:
+            1. The current time, if the step was interrupted.
+            2. The end of the last call, if there is no `--duration`, or if all `--requests` calls have ended.
+            3. The end of `--duration` or the end of the last call, whichever is later, otherwise.
+        """
         if self._is_interrupted:
             return self._clock.seconds()
         recorder, phases = self.recorder, self.phases

@@ -55,7 +55,7 @@ def as_csv(result: dict[str, Any]) -> str:
 
 
 def table(rows: Sequence[Sequence[Any]]) -> list[str]:
-    """Return rows as aligned lines: the first column to the left, the others to the right."""
+    """Return rows as aligned lines: the first column to the left, the other columns to the right."""
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
