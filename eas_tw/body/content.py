@@ -240,7 +240,7 @@ def _from_native(view: memoryview, where: str) -> Flat:
 
 
 def _little_endian(view: memoryview, code: str) -> memoryview:
-    """View little-endian memory as elements in native byte order; copied on big-endian machines, or if not contiguous."""
+    """View little-endian memory as elements in native byte order; copy it on big-endian machines, or if it has gaps."""
     if sys.byteorder == "little" and view.c_contiguous and view.nbytes:
         return seen_as(view, code)
     values = array(code, view.tobytes())
