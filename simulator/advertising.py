@@ -34,7 +34,7 @@ def check_advertise(given: Any) -> str:
 
 
 def is_wildcard(host: str, *, empty: bool = True) -> bool:
-    """Whether `host` is a wildcard address, to which no client can connect.
+    """Return whether `host` is a wildcard address, to which no client can connect.
 
     Args:
         host: A host name or an IP address.
@@ -89,7 +89,7 @@ class Advertised:
         return self._fixed or (loopback(self.host) if connection is None else local_address(connection))
 
     def is_ours(self, host: str, connection: ServerConnection) -> bool:
-        """Whether a Host header names this machine; others are rejected as a defence against DNS rebinding.
+        """Return whether a Host header names this machine. Other requests are rejected, to prevent DNS rebinding.
 
         In that attack the name of a web page's origin is resolved to this machine, and the browser sends that name as
         Host. An address cannot be rebound, so the local address of the connection is as trustworthy as `localhost`.

@@ -1,4 +1,4 @@
-"""Authentication of requests: the service's token in clear text, as a bearer token, or as a signature made with it.
+"""Authentication of requests: the token in clear text, as a bearer token, or as a signature made with the token.
 
 The module is written from the wire contract and shares no code with the client. An error in the client's signing
 therefore makes requests fail.
@@ -21,7 +21,7 @@ _BEARER = "bearer "
 
 
 def is_authorized(request: ReceivedRequest, token: str) -> bool:
-    """Whether the request has the service's credentials; true for a service without a token."""
+    """Return whether the request has the service's credentials; true for a service without a token."""
     if not token:
         return True
     given = request.headers.get("authorization", "")
@@ -33,7 +33,7 @@ def is_authorized(request: ReceivedRequest, token: str) -> bool:
 
 
 def has_token(request: ReceivedRequest, token: str) -> bool:
-    """Whether the request has the service's token in clear text; true for a service without a token."""
+    """Return whether the request has the service's token in clear text; true for a service without a token."""
     return not token or hmac.compare_digest(request.headers.get("authorization", "").encode(), token.encode())
 
 
@@ -47,7 +47,7 @@ def _signature(request: ReceivedRequest, token: str) -> str:
 
 @lru_cache(maxsize=64)
 def _keyed(token: str) -> hmac.HMAC:
-    """Return an HMAC-SHA1 with its key. It is cached, because the key setup takes longer than hashing a short text."""
+    """Return an HMAC-SHA1 object with its key. It is cached: the key setup takes longer than hashing a short text."""
     return hmac.new(token.encode(), digestmod="sha1")
 
 

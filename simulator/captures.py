@@ -71,7 +71,7 @@ class Captures:
         self._bytes = 0
 
     def get(self, number: int) -> Capture | None:
-        """Return the capture of a row; `None` if there was none, or it has been dropped."""
+        """Return the capture of a row; `None` if the row had no capture, or the capture has been dropped."""
         return self._kept.get(number)
 
     def keep(self, number: int, capture: Capture) -> None:

@@ -1,4 +1,4 @@
-"""Child processes that end when their parent ends, whatever the cause."""
+"""Child processes that end when their parent process ends, even if it is killed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def end_with_parent(pipe: Connection) -> None:
     """End this process as soon as the other end of `pipe` is closed.
 
     Only the parent has the other end open, so the kernel closes it when the parent ends, even by SIGKILL. The function
-    must be called first in a spawned child. In a forked child it does not work, because the child inherits the other
-    end, which is then never closed.
+    must be called first in a spawned child. In a forked child the function does not work, because the child inherits
+    the other end, which is then never closed.
 
     Args:
         pipe: The reading end of a `multiprocessing` pipe.
     """
-    # A terminal sends Ctrl-C to the whole process group. The parent handles it and ends its children.
+    # On Ctrl-C, a terminal sends SIGINT to the whole process group. The parent handles SIGINT and ends its children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_wait, args=(pipe,), daemon=True).start()
 

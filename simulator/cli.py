@@ -1,4 +1,4 @@
-"""The command line: a table of commands. Each has its own module, which is imported only when the command is used.
+"""The command line: a table of commands. Each command has its own module, imported only when the command is used.
 
 A command's module is `simulator.commands.NAME` and has two functions: `add_arguments(parser)`, and `run(options)`,
 which returns the exit code.
@@ -8,7 +8,7 @@ The exit codes:
 - 0: success.
 - 1: the command failed, or the simulator rejected a request.
 - 2: wrong usage.
-- 65: the scenario is invalid.
+- 65: the scenario, recording or plan cannot be read, or is invalid.
 - 69: the port cannot be listened on, or no simulator listens at the URL.
 - 130: interrupted.
 """
@@ -87,7 +87,7 @@ def _begin_to_serve(arguments: Sequence[str]) -> None:
 
 
 class _SimulatorVersion(argparse.Action):
-    """Print the version. It is looked up only when requested: reading metadata is slow, and a source tree has none."""
+    """Print the version. It is read only on request: reading metadata is slow, and a source tree has no metadata."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from importlib.metadata import version  # noqa: PLC0415  40 ms

@@ -28,10 +28,10 @@ def work_s(instance: SimulatedInstance, faults: Iterable[Fault]) -> float:
 
 
 def compute_request(instance: SimulatedInstance, request: ReceivedRequest) -> Any:
-    """Run a stub or the processor, and return its result in any form that a processor may return.
+    """Return the response of a stub, or the result of the processor, in any form that a processor may return.
 
     Raises:
-        Exception: The processor raised it; the response is a 400.
+        Exception: The processor raised the exception; the response is a 400.
     """
     service = instance.service
     clock, processor = service.world.reactor, service.processor

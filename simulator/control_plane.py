@@ -54,7 +54,7 @@ class ControlPlane:
         """Answer a request at the endpoint."""
         if request.target == "*":  # OPTIONS of the server as a whole (RFC 9110 §9.3.7)
             return Response(200, b"", "", {"Allow": "GET, HEAD, POST, OPTIONS"})
-        # If its endpoint ends in a slash, the official SDK requests //api/v1/…
+        # The official SDK requests //api/v1/… if its endpoint ends in a slash.
         path = "/" + unquote(request.path).lstrip("/")
         for prefix in UPSTREAMS:
             if path.startswith(prefix):
@@ -71,7 +71,7 @@ class ControlPlane:
         return Response(404, b"404 page not found\n" + hint, "text/plain")
 
     def find(self, name: str) -> list[Service]:
-        """Find the services of a name: one by `service` or `group.service`, or all services of a group."""
+        """Find services by name: one by `service`, `group/service` or `group.service`, or all services of a group."""
         services = self._world.services
         if name in services:
             return [services[name]]
@@ -108,8 +108,8 @@ class ControlPlane:
     ) -> Answer:
         """Build a discovery reply under faults.
 
-        A fault without a response takes precedence over one with a status, and that over a list. Faults that change the
-        list or delay the reply are combined.
+        A fault that sends no response takes precedence over a fault that sends another response, and both over faults
+        that change the list. Faults that change the list or delay the reply are combined.
         """
         ending = next((fault for type_ in _ENDINGS for fault in faults if fault.type == type_), None)
         list_faults = [fault for fault in faults if fault.type in LIST_FAULTS]

@@ -34,7 +34,7 @@ class IdleEnd:
     """The close of an idle connection without notice.
 
     Attributes:
-        after_s: Seconds from the response to the close, unless a request arrives before.
+        after_s: Seconds from the response to the close, unless a request arrives before the close.
         at_next_request: Whether to close when the next request arrives, without a response, instead of after `after_s`.
         reset: Whether to close with an RST instead of a FIN.
     """
@@ -49,11 +49,11 @@ class Wire:
     """The delivery of a response.
 
     Attributes:
-        pieces: Bytes to send, each with a pause in seconds before it; each is sent in its own segment, as far as TCP
-            allows.
-        ending: Action on the connection afterwards.
+        pieces: Pieces to send, each with the pause in seconds before it; each piece is sent in its own segment, as far
+            as TCP allows.
+        ending: Action on the connection after the last piece.
         after_s: Pause before the ending, in seconds.
-        idle_end: Close of the connection, without notice, while it is idle afterwards; `None` for none.
+        idle_end: Close of the connection without notice while it is idle after the response; `None` for no such close.
     """
 
     pieces: Iterable[tuple[float, bytes]] = ()
@@ -70,7 +70,7 @@ class Pacer:
         clock: Clock for the pauses.
         transport: Transport to write to.
         wire: What to send.
-        done: Called after the last piece and `after_s`, unless the connection is lost before.
+        done: Called after the last piece and `after_s`, unless the connection is lost before that.
     """
 
     def __init__(self, clock: Any, transport: Any, wire: Wire, done: Callable[[], None]) -> None:

@@ -1,7 +1,7 @@
 """Discovery faults: each changes the rows of a discovery reply.
 
 All are pure functions except `flapping`, which stores the addresses that it leaves out at present, and `stale`, which
-stores the rows that were present when it was added.
+stores the rows that were present when the fault was added.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class DiscoveryFaults:
         """
         if fault.type == "stale":
             return [row for row in self._stale.get(fault.name, []) if row["service"] in services]
-        # Rows that another fault has inserted do not describe an instance; they are left unchanged.
+        # Rows without a service were inserted by `bad_rows`. Other faults do not reweight, copy or select them.
         true = [row for row in rows if _is_true(row)]
         others = [row for row in rows if not _is_true(row)]
         if fault.type == "flapping":
@@ -78,7 +78,7 @@ class DiscoveryFaults:
 
 
 class _Flapping:
-    """A `flapping` fault: leaves out some instances in every second period, or in every second reply."""
+    """A `flapping` fault: leaves out some instances in every second period; a period of 0 is one reply."""
 
     def __init__(self, fault: Fault, now: float) -> None:
         self._fault = fault

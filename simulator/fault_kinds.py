@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PUT, COMMIT, FRAME = "put", "commit", "frame"
-"""The moments of a queue service: a put, a commit, a frame that a watch sends."""
+"""The moments of a queue service at which faults apply: a put, a commit, a frame that a watch sends."""
 DAY_S = 86_400.0
 _DAY_MS = DAY_S * 1000
 _TYPES: dict[str, type | tuple[type, ...]] = {"number": (int, float), "integer": int, "string": str, "boolean": bool}
@@ -47,7 +47,7 @@ class Attribute:
     is_optional: bool = False
 
     def accepts(self, value: Any) -> bool:
-        """Whether `value` is valid for this attribute."""
+        """Return whether `value` is valid for this attribute."""
         if value is None:
             return self.is_optional
         if not isinstance(value, _TYPES[self.type]) or (isinstance(value, bool) and self.type != "boolean"):
@@ -61,7 +61,7 @@ class Attribute:
 
     @property
     def expected(self) -> str:
-        """Describe the valid values in words: `a number ≥ 0 and ≤ 100, in milliseconds`."""
+        """The valid values in words, such as `a number ≥ 0 and ≤ 100, in milliseconds`."""
         if self.choices:
             text = f"one of {', '.join(self.choices)}"
         elif self.type == "boolean":

@@ -35,7 +35,7 @@ class Activation:
         at: Seconds since the epoch.
         fault: Name of the fault.
         type: Type of the fault.
-        service: Name of the service; empty for a discovery request that named no known service.
+        service: Name of the service; for a discovery request of a group, the names of its services, joined with commas.
         instance: Id of the instance; empty for a discovery request.
     """
 
@@ -47,7 +47,7 @@ class Activation:
 
 
 class _Active:
-    """An active fault with its counters. It has its own rng, so that other faults do not change its activations."""
+    """An active fault with its counters, and its own rng, so that other faults do not change its activations."""
 
     def __init__(self, fault: Fault, now: float, rng: Random) -> None:
         self.fault = fault
@@ -88,7 +88,7 @@ class FaultRegistry:
         rng: Random source from which the rng of each fault is seeded.
 
     Attributes:
-        activations: The last activations.
+        activations: The last `MAX_ACTIVATIONS` activations.
         on_change: Called when faults are added or removed.
         on_activation: Called with each `Activation`.
     """
@@ -120,7 +120,7 @@ class FaultRegistry:
         return fault
 
     def remove(self, name: str) -> bool:
-        """Remove a fault; return whether there was one of that name."""
+        """Remove a fault; return whether there was a fault of that name."""
         found = self._active.pop(name, None) is not None
         self._changed()
         return found
@@ -145,7 +145,7 @@ class FaultRegistry:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether there is no fault; one that has ended counts until it is removed."""
+        """Whether there is no fault; a fault that has ended counts until `add`, `remove` or `clear` removes it."""
         return not self._active
 
     def get(self, name: str) -> Fault | None:
@@ -171,8 +171,8 @@ class FaultRegistry:
             service: Name of the instance's service.
             instance: Id of the instance.
             zone: Zone of the instance; empty for none.
-            moment: One of the moments above, or of those of queues (`fault_kinds`).
-            takes: Returns whether a fault has an effect here; other faults are not drawn. `None` to draw all.
+            moment: `ACCEPT`, `HEAD`, `REQUEST`, or a moment of a queue service (`fault_kinds`).
+            takes: Returns whether a fault has an effect at this moment; other faults are not drawn. `None` to draw all.
         """
         if not self._active:
             return []
@@ -192,7 +192,7 @@ class FaultRegistry:
         )
 
     def refuses(self, service: str, instance: str, zone: str = "") -> bool:
-        """Whether an instance refuses all new connections."""
+        """Return whether an instance refuses all new connections."""
         return any(
             fault.type == "refuse" and fault.is_always and fault.target.matches(service, instance, zone)
             for fault in self

@@ -49,7 +49,11 @@ class FaultError(ValueError):
 
 @frozen
 class Target:
-    """The target of a fault: discovery, or the instances that match; an empty name matches all."""
+    """The target of a fault: discovery, or instances of a service.
+
+    An empty `instance` or `zone` matches all instances of the service. On discovery, an empty `service` matches all
+    services.
+    """
 
     service: str = ""
     instance: str = ""
@@ -85,7 +89,7 @@ class Target:
         return ({"discovery": True} if self.discovery else {}) | named
 
     def matches(self, service: str, instance: str, zone: str) -> bool:
-        """Whether the target includes an instance."""
+        """Return whether the target includes an instance."""
         return (
             not self.discovery
             and self.service == service
@@ -154,7 +158,7 @@ class Fault:
 
     @property
     def kind(self) -> FaultKind:
-        """The fault kind of its type."""
+        """The fault kind of the fault's type."""
         return kinds_on(self.target)[self.type]
 
     def get(self, attribute: str) -> Any:

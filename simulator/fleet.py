@@ -24,10 +24,10 @@ DOCUMENTED_PORT = 50000
 _SPREAD_NETS = range(16, 32)
 """Second octets of the addresses of a service's first 250 instances, 127.16.x.y to 127.31.x.y.
 
-They resemble the 172.16.x.y of the EAS documents. The next net is tried when an address is in use.
+The addresses resemble the addresses 172.16.x.y in the EAS documents. If an address is in use, the next octet is tried.
 """
 _PER_NET, _BLOCKS = 250, 15
-"""Instances in a net, and blocks of 16 nets from 127.16 to 127.255. After 3,750 instances the addresses repeat."""
+"""Instances for each second octet, and blocks of 16 octets from 16 to 255. After 3,750 instances addresses repeat."""
 
 
 def spread_ips(service: int, number: int) -> list[str]:
@@ -74,7 +74,7 @@ class Service:
         return f"<service {self.name} instances={len(self.instances)}>"
 
     def answers(self, path: str) -> bool:
-        """Whether a request's path belongs to this service: it is `/api/predict/NAME`, or a path below that."""
+        """Return whether a path is `/api/predict/NAME` or begins with `/api/predict/NAME/`, for a name of the service."""
         return path in self._bases or path.startswith(self._below)
 
     def below(self, path: str) -> str:
@@ -92,7 +92,7 @@ class Service:
 
         Args:
             weight: Weight in discovery replies.
-            registered: Whether discovery replies list it.
+            registered: Whether discovery replies list the instance.
 
         Raises:
             SpecError: The weight is invalid, or the service has too many instances.
@@ -111,7 +111,7 @@ class Service:
         return self.instances.pop(instance_id).stop()
 
     def terminate(self, instance_id: str, grace_s: float = GRACE_S) -> Deferred[None]:
-        """Scale an instance in as EAS does: remove it from the list, let it finish accepted requests, and stop it.
+        """Scale an instance in: remove it from discovery replies, let it finish accepted requests, and stop it.
 
         Args:
             instance_id: Id of the instance.
@@ -145,7 +145,7 @@ class Service:
         return [instance for instance in self.instances.values() if instance.registered]
 
     def reset(self) -> Deferred[Any]:
-        """Return to the specification: run its instances, registered and with their weights, and remove all others."""
+        """Run exactly the instances of the specification, registered and with their weights; clear stubs and queues."""
         self.gateway = self.spec.gateway
         first = {self._id(number) for number in range(self.spec.instances)}
         waiting = [
@@ -168,7 +168,7 @@ class Service:
     def stop(self) -> Deferred[Any]:
         """Stop all instances; the Deferred fires when all ports and connections are closed."""
         if self.queues is not None:
-            self.queues.clear()  # otherwise the frames of a stopped instance would go to the next one
+            self.queues.clear()  # otherwise the frames of a stopped instance would go to the next instance
         return DeferredList([instance.stop() for instance in self.instances.values()])
 
     def _id(self, number: int) -> str:

@@ -147,14 +147,14 @@ class _Trip(ClientFactory):
         return _Messenger(self)
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:  # noqa: ARG002
-        """Try another instance, if the mode allows it: the request has not been sent, so this is safe."""
+        """Try another instance in the mode `retry`; the request has not been sent, so no instance gets it twice."""
         if self._untried and self._tried.service.gateway == "retry" and not self.answer.called:
             self._connect()
         else:
             self.end(_own(502, "the instance could not be reached"))
 
     def end(self, answer: Response) -> None:
-        """Send a complete response, unless one has begun, and close the connection to the instance."""
+        """Send a complete response and close the connection to the instance, unless a response has begun."""
         if not self.answer.called:
             self.stop_waiting()
             self.answer.callback(answer)
@@ -189,7 +189,7 @@ class _Body:
         self._wake()
 
     def end(self, error: str = "") -> None:
-        """End the body. With an error text it is incomplete, and the client's connection is closed."""
+        """End the body. With an error text the body is incomplete, and the client's connection is closed."""
         if not self._has_ended:
             self._has_ended = True
             self._error = error
@@ -320,7 +320,7 @@ class _Messenger(Protocol):
     def on_headers_complete(self) -> None:
         """Handle the end of the head (httptools).
 
-        RFC 9112 §6.3: a response to HEAD has no body, whatever its Content-Length says.
+        RFC 9112 §6.3: a response to HEAD has no body, regardless of its Content-Length.
         """
         status = self._parser.get_status_code()
         if status < _OK:

@@ -4,7 +4,7 @@ Requests of a connection are answered in order, one at a time. Pipelined request
 are not HTTP/1.1, the error response waits for the responses before it.
 
 A handler returns a `Response`, a `StreamResponse` whose body is produced while it is sent, a `Wire` for a delivery in
-pieces, a Deferred of one, or `HANG` for no response at all. The server is independent of routes and faults.
+pieces, a Deferred of one of these, or `HANG` for no response at all. The server is independent of routes and faults.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class ServerConnection(Protocol):
         self.transport.loseConnection()
 
     def reset_after(self, seconds: float) -> None:
-        """Close the connection with an RST after `seconds`, whatever happens on it in the meantime."""
+        """Close the connection with an RST after `seconds`, even if requests are received or answered before that."""
         if seconds <= 0:
             self.reset()
         elif self._doom is None:
@@ -181,7 +181,10 @@ class ServerConnection(Protocol):
             self._write_continue()
 
     def _write_continue(self) -> None:
-        """Send `100 Continue`, unless an earlier request is unanswered: the client would take it for that response."""
+        """Send `100 Continue`, unless an earlier request is unanswered.
+
+        The client would take `100 Continue` for the response to the earlier request.
+        """
         if self._is_open and not self._is_busy and not self._waiting:
             self._reader.wants_continue = False
             self._write(_CONTINUE)
@@ -221,7 +224,7 @@ class ServerConnection(Protocol):
         ).start()
 
     def _write(self, data: bytes) -> None:
-        """Write to the socket directly, which saves a poll; the transport sends the rest and handles errors."""
+        """Write directly to the socket, which saves a turn of the reactor; the transport sends what remains."""
         write_to_socket = self._write_to_socket
         if write_to_socket is not None:
             try:
@@ -249,7 +252,11 @@ class ServerConnection(Protocol):
             self._serve_next()
 
     def _is_ended_by_a_request(self) -> bool:
-        """Close the connection if its idle end is `at_next_request`, else cancel that; return whether it was closed."""
+        """Close the connection if its `IdleEnd` has `at_next_request`, and cancel the `IdleEnd` otherwise.
+
+        Returns:
+            Whether the connection was closed.
+        """
         ends = self._idle_end is not None and self._idle_end.at_next_request
         if ends:
             self._end_idle()
@@ -326,7 +333,7 @@ class Server(Factory):
             connection.reset()
 
     def close_idle(self) -> None:
-        """Close the connections on which no request is answered or waits."""
+        """Close the idle connections (`ServerConnection.is_idle`)."""
         for connection in list(self.connections):
             if connection.is_idle:
                 connection.close()

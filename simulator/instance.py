@@ -39,7 +39,7 @@ class State(StrEnum):
     CRASHED = "crashed"
     """All connections were reset, and the port refuses new ones."""
     DRAINING = "draining"
-    """Terminating: refuses new connections, has closed idle ones, and closes the others after their last response."""
+    """Terminating: refuses new connections, has closed idle ones, and closes others after their response."""
 
 
 class SimulatedInstance:
@@ -54,8 +54,8 @@ class SimulatedInstance:
         zone: Availability zone; empty for none.
 
     Attributes:
-        life: Number of crashes and stops. Work that began at another number is obsolete.
-        memory: State that its processor stores between requests; empty after a crash or a reset.
+        life: Number of crashes and stops. Work that began when the number was lower is obsolete.
+        memory: State that the processor stores between requests; empty after a crash or a reset.
         streams: Running streamed responses, in the order in which they began.
         watches: Open watches of a queue service. They do not end by themselves, so a draining instance ends them.
     """
@@ -91,12 +91,12 @@ class SimulatedInstance:
 
     @property
     def ip(self) -> str:
-        """The address on which it listens."""
+        """The address on which the instance listens."""
         return self.address.ip
 
     @property
     def port(self) -> int:
-        """The port on which it listens; crash and reset do not change it."""
+        """The port on which the instance listens; a crash or a reset does not change the port."""
         return self.address.port
 
     @property
@@ -146,7 +146,7 @@ class SimulatedInstance:
         return self.set_state(State.DRAINING)
 
     def set_state(self, state: State) -> Deferred[None]:
-        """Change the state; the Deferred fires when the port listens or refuses accordingly."""
+        """Change the state; the Deferred fires when the port listens or refuses as the state requires."""
         self.state = state
         if state is State.CRASHED:
             self._begin_anew()
@@ -180,14 +180,14 @@ class SimulatedInstance:
         return RequestHandler(self, request).answer()
 
     def when_running(self, act: Callable[[], None]) -> None:
-        """Call `act` now or, while the instance hangs, when it runs again; never if it crashes before."""
+        """Call `act` now or, if the instance hangs, when it runs again; do not call `act` if it crashes before that."""
         if self.state is State.HUNG:
             self._held.append(act)
         else:
             act()
 
     def later(self, seconds: float, act: Callable[..., None], *arguments: Any) -> None:
-        """Call `act` after `seconds`, unless the instance crashes or stops before."""
+        """Call `act` after `seconds`, unless the instance crashes or stops before that."""
         self._timers.later(seconds, act, *arguments)
 
     def _go_on(self) -> None:

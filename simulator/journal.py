@@ -1,6 +1,7 @@
 """The journal: one row for each request that reached an instance.
 
-The memory is bounded: only the newest rows are stored, but the totals include all rows.
+The memory is bounded: only the newest rows are stored, but the totals of an instance include all of its rows. The
+totals of at most `MAX_ACCOUNTS` instances are stored; the oldest are dropped.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Row(NamedTuple):
         method: HTTP method.
         path: Path and query, as sent; truncated if long.
         status: HTTP status of the response; 0 for none.
-        fault: Name of the fault that applied; empty for none.
+        fault: Names of the faults that applied, joined with commas; empty for none.
         bytes_in: Size of the request's body.
         bytes_out: Size of the response's body; of a streamed one, the number of bytes sent.
         elapsed_s: Seconds from the complete request to the response; to the end of a streamed one.
@@ -60,7 +61,10 @@ class Row(NamedTuple):
 
     @property
     def is_good(self) -> bool:
-        """Whether it was answered completely with 2xx; a WebSocket that the client closed counts as complete."""
+        """Whether the request was answered completely with 2xx.
+
+        A WebSocket counts as complete if it ended regularly or the client closed it.
+        """
         if self.status == HTTPStatus.SWITCHING_PROTOCOLS:
             return self.stream in (StreamEnd.COMPLETE, StreamEnd.CLIENT_CLOSED)
         return 200 <= self.status < 300 and self.stream in ("", StreamEnd.COMPLETE)  # noqa: PLR2004
@@ -104,7 +108,7 @@ class Matcher:
         return cls(dict(given))
 
     def accepts(self, row: Row) -> bool:
-        """Whether the matcher selects a row."""
+        """Return whether the matcher selects a row."""
         if self.status_class is not None and row.status // 100 != self.status_class:
             return False
         return all(getattr(row, name) == value for name, value in self.equal.items())
@@ -174,11 +178,11 @@ class Journal:
 
     @property
     def by_instance(self) -> Counter[str]:
-        """Return the number of requests of each instance that had at least one."""
+        """The number of requests of each instance that had at least one request."""
         return Counter({name: account.requests for name, account in self.accounts.items()})
 
     def account(self, instance: str) -> RequestTotals:
-        """Return the totals of an instance; zeros if it had no request."""
+        """Return the totals of an instance; zeros if the instance had no request."""
         return self.accounts.get(instance) or RequestTotals("")
 
     def write(self, row: Row) -> None:

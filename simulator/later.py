@@ -1,4 +1,4 @@
-"""The value that a processor returns to delay its result, or a piece of it."""
+"""The value that a processor returns to delay its result, or yields to delay a piece of a stream."""
 
 from __future__ import annotations
 

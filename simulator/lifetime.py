@@ -23,12 +23,14 @@ _BUG = 1
 
 
 class Lifetime:
-    """Runs a reactor until its end is requested. The end takes place once, and in bounded time.
+    """Runs a reactor until `end` is called or a signal is received.
+
+    The reactor stops at most `STOP_WITHIN_S` later, and the process exits at most `END_WITHIN_S` later.
 
     Args:
         reactor: Twisted's global reactor.
         stop: Stops the served simulator; returns a Deferred that fires when it has stopped.
-        cleanup: Removes files that must not remain; called when the end begins, and again immediately before exit.
+        cleanup: Removes files that must not remain; called when `end` is called, and again immediately before the exit.
     """
 
     def __init__(self, reactor: Any, stop: Callable[[], Deferred[Any]], cleanup: Callable[[], None]) -> None:
@@ -41,7 +43,7 @@ class Lifetime:
         self._last_resort.daemon = True
 
     def run(self, begin: Callable[[], None]) -> int:
-        """Run until the end, and return the exit code.
+        """Run the reactor until it stops, and return the exit code.
 
         Args:
             begin: Called when the reactor runs and signal handlers are installed.
@@ -66,7 +68,7 @@ class Lifetime:
         return self._code
 
     def end(self, code: int = 0) -> None:
-        """Begin the end with an exit code; only the first call has an effect."""
+        """Stop the simulator and then the reactor, with an exit code; only the first call has an effect."""
         if self._timer is not None:
             return
         self._code = code
@@ -76,7 +78,7 @@ class Lifetime:
         self._stop().addBoth(lambda _: self._timer.active() and (self._timer.cancel(), self._reactor.stop()))
 
     def end_with_stdin(self) -> None:
-        """End when standard input is closed, which also happens when the program at its other end is killed."""
+        """End when standard input is closed, also because the program that writes to it was killed."""
         threading.Thread(target=_wait_for_eof, daemon=True).start()
 
     def _signalled(self, *_: Any) -> None:

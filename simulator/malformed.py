@@ -28,7 +28,7 @@ def malform(how: str, response: Response, wire: Wire) -> Wire:
     good = b"".join(data for _, data in wire.pieces)
     found = WAYS[how](good, response)
     # Additional bytes around a complete response do not change the ending. A broken response is followed by a FIN,
-    # since the client cannot detect its end otherwise.
+    # because the client cannot detect the end of the response otherwise.
     ending = wire.ending if how in COMPLETE else Ending.CLOSE
     return evolve(wire, pieces=[(0.0, found)], ending=ending)
 

@@ -41,8 +41,8 @@ class TokenMask:
 
         Args:
             text: Text of any length.
-            is_cut: Whether the text is truncated; then a token's beginning at its end is masked as well, if it is at
-                least half of the token.
+            is_cut: Whether the text is truncated. If so, the beginning of a token at the end of the text is masked as
+                well, if it is at least half of the token.
         """
         text = _replace(text, self._spellings)
         if "%" in text or (self._have_blanks and "+" in text):
@@ -50,7 +50,7 @@ class TokenMask:
         return self._mask_end(text) if is_cut else text
 
     def value(self, given: Any) -> Any:
-        """Return a JSON value with every token masked, also in the names of objects."""
+        """Return a JSON value with every token masked, also in the keys of objects."""
         if isinstance(given, str):
             return self(given)
         if isinstance(given, dict):
@@ -68,7 +68,7 @@ class TokenMask:
         self._have_blanks = any(" " in token for token in self._encoded)
 
     def _mask_encoded(self, text: str) -> str:
-        """Mask tokens in percent-encoded text; the decoded form in which a token was found is returned, masked."""
+        """Mask tokens in percent-encoded text; if a token is found, return the decoded text in which it was found."""
         for charset in ("utf-8", "latin-1"):
             decoded = text
             for _ in range(_MAX_DECODED):
@@ -102,7 +102,7 @@ def _replace(text: str, tokens: tuple[str, ...]) -> str:
 
 
 def _spellings(token: str) -> set[str]:
-    """Return a token's spellings: as it is, escaped by Python and by JSON, and as its bytes appear in a head."""
+    """Return a token's spellings: as it is, escaped by Python and by JSON, and its bytes decoded as Latin-1."""
     return {token, repr(token)[1:-1], json.dumps(token)[1:-1], token.encode().decode("latin-1")}
 
 

@@ -32,7 +32,8 @@ class ReceivedRequest(NamedTuple):
     Attributes:
         method: HTTP method, such as `POST`.
         target: Path and query as sent, or `*`; scheme and host of a target in absolute form are removed.
-        headers: Header fields with names in lower case; a repeated field has its last value.
+        headers: Header fields with names in lower case. A repeated field has its last value, except that the values of
+            `connection` and `transfer-encoding` are joined with commas.
         body: Body of the request.
         connection: Connection on which the request was received.
         keep: Whether the client permits a persistent connection (RFC 9112 §9.3).
@@ -68,8 +69,8 @@ class Response(NamedTuple):
         status: HTTP status, 100 to 599.
         body: Body of the response.
         content_type: Content-Type of the body; empty for none.
-        headers: More header fields.
-        close: Whether to close the connection after it.
+        headers: Additional header fields.
+        close: Whether to close the connection after the response.
     """
 
     status: int = 200
@@ -80,7 +81,7 @@ class Response(NamedTuple):
 
 
 def text_response(status: int, text: str) -> Response:
-    """Build a response with one line of text."""
+    """Build a response whose body is `text` in UTF-8; characters that UTF-8 cannot encode become `?`."""
     return Response(status, text.encode("utf-8", "replace"), "text/plain; charset=utf-8")
 
 
@@ -92,7 +93,7 @@ def render(response: Response, *, keep: bool, request: ReceivedRequest | None = 
 
     Args:
         response: The response.
-        keep: Whether the connection stays open afterwards.
+        keep: Whether the connection stays open after the response.
         request: The answered request; `None` for a GET of HTTP/1.1. A response to HEAD has a Content-Length, but no
             body (RFC 9110 §9.3.2). With HTTP/1.0 a connection that stays open needs `Connection: keep-alive` (RFC 9112
             §9.3).
@@ -106,15 +107,16 @@ def render(response: Response, *, keep: bool, request: ReceivedRequest | None = 
 
 
 class Framing(Enum):
-    """The framing of a streamed body, by which the client detects its end (RFC 9112 §6.3)."""
+    """The framing of a streamed body, by which the client detects the end of the body (RFC 9112 §6.3)."""
 
     NONE = "none"
     """There is no body."""
     CHUNKED = "chunked"
+    """The body ends with the last chunk, of size 0."""
     LENGTH = "length"
-    """By the Content-Length."""
+    """The body ends after `Content-Length` bytes."""
     CLOSE = "close"
-    """By the end of the connection."""
+    """The body ends when the server closes the connection."""
 
 
 def framing_of(stream: StreamResponse, request: ReceivedRequest) -> Framing:
@@ -130,11 +132,11 @@ def framing_of(stream: StreamResponse, request: ReceivedRequest) -> Framing:
 
 
 def render_head(stream: StreamResponse, *, keep: bool, request: ReceivedRequest) -> bytes:
-    """Serialise the head of a streamed response; a response to HEAD has the same fields as one to GET.
+    """Serialise the head of a streamed response; a response to HEAD has the same fields as a response to GET.
 
     Args:
         stream: The response.
-        keep: Whether the connection stays open afterwards.
+        keep: Whether the connection stays open after the response.
         request: The answered request.
     """
     if stream.receive is not None:
@@ -171,7 +173,10 @@ def _head(
 
 
 BODYLESS = frozenset({*range(100, 200), 204, 304})
-"""Statuses whose responses have no body (RFC 9112 §6.3); the client would read one as the next response."""
+"""Status codes whose responses have no body (RFC 9112 §6.3).
+
+If a body were sent, the client would read it as the next response.
+"""
 _PHRASES = {status.value: status.phrase for status in HTTPStatus} | {450: "Queue Full", 499: "Client Closed Request"}
 
 

@@ -1,7 +1,7 @@
-"""A port that refuses connections while no other program can bind it.
+"""An ip:port that can refuse connections and stay reserved, so that no other program can bind it.
 
 A crashed instance keeps its ip:port: its listener is closed, and the address is bound again without listening, so that
-connects are refused and no other program gets the port. On a virtual network no other program exists, so nothing is
+connections are refused and no other program gets the port. On a virtual network no other program exists, so nothing is
 bound.
 """
 
@@ -41,11 +41,13 @@ class Address:
 
     @property
     def is_listening(self) -> bool:
-        """Whether connections are accepted, or will be as soon as the address is free."""
+        """Whether connections are accepted, or will be accepted when the previous listener is closed."""
         return self._wanted is not None
 
     def listen(self, factory: Factory) -> None:
-        """Accept connections.
+        """Accept connections, now or, if the previous listener is being closed, when it is closed.
+
+        If the address already listens, the new factory is ignored.
 
         Raises:
             CannotListenError: Another program has bound the address.
@@ -58,7 +60,12 @@ class Address:
             self.port = host.port
 
     def refuse(self) -> Deferred[None]:
-        """Refuse connections, and keep the address bound; the Deferred fires when connections are refused."""
+        """Refuse connections, and keep the address bound.
+
+        Returns:
+            A Deferred that fires when connections are refused. If the listener is already being closed, the Deferred
+            has fired, although the listener is not closed yet.
+        """
         self._wanted = None
         if self._listening is None:
             return succeed(None)
@@ -79,7 +86,7 @@ class Address:
         return stopping.addCallback(self._stopped)
 
     def _stopped(self, _: object) -> None:
-        """Handle the end of the old listener; a `listen` that was requested meanwhile can bind the address only now."""
+        """Handle the close of the listener; if `listen` was called meanwhile, the address can be bound only now."""
         self._is_stopping = False
         if self._wanted is not None:
             self.listen(self._wanted)

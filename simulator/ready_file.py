@@ -1,7 +1,7 @@
 """The ready file: written atomically when everything listens, locked while the simulator runs, removed when it ends.
 
-It replaces only an empty file or the ready file of a simulator that has ended. The lock allows a stale file to be
-detected even if another process has the same pid by then.
+`ReadyFile` replaces only an empty file or the ready file of a simulator that has ended. The lock allows a stale file to
+be detected even if another process has the same pid by then.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class ReadyFile:
                     os.unlink(draft)  # noqa: PTH108
 
     def discard(self) -> None:
-        """Remove the file, if it is still the one that this object has published; idempotent."""
+        """Remove the file, if it is still the file that this object has published; idempotent."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
@@ -150,7 +150,7 @@ def remove_stale(path: str | Path) -> bool:
 def remove_stale_in(arguments: Sequence[str]) -> None:
     """Remove the stale ready file that a command line names, before a program that waits for the new file reads it.
 
-    It is called before the command line is parsed, because imports and parsing take time.
+    The function is called before the command line is parsed, because imports and parsing take time.
     """
     for at, argument in enumerate(arguments):
         if argument.startswith("--ready-file="):
@@ -182,7 +182,7 @@ def _read(descriptor: int) -> dict[str, Any] | None:
 
 
 def _has_owner(descriptor: int, content: dict[str, Any]) -> bool:
-    """Whether the simulator that has written the file still runs."""
+    """Return whether the simulator that has written the file still runs."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,7 +1,7 @@
 """Recordings of real traffic: requests and responses, written as stubs to a TOML file.
 
-Each pair is appended as soon as it is complete, so that a killed recorder loses nothing. Request headers are not
-written, and the service's token is masked in all other texts.
+Each pair is appended as soon as it is complete, so that a killed recorder loses no complete pair. Request headers are
+not written, and the service's token is masked in all other texts.
 """
 
 from __future__ import annotations
@@ -89,6 +89,6 @@ def _body(body: bytes) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """Format a basic string of TOML."""
+    """Format a text as a basic string of TOML."""
     quoted = text.encode("utf-8", "replace").decode().translate(_ESCAPES)
     return f'"{quoted}"'

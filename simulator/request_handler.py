@@ -2,7 +2,8 @@
 
 The steps are: faults that replace the work, validation (path, token, rate limit), a worker, the processor, and faults
 on the response. At any time the client may disconnect, the instance may hang, or the time limit may end the request. A
-worker that has begun continues in each case, as in the real service.
+worker that has begun continues in each case, as in the real service, except for a stream, which is closed when the
+client disconnects or the time limit ends the request.
 """
 
 from __future__ import annotations
@@ -189,7 +190,7 @@ class RequestHandler:
     # -- the response
 
     def respond(self, response: Response) -> None:
-        """Answer, unless the request has been answered or has expired."""
+        """Send a response, unless the request has been answered or has expired, or its client has disconnected."""
         if self._is_over or self._is_answered:
             return
         self._is_answered = True
@@ -219,7 +220,7 @@ class RequestHandler:
 
         Args:
             stream: The response.
-            reader: Reads its pieces.
+            reader: Reads the pieces of the stream.
             done: Called once, when the stream has ended or is not sent.
         """
         if self._is_over or self._is_answered:

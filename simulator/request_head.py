@@ -1,4 +1,4 @@
-"""Validation of a request's head beyond the parser's: rules of HTTP/1.1, and limits of this server. No I/O."""
+"""Validation of a request's head in addition to the parser: rules of HTTP/1.1, and limits of this server. No I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 256 * 2**20
 _ABSOLUTE = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE | re.DOTALL)
 _HOST = re.compile(r"(?:\[[0-9A-Za-z:.%]+\]|[\w.~!$&'()*+,;=%-]*)(?::[0-9]*)?", re.ASCII)
-"""`uri-host [":" port]` of RFC 9110 §7.2; it may be empty."""
+"""`uri-host [":" port]` of RFC 9110 §7.2; the host may be empty."""
 
 
 class RefusedRequest(Exception):

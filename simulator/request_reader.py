@@ -30,7 +30,7 @@ _USUAL = (
 _NAMES = {name.encode(): name.lower() for name in _USUAL}
 """Header names as most clients spell them. A lookup takes a third of the time of decoding the name."""
 _JOINED = frozenset({"connection", "transfer-encoding"})
-"""List fields that affect framing: repeated lines form one list (RFC 9110 §5.3), so the last must not replace it."""
+"""List fields that affect framing. Repeated lines form one list (RFC 9110 §5.3), so that no value may be dropped."""
 
 
 class RequestReader:
@@ -81,8 +81,8 @@ class RequestReader:
     def _head_without_upgrade(self) -> bytes:
         """Serialise the head again without its upgrade, for a parser that reads the body.
 
-        A server may ignore an offered upgrade (RFC 9110 §7.8), but llhttp treats all bytes after such a head as the
-        other protocol. Only the offer of a WebSocket is passed to the handler.
+        A server may ignore an offered upgrade (RFC 9110 §7.8), but llhttp treats all bytes after such a head as
+        bytes of the other protocol. Only the offer of a WebSocket is passed to the handler.
         """
         self._offers_websocket = self._headers.get("upgrade", "").strip().lower() == "websocket"
         self._parser = HttpRequestParser(self)

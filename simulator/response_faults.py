@@ -3,7 +3,7 @@
 A response is sent as a whole, or as a stream, whose body does not exist when the faults are applied. So a fault has an
 entry in two tables: a function in one of `_ON_BODIES`, `_ON_BYTES`, `_ON_POSITIONS` or `_ON_WIRES` changes whole
 responses (`apply_response_faults`), and one in `_BODY_STEPS`, `_WIRE_STEPS` or `_ON_PLANS` changes streams (`plan_of`).
-tests/simulator/test_stream_faults.py fails for a fault that has an effect on the former only.
+tests/simulator/test_stream_faults.py fails for a fault that has an effect on whole responses only.
 
 The functions have no I/O. The order of the steps does not depend on the order in which faults were added: first the
 body, then the head, then the delivery and the end of the connection.
@@ -36,7 +36,7 @@ _TICK_S = 0.05
 
 
 def is_response_fault(fault: Fault) -> bool:
-    """Whether the fault changes the response or its delivery, and does not replace the processor's work."""
+    """Return whether the fault changes the response or its delivery, and does not replace the processor's work."""
     tables: tuple[Mapping[str, object], ...] = (_ON_BODIES, _ON_BYTES, _ON_POSITIONS, _ON_WIRES)
     return any(fault.type in table for table in tables) or _cuts_the_body(fault)
 
@@ -258,8 +258,8 @@ def plan_of(faults: Sequence[Fault], rng: Random) -> StreamPlan:
     """Build the plan of a stream under its activated faults.
 
     Args:
-        faults: The faults. Faults that replace the work are ignored, and so is `wrong_content_length`, since a stream
-            has no length.
+        faults: The faults. Faults that replace the work are ignored, and so is `wrong_content_length`, since most
+            streams have no Content-Length.
         rng: Random source for bytes and sizes.
     """
     plan = StreamPlan(

@@ -1,6 +1,6 @@
 """The instances that exist at each time of a scenario, derived from its steps alone.
 
-A step with an instance that does not exist at its time is therefore reported when the scenario is read.
+A step with an instance that does not exist at the time of the step is therefore reported when the scenario is read.
 """
 
 from __future__ import annotations

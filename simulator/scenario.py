@@ -19,7 +19,7 @@ GALLERY = Path(__file__).parent / "scenarios"
 
 
 def find(path: Path) -> Path:
-    """Find the file of a path, or of the name of a built-in scenario."""
+    """Return the path of a scenario file, which may be given as the name of a built-in scenario."""
     in_gallery = GALLERY / f"{path.name}.toml"
     return in_gallery if path == Path(path.name) and not path.exists() and in_gallery.exists() else path
 

@@ -33,7 +33,7 @@ class Scenario:
         advertise: Host that discovery gives to clients; empty for none.
         client: Settings of the demo's client: `calls_per_s`, `service`, and any of `ClientConfig`.
         timeline: Steps; faults that are active from the beginning are steps at 0.
-        expectations: Expectations of the traffic; if empty, that no call is lost.
+        expectations: Expectations of the traffic; if empty, the only expectation is that no call is lost.
     """
 
     title: str = ""

@@ -28,14 +28,14 @@ MAX_PAYLOAD_BYTES = 64 * 2**20
 WORKERS, QUEUE, KEEPALIVE_S = 5, 64, 5.0
 """Defaults of EAS: worker threads, length of the queue, and `rpc.keepalive` in seconds."""
 LLM_WORKERS, LLM_KEEPALIVE_S = 256, 600.0
-"""Defaults of a language model, which computes answers in parallel (vLLM's `max_num_seqs`) and takes long for each."""
+"""Defaults of a language model, which computes answers in parallel (vLLM's `max_num_seqs`), each for a long time."""
 
 GATEWAY_MODES = ("fail", "retry", "avoid")
 """Modes of the gateway for the case that an instance refuses the connection.
 
-1. `fail`: it answers 502.
-2. `retry`: it tries the other registered instances.
-3. `avoid`: it does not choose instances that refuse connections.
+1. `fail`: the gateway answers 502.
+2. `retry`: the gateway tries the other registered instances.
+3. `avoid`: the gateway does not choose instances that refuse connections.
 """
 
 
@@ -63,7 +63,7 @@ class ServiceSpec:
         workers: Number of requests that an instance computes at a time; by default `WORKERS`, or `LLM_WORKERS` with the
             processor `llm`.
         queue: Number of requests that wait for a worker; further ones are answered with 450.
-        processing: Time that a worker takes before the processor runs: a `Duration`, or what `Duration.parse` accepts.
+        processing: Time that a worker takes before the processor runs: an argument of `Duration.parse`.
         keepalive_s: Seconds, queueing included, after which an unanswered request is answered with 408 and its
             connection closed; 0 for no limit. By default `KEEPALIVE_S`, or `LLM_KEEPALIVE_S` with the processor `llm`.
         rate_limit: Requests per second that an instance accepts; further ones are answered with 429. `None` for no

@@ -1,6 +1,6 @@
 """Serves a simulator until a signal, with the banner, the ready file and the log.
 
-Only this module and `simulator.demo` use the global reactor; all others get a reactor as an argument.
+Only this module and `simulator.demo` use the global reactor; all other modules get a reactor as an argument.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _begin(
     *,
     show_token: bool,
 ) -> None:
-    """Start the simulator, report that it listens, and start the timeline; a failure ends the process."""
+    """Report that the simulator listens, and start the timeline; a failure ends the process."""
     teller = _Teller(lifetime)
     if options.until_eof:
         lifetime.end_with_stdin()
@@ -130,7 +130,7 @@ def _begin(
 
 
 class _Teller:
-    """Prints lines. If that fails, it ends the process, because ports and events can no longer be reported.
+    """Prints lines. A failure ends the process, because ports and events can no longer be reported.
 
     Attributes:
         is_ready: Whether the banner has been printed. A pipe that is closed afterwards is not an error.
@@ -186,7 +186,7 @@ _GET = "_timeout_=5s&_raw_=true&_auto_delete_=true"
 
 
 def _how_to_call(url: str, service: Service, *, show_token: bool) -> list[str]:
-    """Format example calls for a shell and for Python's prompt, the latter with the blocking client."""
+    """Format example calls for a shell and, with the blocking client, for Python's prompt."""
     header = ' -H "Authorization: $EAS_TOKEN"' if service.token else ""
     variable = [f"  export EAS_TOKEN={service.token}"] if show_token else [_FIRST]
     given = repr(service.token) if show_token or not service.token else 'os.environ["EAS_TOKEN"]'
@@ -253,7 +253,7 @@ class _MaskedFile:
         self._file.write(self._mask(text))
 
     def flush(self) -> None:
-        """Flush the stream."""
+        """Flush the file."""
         self._file.flush()
 
 

@@ -50,19 +50,20 @@ class Simulator(TwistedService):
         port: Port of control plane and admin API; 0 for any that is free.
         services: Services to simulate.
         spread_ips: Whether each instance has its own loopback address and the documented port 50000.
-        advertise: Host name or address that discovery gives for every instance. Empty for the address on which it
-            listens, or, if that is a wildcard, the address to which the request was sent.
+        advertise: Host name or address that discovery gives for every instance. Empty for the address on which the
+            instance listens, or, if that is a wildcard, the address to which the request was sent.
         instance_port: Port of the first instance; the others get the following ports. 0 for any free ports.
 
     Attributes:
         journal: Requests that reached instances.
         faults: Active faults.
         services: Running services by name.
-        began: Time at which it began to listen, in seconds of the reactor's clock.
+        began: Time at which the simulator began to listen, in seconds of the reactor's clock.
         resets: Number of resets.
         advertised: The host that is given to clients.
         mask: Masks the tokens of all services in a displayed text.
-        gateway_timeout_s: Seconds that the gateway waits for an instance's response before it answers 504.
+        gateway_timeout_s: Seconds that the gateway waits for the head of an instance's response before it answers 504,
+            and between two pieces of the body.
         nonce: Random text that identifies this simulator in its ready file and its state; empty if not set.
     """
 
@@ -122,7 +123,7 @@ class Simulator(TwistedService):
 
     @property
     def authority(self) -> str:
-        """Host and port of the endpoint, for this machine."""
+        """Host and port of the endpoint, as a client on this machine can reach it."""
         return self.authority_to(None)
 
     def authority_to(self, connection: ServerConnection | None) -> str:
@@ -137,7 +138,7 @@ class Simulator(TwistedService):
     def ip_to(self, ip: str, connection: ServerConnection | None = None) -> str:
         """Return the address of an instance that listens on `ip`, as the client of a connection can reach it.
 
-        Without a connection it is the address for this machine.
+        Without a connection, the address is for a client on this machine.
         """
         return self.advertised.to(connection) if ip == self.host else ip
 
@@ -177,7 +178,7 @@ class Simulator(TwistedService):
 
     @property
     def uptime_s(self) -> float:
-        """Seconds since it began to listen."""
+        """Seconds since the simulator began to listen."""
         return float(self.reactor.seconds() - self.began)
 
     def add_service(self, spec: ServiceSpec) -> Service:
@@ -270,7 +271,7 @@ class Simulator(TwistedService):
     def captured(
         self, service: Service, number: int, request: ReceivedRequest, response: Response | None, size: int
     ) -> None:
-        """Store the headers and bodies of a row of the journal, for a service that enables it.
+        """Store the headers and bodies of a row of the journal, for a service that enables capturing.
 
         Args:
             service: The service.
@@ -291,7 +292,7 @@ class Simulator(TwistedService):
         self.journal.captures.keep(number, Capture(asked, answered))
 
     def later(self, seconds: float, act: Callable[..., Any], *arguments: Any) -> None:
-        """Call `act` after `seconds`, unless the simulator stops before."""
+        """Call `act` after `seconds`, unless the simulator stops before that."""
         self._timers.later(seconds, act, *arguments)
 
     def settled(self) -> Deferred[Any]:

@@ -20,7 +20,7 @@ class RunningStream:
         instance: The instance.
         request: The answered request.
         status: HTTP status.
-        began: Time of the complete request, in seconds of the clock.
+        began: Time at which the request was complete, in seconds of the clock.
         ended: Called once, when the stream has ended, with this object and the kind of end.
 
     Attributes:

@@ -32,16 +32,16 @@ MAX_BATCH_BYTES = 2**16
 class StreamSender:
     """Sends one streamed response.
 
-    It is a pull producer: the next piece is requested from the source when the transport has passed the last one to the
-    kernel. A client that reads slowly therefore stops the source, and no ending discards unsent bytes.
+    It is a pull producer: the next piece is requested from the source when the transport has passed the previous piece
+    to the kernel. A client that reads slowly therefore stops the source, and no ending discards unsent bytes.
 
     Args:
         clock: Clock for pauses.
         transport: Transport to write to.
         stream: Response to send.
         request: The answered request.
-        keep: Whether the connection stays open afterwards.
-        done: Called with the end of the connection, unless the connection is lost before.
+        keep: Whether the connection stays open after the response.
+        done: Called with the end of the connection, unless the connection is lost before that.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ class AfterBytes:
     """Replaces the rest of one piece, once, after a number of bytes.
 
     Args:
-        after_bytes: Number of bytes that pass unchanged before.
+        after_bytes: Number of unchanged bytes before the replaced rest.
         act: Called with the rest of the piece; returns the items that are sent instead.
     """
 
@@ -91,7 +91,7 @@ class DelayFirst:
 
 
 class ChangeBytes:
-    """Changes the next bytes, each to a random other value.
+    """Changes some bytes of the first pieces, each to a random other value.
 
     Args:
         count: Number of bytes to change; their positions within a piece are random.
@@ -120,7 +120,7 @@ class ChangeAfter:
     """Changes consecutive bytes after a number of bytes, each to a random other value.
 
     Args:
-        after_bytes: Number of bytes that pass unchanged before.
+        after_bytes: Number of unchanged bytes before the changed bytes.
         count: Number of bytes to change.
         rng: Source of random draws.
     """

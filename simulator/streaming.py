@@ -103,14 +103,14 @@ class StreamPlan:
 
     Attributes:
         body_steps: Steps on the body's pieces before they are framed.
-        own_steps: Further such steps, from the stream's source. Unlike the steps of faults, they permit that available
-            pieces are written together.
+        own_steps: Steps of the stream's source, applied after `body_steps`. Unlike the steps of faults, they permit
+            that available pieces are written together.
         wire_steps: Steps on the bytes of head and body.
         change_head: Changes the bytes of the head; `None` for no change.
         after_s: Seconds between the last byte and the close of the connection.
-        idle_end: Close of the connection, without notice, while it is idle afterwards; `None` for none.
+        idle_end: Close of the connection without notice while it is idle after the response; `None` for no such close.
         must_close: Called at the end; returns whether to close the connection although the head did not announce it.
-            `None` for no.
+            `None` for never.
         gate: Pauses the stream while its instance hangs; `None` for no pause.
         observer: Receives the progress of the stream; `None` for none.
     """
@@ -140,11 +140,11 @@ class StreamResponse:
 
     Attributes:
         body: An iterator or asynchronous iterator of pieces. A piece is bytes, text (sent as UTF-8), a `Later` or a
-            Deferred of one. It is closed (`close`, `aclose`) when the client disconnects.
+            Deferred of one of these. The iterator is closed (`close`, `aclose`) when the client disconnects.
         status: HTTP status, 200 to 599; 101 with `receive`.
         content_type: Content-Type of the body; empty for none.
-        headers: More header fields.
-        close: Whether to close the connection after it.
+        headers: Additional header fields.
+        close: Whether to close the connection after the response.
         length: Size of the body in bytes, sent as Content-Length; `None` for a chunked body.
         receive: Called with the client's bytes after the upgrade of the connection to WebSocket; `None` for an HTTP
             response.
@@ -171,7 +171,7 @@ class StreamResponse:
 
 
 def is_stream(value: Any) -> bool:
-    """Whether a processor's result is a source of pieces."""
+    """Return whether a processor's result is a source of pieces."""
     return isinstance(value, Iterator | AsyncIterator) and not isinstance(value, bytes | str)
 
 
@@ -260,7 +260,7 @@ class PieceReader:
             3. A Deferred of either, which fails with the exception of the source.
 
         Raises:
-            Exception: The source raised it.
+            Exception: The source raised the exception.
         """
         if self._unread:
             return self._unread.pop()

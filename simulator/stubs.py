@@ -1,7 +1,7 @@
 """Stubs: canned responses of a service, with the requests that they match and the number of their uses.
 
 They are for tests of an application; the terms are those of WireMock's stub mappings. Stubs take precedence over the
-service's processor. A service with stubs answers an unmatched request with 404, so that a test detects it.
+service's processor. A service with stubs answers an unmatched request with 404, so that tests detect a missing stub.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class RequestPattern:
 
     Attributes:
         method: HTTP method; empty for any.
-        path: Path below the service's own, such as `/v1/chat/completions`; `None` for any.
+        path: Path relative to the service's path, such as `/v1/chat/completions`; `None` for any.
         query: Query fields that must be present.
         headers: Header fields that must be present; names in lower case.
         body: The exact body; `None` for any.
-        contains: Bytes that the body must contain.
+        contains: Bytes that the body must contain; empty for any body.
         json: The JSON value of the body; `_ABSENT` for any.
     """
 
@@ -59,7 +59,10 @@ class RequestPattern:
     json: Any = _ABSENT
 
     def matches(self, request: ReceivedRequest, path: str) -> bool:
-        """Whether the stub answers a request; `path` is its path below the service's own."""
+        """Return whether a request meets all conditions.
+
+        `path` is the request's path relative to the service's path.
+        """
         return (
             self.method in ("", request.method)
             and self.path in (None, path)
@@ -94,8 +97,8 @@ class StubResponse:
 
     Attributes:
         response: The response, used unless `forward` is set.
-        delay_s: Seconds that a worker takes before it answers.
-        forward: URL of a program that answers instead; empty for none.
+        delay_s: Seconds that a worker takes before the response is sent; ignored if `forward` is set.
+        forward: URL to which the request is forwarded instead; empty for none.
     """
 
     response: Response
@@ -105,14 +108,14 @@ class StubResponse:
 
 @define
 class Stub:
-    """A stub with its counters.
+    """A stub, with the number of requests that it has answered.
 
     Attributes:
         name: Name, unique in its service.
-        request: The requests that it answers.
-        responses: Its responses, used in order; the last one is repeated.
-        times: Maximum number of requests that it answers; `None` for no limit.
-        hits: Number of requests that it has answered.
+        request: Conditions on the requests that the stub answers.
+        responses: Responses, used in order; the last response is repeated.
+        times: Maximum number of requests that the stub answers; `None` for no limit.
+        hits: Number of requests that the stub has answered.
     """
 
     name: str
@@ -123,22 +126,25 @@ class Stub:
 
     @property
     def is_spent(self) -> bool:
-        """Whether it has answered its maximum number of requests."""
+        """Whether the stub has answered its maximum number of requests."""
         return self.times is not None and self.hits >= self.times
 
     def next_response(self) -> StubResponse:
-        """Count a request, and choose its response."""
+        """Choose the response to the next request, and count the request in `hits`."""
         chosen = self.responses[min(self.hits, len(self.responses) - 1)]
         self.hits += 1
         return chosen
 
 
 class Stubs:
-    """The stubs of one service, in the order in which they were added; the first that matches answers.
+    """The stubs of one service, in the order in which their names were first added.
+
+    A request is answered by the first stub that matches it and is not used up.
 
     Attributes:
-        unmatched: The last requests that no stub matched, each as `METHOD path`.
-        unmatched_total: Number of all unmatched requests.
+        unmatched: The last requests that no stub answered, each as `METHOD path`. Requests that match only used-up
+            stubs are included.
+        unmatched_total: Number of all requests that no stub answered.
     """
 
     def __init__(self) -> None:
@@ -153,10 +159,10 @@ class Stubs:
         return len(self._stubs)
 
     def add(self, stub: Stub) -> Stub:
-        """Add a stub; one of the same name is replaced.
+        """Add a stub. It replaces a stub of the same name, and takes the position of that stub.
 
         Raises:
-            StubError: The service has too many stubs.
+            StubError: The service already has `MAX_STUBS` stubs.
         """
         if len(self._stubs) >= MAX_STUBS and stub.name not in self._stubs:
             raise StubError(f"$: a service has at most {MAX_STUBS} stubs")
@@ -170,11 +176,11 @@ class Stubs:
         self.unmatched_total = 0
 
     def answer(self, request: ReceivedRequest, path: str) -> StubResponse:
-        """Choose the response to a request: that of the first stub that matches, or a 404.
+        """Choose the response to a request: from the first stub that matches and is not used up, or a 404.
 
         Args:
             request: The request.
-            path: Its path below the service's own.
+            path: The request's path relative to the service's path.
         """
         for stub in self:
             if not stub.is_spent and stub.request.matches(request, path):
@@ -260,7 +266,7 @@ def _read_response(given: Any, where: str) -> StubResponse:
 
 
 def _loopback(url: str, where: str) -> str:
-    # Only loopback URLs: otherwise the admin API could be used to send requests to any host.
+    # Only loopback URLs are accepted: otherwise the admin API could be used to send requests to any host.
     if url and not url.startswith(("http://127.0.0.1:", "http://[::1]:")):
         raise StubError(f"{where}: expected a URL on 127.0.0.1 or [::1], got {url[:60]!r}")
     return url

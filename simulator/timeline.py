@@ -32,7 +32,7 @@ class TimelineStep:
         at_s: Time of the step, in seconds from the beginning.
         do: A key of `VERBS`.
         says: Description, for people.
-        service: Name of the service; empty for the only one.
+        service: Name of the service; empty for the first service.
         instances: Ids of the instances; empty for all of the service or of the zone.
         zone: Zone to which the instances are restricted; empty for all.
         fault: For `fault`: the fault to add.
@@ -158,7 +158,7 @@ class Timeline:
     Args:
         world: The simulator.
         steps: The steps, in any order.
-        told: Called with each step after it has been carried out, also if it failed.
+        told: Called with each step after it has been carried out, even if it failed.
     """
 
     def __init__(

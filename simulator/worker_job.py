@@ -45,7 +45,7 @@ class JobOwner(Protocol):
 
 
 class WorkerJob:
-    """A worker's job for its owner. If the owner ends first, the job continues, except for a stream."""
+    """A worker's job for its owner. If the owner ends first, the job continues, but a stream is closed."""
 
     __slots__ = ("_handler", "_instance", "_reader", "_workers")
 
@@ -60,7 +60,7 @@ class WorkerJob:
         return self._workers.submit(self)
 
     def withdraw(self) -> None:
-        """Remove the job from the queue. If it has begun, it continues, except for a stream, which is closed."""
+        """Remove the job from the queue. A job that has begun continues, but its stream, if any, is closed."""
         self._workers.withdraw(self)
         self._end_stream()
 

@@ -43,7 +43,7 @@ class Workers:
         return len(self._waiting)
 
     def submit(self, job: Job) -> bool:
-        """Begin a job, now or when a worker is free; return `False` if the queue is full as well."""
+        """Begin a job, now or when a worker is free; return `False` if all workers are busy and the queue is full."""
         if self.busy < self.count:
             self.busy += 1
             job.begin()
@@ -77,7 +77,7 @@ class Workers:
 
 
 class RateLimit:
-    """A token bucket: `rate` requests per second, with a burst of at most `rate`, but at least 1.
+    """A token bucket: `rate` requests per second, with a burst of `rate` requests, or of 1 if `rate` is less.
 
     Args:
         rate: Requests per second.

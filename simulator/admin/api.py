@@ -47,7 +47,7 @@ class AdminApi:
         return openapi.document(self.operations)
 
     def handle(self, request: ReceivedRequest) -> Answer | Deferred[Answer]:
-        """Answer a request to a path below `/_eas`."""
+        """Answer a request whose path is `/_eas` or begins with `/_eas/`."""
         host = request.headers.get("host", "")
         if not self._world.advertised.is_ours(host, request.connection):
             return problem_response(

@@ -35,7 +35,7 @@ KNOWN = frozenset(
     | {"properties", "required", "minProperties", "additionalProperties", "description", "default"}
     | {"x-expected"}
 )
-"""The JSON Schema keywords that this module supports; a test checks that the table uses no other.
+"""The JSON Schema keywords that this module supports; a test checks that the admin API's schemas use no other keyword.
 
 `x-expected` describes the accepted values in words. Error messages use it instead of a regular expression.
 """

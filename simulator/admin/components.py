@@ -52,7 +52,7 @@ def _values(kind: type, types: Mapping[str, type], **more: Any) -> Schema:
 
 
 def _with_content(row: Schema) -> Schema:
-    """Add the properties that a row has only when its content is requested."""
+    """Add the property `content`, which a row of the journal has only in a response to a request with `content=1`."""
     message: Schema = {
         "type": ["object", "null"],
         "description": "Headers and body; null if no complete message was sent",

@@ -9,8 +9,9 @@ The events, each with an id of `run.change.row`:
 
 - `state`: the whole state, as `/v1/state` returns it. It is sent first, after a reset, and when the log no longer has
   all changes since the stream's position.
-- `instance`, `fault`: an instance or a fault was added or changed. `instance_gone`, `fault_gone`: it was removed.
-- `discovery`: the last discovery reply of a service, if there was one since the last comparison.
+- `instance`, `fault`: an instance or a fault was added or changed. `instance_gone`, `fault_gone`: an instance
+  or a fault was removed.
+- `discovery`: the last discovery reply of a service, if there was a reply since the last comparison.
 - `request`: a row of the journal. The rate of a stream is limited; failed requests are sent first. The row numbers of a
   stream may therefore have gaps.
 - `tick`: sent once a second with the counts `total`, `failures`, `instances` (`{id: [requests, failures, in flight,
@@ -57,7 +58,7 @@ _ID = re.compile(r"([0-9a-f]{1,20})\.(\d{1,18})\.(\d{1,18})")
 
 @frozen
 class Change:
-    """One difference between two consecutive comparisons."""
+    """One difference between the states of two consecutive comparisons."""
 
     number: int
     event: str
@@ -65,7 +66,7 @@ class Change:
 
 
 class EventWatch:
-    """The last compared state, and the log of differences. It is independent of the streams that read the log."""
+    """The last compared state, and the log of differences. Both are independent of the streams that read the log."""
 
     def __init__(self, world: Simulator) -> None:
         self._world = world
@@ -150,15 +151,15 @@ class Hub:
 
         Args:
             connection: The client's connection; the stream writes the whole response to it.
-            last_id: The client's `Last-Event-ID`. With an empty one, or one of another run, the stream begins with the
-                whole state.
+            last_id: The client's `Last-Event-ID`. If it is empty or from another run, the stream begins with the whole
+                state.
             rate: Maximum number of `request` events per second.
 
         Returns:
             A Deferred that never fires. It is cancelled when the client disconnects.
         """
-        # Ids contain the start time, so that an id of an earlier run does not match: its numbers of changes and rows
-        # refer to another log.
+        # Ids contain the start time, so that an id of an earlier run does not match: the numbers in that id refer to
+        # another log and another journal.
         self.run = self.run or f"{int(self._world.began * 1000):x}"
         stream = Stream(self._world, self, connection, rate)
         self.streams[stream] = None
@@ -251,7 +252,7 @@ class Stream:
         self.go_on(self._hub.tick())
 
     def go_on(self, tick: dict[str, Any] | None) -> None:
-        """Send the events since the last call, and a `tick` unless it is `None`; nothing while the client is slow."""
+        """Send the events since the last call, and a `tick` event unless `tick` is `None`; do nothing while paused."""
         self._allowed = min(float(self._rate), self._allowed + self._rate * LOOK_EVERY_S)
         if self._is_paused:
             return

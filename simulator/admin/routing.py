@@ -80,7 +80,7 @@ class Operation:
 
     Attributes:
         method: HTTP method.
-        path: Path below the API's root, with `{name}` for the parts that vary.
+        path: Path relative to the API's root, with `{name}` for the parts that vary.
         run: Called with an `Asked`; returns a JSON value, a `Response`, `None` for 204, or a Deferred of one of them.
         says: Description, one line.
         gives: Schema of the body of a successful response; `None` for no body.
@@ -88,7 +88,7 @@ class Operation:
         query: The query parameters that the operation accepts.
         status: Status of a successful response.
         media: Media type of a successful response.
-        problems: Error statuses beyond those that every operation can return.
+        problems: Error statuses in addition to those that every operation can return.
         is_checked: Whether the router validates the body against `takes`. If false, `run` validates it.
     """
 
@@ -121,8 +121,8 @@ class Asked:
 
     Attributes:
         names: Values of the varying parts of the path.
-        query: Converted query parameters; absent ones have their defaults.
-        body: JSON value of the body; `{}` for an empty body, `None` for a request that cannot have one.
+        query: Converted query parameters; absent parameters have their defaults.
+        body: JSON value of the body; `{}` for an empty body, `None` for a method without a body.
         request: The received request.
     """
 
@@ -144,7 +144,7 @@ def route(
     Args:
         operations: The table.
         request: The received request.
-        path: Path below the API's root, still encoded: a `/` inside a name is `%2F`.
+        path: Path relative to the API's root, still encoded: a `/` inside a name is `%2F`.
         query: Decoded query parameters.
         mask: Masks tokens in error texts, which may repeat parts of the request.
     """
@@ -226,7 +226,7 @@ def _body(operation: Operation, request: ReceivedRequest) -> Any:
 
 
 def _number(text: str) -> float:
-    """Convert a JSON number; 3.0 becomes the integer 3, because JSON does not distinguish them."""
+    """Convert a JSON number; 3.0 becomes the integer 3, because JSON has only one type of number."""
     value = float(text)
     return int(value) if value.is_integer() and abs(value) < _MAX_EXACT else value
 

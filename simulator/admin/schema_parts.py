@@ -33,7 +33,7 @@ def listed(says: str, items: Schema) -> Schema:
 
 
 def shape(says: str, properties: Mapping[str, Any], *, required: bool = True, **more: Any) -> Schema:
-    """Build the schema of an object with exactly these properties; `required` applies to all of them."""
+    """Build the schema of an object that has only these properties; `required` makes all of them required."""
     found = {"type": "object", "description": says, "properties": dict(properties), "additionalProperties": False}
     return found | ({"required": list(properties)} if required else {}) | more
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def state(world: Simulator, connection: ServerConnection | None = None) -> dict[str, Any]:
-    """Render the whole state, with addresses that the client of `connection` can reach; `None` for this machine."""
+    """Render the whole state for the client of `connection`; `None` for a client on this machine."""
     journal, replies = world.journal, world.control_plane.replies
     return {
         "seed": world.seed,

@@ -15,8 +15,9 @@ FAILED, USAGE, BAD_SCENARIO, UNAVAILABLE, INTERRUPTED = 1, 2, 65, 69, 130
 def replace_closed_streams() -> None:
     """Open the null device in place of standard output and error that were closed before the program began (`>&-`).
 
-    Python sets such streams to `None`. Their descriptors are occupied as well: otherwise a socket could get descriptor
-    1 or 2, and a library that prints would write to it.
+    Python sets such streams to `None`. The null device gets the lowest free descriptor, which is the descriptor of the
+    closed stream if standard input is open. Otherwise a socket could get descriptor 1 or 2, and a library that writes
+    to the descriptor would write to the socket.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -29,7 +30,9 @@ def discard_output() -> None:
 
 
 def flush_output() -> None:
-    """Flush standard output and error before the interpreter does, which would change the exit code to 120 on failure.
+    """Flush standard output and error.
+
+    Otherwise the interpreter flushes them at exit, and changes the exit code to 120 if that fails.
 
     Raises:
         OSError: Standard output cannot be written to. A failure of standard error is ignored, because there is no other
@@ -44,10 +47,10 @@ def flush_output() -> None:
 
 
 def check_reader() -> None:
-    """Raise BrokenPipeError if standard output has no reader, which a command that seldom prints would not detect.
+    """Raise BrokenPipeError if standard output has no reader.
 
-    Standard output has no reader if it was closed before the program began, or if it is a pipe, a socket or a terminal
-    whose other end is closed.
+    A command that seldom prints would not detect this by a failed write. Standard output has no reader if it was
+    closed before the program began, or if it is a pipe, a socket or a terminal whose other end is closed.
     """
     if sys.__stdout__ is None:
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))

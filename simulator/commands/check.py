@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Validate the file; return 65 if it is not a valid scenario."""
     SEARCH_PATH.append(os.getcwd())  # noqa: PTH109  an entry of sys.path is a string
-    # Imported here, because it imports the client, which is slow. The client validates the table `[client]`.
+    # Imported here, because the module imports the client, which is slow. The client validates the table `[client]`.
     from simulator.demo.player import client_config  # noqa: PLC0415
 
     try:

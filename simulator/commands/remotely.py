@@ -29,7 +29,7 @@ def verbs(parser: argparse.ArgumentParser) -> Callable[..., argparse.ArgumentPar
 
     def add(name: str, says: str) -> argparse.ArgumentParser:
         verb = make(name, help=says, description=f"{says[0].upper()}{says[1:]}.", allow_abbrev=False)
-        # SUPPRESS keeps the value that was given before the verb when the option is not repeated after it.
+        # SUPPRESS keeps the value that was given before the verb when the option is not repeated after the verb.
         verb.add_argument("--url", default=argparse.SUPPRESS, help="endpoint of the simulator")
         verb.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
         return verb

@@ -1,4 +1,4 @@
-"""The `shrink` command: find the smallest schedule with which a failing seed still fails, and write it for `replay`."""
+"""The `shrink` command: find the smallest plan with which a failing seed still fails, and write it for `replay`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Shrink the plan and write it; return 2 if the seed does not fail."""
+    """Shrink the plan and write it; return 2 if the seed does not fail, or the profile is unknown."""
     from simulator.virtual.nemesis import draw  # noqa: PLC0415
     from simulator.virtual.shrink import NothingToShrinkError, Shrinker  # noqa: PLC0415
     from simulator.virtual.world import World  # noqa: PLC0415

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_choice(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments that select a run beside its seed."""
+    """Declare the arguments that select a run in addition to its seed."""
     parser.add_argument("--profile", default="chaos", help="calm, chaos, discovery, rolling, overload, big or storm")
     parser.add_argument(
         "--hours", type=_hours, default=0.1, help="approximate length of a run, in virtual hours (default: %(default)s)"

@@ -1,8 +1,8 @@
 """The demo: a real client with steady traffic against a simulator in the same process, while a scenario plays.
 
-Apart from the simulation it is the only part of the simulator that runs the real client. Every call carries a unique
-body and every response is checked, so a lost call is one that failed or got a wrong response. The scenario's
-expectations decide the exit code; the built-in scenario expects that no call is lost.
+Apart from the simulation, the demo is the only part of the simulator that runs the real client. Consecutive calls have
+different bodies, and the responses of the processors `mnist` and `echo` are checked. A call is lost if it failed or got
+a wrong response. The scenario's expectations decide the exit code; the built-in scenario expects that no call is lost.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def run(scenario: Scenario, *, seed: int, as_json: bool, is_built_in: bool) -> i
         end()
 
     def lost(error: OSError) -> None:
-        # The screen draws from a timer. Twisted would only log an exception there, and the demo would continue.
+        # The screen draws from a timer. Twisted would only log an exception of the timer, and the demo
+        # would continue.
         unwritable.append(error)
         reactor.callLater(0, end)
 
@@ -67,7 +68,7 @@ def run(scenario: Scenario, *, seed: int, as_json: bool, is_built_in: bool) -> i
 
 
 def report(outcome: DemoOutcome, *, as_json: bool, with_results: bool) -> None:
-    """Print the counts and lost calls, with `with_results` the expectations, and with `as_json` a line of JSON."""
+    """Print the counts and lost calls; if `with_results`, also the expectations; if `as_json`, also a line of JSON."""
     account = outcome.account
     summary = outcome.summary()
     refused = ", ".join(f"{reason} {count}" for reason, count in account.discovery_refused.items()) or "none"

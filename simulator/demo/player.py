@@ -106,7 +106,7 @@ class Player:
         scenario: The scenario.
         reactor: Reactor of the simulator.
         seed: Seed of all random draws.
-        client_reactor: Reactor of the client; `None` for the simulator's.
+        client_reactor: Reactor of the client; `None` for the reactor of the simulator.
         host: Address on which the simulator listens.
 
     Raises:
@@ -171,7 +171,7 @@ class Player:
         timeline.stop()
 
     async def _get_ready(self) -> None:
-        """Repeat `init` until it succeeds, as a program would, and then start the calls."""
+        """Repeat `init` until it succeeds, and then start the calls."""
         while self.account.ready_s is None:
             try:
                 await self.client.init()

@@ -1,4 +1,4 @@
-"""The demo's calls, which are made at a steady rate. Each has a unique body, and its response is checked."""
+"""The demo's calls, made at a steady rate. Responses of the processors `mnist` and `echo` are checked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from eas_tw import PredictClient
 
 MNIST, ECHO, ANY = "mnist", "echo", "any"
-"""Kinds of checks of a response: equal to the scores of the image, equal to the request's text, or no check."""
+"""Checks of a response: it equals the scores of the image, it equals the request's text, or there is no check."""
 
 
 class DemoTraffic:
@@ -46,7 +46,7 @@ class DemoTraffic:
         """Start calls at a rate.
 
         Args:
-            per_s: Calls per second.
+            per_s: Calls per second; 0 for no calls.
             began: Time at which the scenario began, in seconds of the reactor's clock.
         """
         self._began = began

@@ -37,7 +37,7 @@ from simulator.processors.torch import torch
 from simulator.streaming import StreamResponse, is_stream, map_pieces
 
 SEARCH_PATH: list[str] = []
-"""Folders that are searched for modules of users' processors, after everything that is installed."""
+"""Folders that are searched for modules of users' processors, after all other entries of `sys.path`."""
 
 
 class ProcessorError(ValueError):
@@ -57,11 +57,11 @@ class UserProcessor:
     codec: Codec = PLAIN
 
     def begin(self, body: bytes) -> Any:
-        """Call the function with the decoded body; returns a value, or a Deferred or coroutine of one."""
+        """Call the function with the decoded body, and return its result."""
         return self.function(self.codec.decode(body))
 
     is_patient: bool = field(init=False)
-    """Whether the function declares that it does not block: a coroutine function, or one annotated with a Deferred."""
+    """Whether the function declares that it does not block (`never_blocks`)."""
 
     @is_patient.default
     def _look_at_function(self) -> bool:
@@ -107,7 +107,7 @@ def compute(processor: Processor, body: bytes, reactor: Any, request: ProcessorR
         processor: The processor.
         body: Body of the request.
         reactor: Provides threads and timers.
-        request: The whole request; `None` if the processor takes a body.
+        request: The whole request; `None` if the processor takes only the body.
 
     Returns:
         Bytes, text, a response, `Later`, an iterator of pieces, or a Deferred of one of them.
@@ -160,7 +160,7 @@ def find(name: str | Processor | Callable[[Any], Any], service: str) -> Processo
     2. `sleep:` and a duration; `llm:` and settings; `forward:` and a URL.
     3. `MODULE:CALLABLE`; `CODEC+MODULE:CALLABLE` for a callable that takes and returns decoded values;
        `request+MODULE:CALLABLE` for one that takes the whole request.
-    4. Empty: scores for a service whose own name, after `group/`, starts with `mnist`; an echo for every other.
+    4. Empty: `mnist` for a service whose name after `group/` starts with `mnist`; `echo` for every other service.
     5. `gzip+NAME` decompresses requests, `NAME+gzip` compresses responses (see `compressed.COMPRESSIONS`).
 
     Raises:

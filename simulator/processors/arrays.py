@@ -8,7 +8,7 @@ from typing import Any
 from eas_tw.body import schema
 
 FLOAT, INT64 = 1, 9
-#: The field with the elements, by the number of the `DT_…`.
+#: Name of the field with the elements, by the number of the `DT_…`.
 FIELDS = {
     1: "float_val",
     2: "double_val",
@@ -20,10 +20,10 @@ FIELDS = {
 
 
 def decode(name: str, body: bytes) -> Any:
-    """Parse a request.
+    """Parse a request, which is a message of the type `name`.
 
     Raises:
-        ValueError: The body is not such a message.
+        ValueError: The body is not a message of this type.
     """
     try:
         return schema.parse(f"eas_tw.{name}", body)
@@ -32,7 +32,7 @@ def decode(name: str, body: bytes) -> Any:
 
 
 def make(name: str) -> Any:
-    """Return an empty response message."""
+    """Return an empty response, which is a message of the type `name`."""
     return schema.message(f"eas_tw.{name}")()
 
 

@@ -1,7 +1,7 @@
 """Echo processors, one for each kind of body: parse the request with protobuf, validate it, and return its content.
 
-Tensors are returned under their names or positions. Features of recommendation requests are returned as text, and items
-with scores that depend only on their ids.
+Tensors are returned under their names or positions. User features of recommendation requests are returned as text, and
+items with scores that depend only on the ids of the items.
 """
 
 from __future__ import annotations
@@ -92,9 +92,9 @@ def _put_scores(outputs: Any, items: Any) -> None:
 
 
 def easyrec(body: bytes) -> bytes:
-    """Return the items with their scores, and the request's features and numbers as text.
+    """Return the items with their scores, user features and numbers as text, and context features unchanged.
 
-    User features are in `generate_features`, numbers in `raw_features`.
+    User features are in `generate_features`, numbers in `raw_features`, and context features in `context_features`.
     """
     request = decode("easyrec.PBRequest", body)
     response = make("easyrec.PBResponse")

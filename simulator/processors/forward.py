@@ -32,7 +32,7 @@ class Forward:
     """Forwards requests to one URL.
 
     Attributes:
-        url: URL that replaces the service's own path; the rest of a request's path is appended to it.
+        url: URL that replaces the service's path; the rest of a request's path is appended to the URL.
     """
 
     url: str = field(validator=_check)
@@ -43,10 +43,11 @@ class Forward:
         Args:
             reactor: Reactor that provides network and clock.
             request: The request; its headers are forwarded, except those of the connection.
-            path: Path of the request below the service's own.
+            path: Path of the request relative to the service's path.
 
         Returns:
-            A Deferred that fires with the response, or with a 502 that has the reason if there is none. It never fails.
+            A Deferred that fires with the response, or with a 502 that has the reason if no response is received. The
+            Deferred never fails.
         """
         return Deferred.fromCoroutine(self._send(reactor, request, path))
 

@@ -1,4 +1,4 @@
-"""Processors that take the whole request: method, path and headers beside the body."""
+"""Processors that take the whole request: method, path and headers in addition to the body."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ProcessorRequest:
 
     Attributes:
         method: HTTP method, such as `POST`.
-        path: Path relative to the service's own, such as `/v1/models`; empty for the service's own.
+        path: Path relative to the service's path, such as `/v1/models`; empty for the service's path.
         query: Query of the target, without its question mark.
         headers: Header fields with names in lower case.
         body: The body, decompressed.
@@ -49,12 +49,12 @@ class RequestProcessor(ABC):
 
     @abstractmethod
     def answer(self, request: ProcessorRequest) -> Any:
-        """Return bytes, text, a `Response`, a `StreamResponse`, an iterator of pieces, or a Deferred of one."""
+        """Return bytes, text, a `Response`, a `StreamResponse`, an iterator of pieces, or a Deferred of these."""
 
 
 @frozen
 class UserRequestProcessor(RequestProcessor):
-    """A user's callable that takes a `ProcessorRequest`; `request+MODULE:CALLABLE`.
+    """A user's callable that takes a `ProcessorRequest`, selected by `request+MODULE:CALLABLE`.
 
     Attributes:
         function: The callable.
@@ -70,7 +70,7 @@ class UserRequestProcessor(RequestProcessor):
 
 
 def never_blocks(function: Callable[..., Any]) -> bool:
-    """Whether a callable declares that it does not block.
+    """Return whether a callable declares that it does not block.
 
     True for coroutine functions, generator functions, asynchronous generator functions, and functions annotated to
     return a Deferred.

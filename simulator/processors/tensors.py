@@ -1,6 +1,6 @@
 """The TensorFlow codec: decodes a `PredictRequest` to named tensors, and encodes named tensors to a `PredictResponse`.
 
-It uses the protobuf package instead of the client's own encoder.
+The module uses the protobuf package instead of the client's own encoder.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Inputs(dict[str, Tensor]):
     """The inputs of a request, by name.
 
     Attributes:
-        signature_name: Requested signature.
+        signature_name: Name of the requested signature.
         fetched: Names of the requested outputs; empty for all.
     """
 

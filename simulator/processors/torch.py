@@ -15,8 +15,8 @@ def torch(body: bytes) -> bytes:
     """Return the serialised response to a serialised request.
 
     Input 0 is DT_FLOAT `[n, m]`. Output 0 is the mean of each row, DT_FLOAT `[n]`; output 1 is the position of its
-    largest element, DT_INT64 `[n]`. Named inputs become named outputs with their means. `output_filter` selects
-    positions.
+    largest element, DT_INT64 `[n]`. Each named input becomes an output of the same name with the
+    means of its rows. `output_filter` selects positions.
 
     Raises:
         ValueError: An input is missing, or has another type or shape; the text describes what it has.

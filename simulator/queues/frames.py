@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LEAVING_S = 10.0
-"""Seconds after the end of its watch for which a consumer with uncommitted frames is `Leaving`; then it is `Exit`."""
+"""Seconds for which a consumer with uncommitted frames is `Leaving` after the end of its watch, before `Exit`."""
 NEWEST = -1
 """The index that selects the newest frame."""
 SHUTDOWN = "Shutdown"
-"""The code of a reject with which a consumer announces its end; no more frames are sent to it."""
+"""The code of a reject with which a consumer announces its end; no more frames are sent to that consumer."""
 
 
 class QueueFullError(Exception):
-    """Raised for a put into a full queue in which no frame can be dropped, since none is committed by every group."""
+    """Raised for a put into a full queue in which no frame is committed by every group, so that none can be dropped."""
 
 
 class StreamEndedError(Exception):
@@ -34,8 +34,8 @@ class Frame:
         index: Place in the queue, from 1.
         tags: Tags, among them `requestId`.
         data: The payload.
-        priority: Frames of a greater number are delivered first.
-        path: Path of the put relative to the queue's own, for the processor.
+        priority: Priority; frames of a greater priority are delivered first.
+        path: Path of the put relative to the queue's path, for the processor.
     """
 
     index: int
@@ -50,7 +50,7 @@ class Frame:
         return -self.priority, self.index
 
     def has(self, tags: Mapping[str, str]) -> bool:
-        """Whether the frame has all of these tags."""
+        """Return whether the frame has all of these tags."""
         return all(self.tags.get(name) == value for name, value in tags.items())
 
 

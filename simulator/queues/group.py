@@ -1,4 +1,4 @@
-"""A group of consumers. Each frame of the queue is sent to one of them at a time, until it is committed. No I/O."""
+"""A group of consumers. Each frame is sent to one consumer at a time, until the frame is committed. No I/O."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Group:
         return not (self._waiting or self.pending)
 
     def add(self, frame: Frame) -> None:
-        """Add a new frame to the waiting ones."""
+        """Add a new frame to the waiting frames."""
         insort(self._waiting, frame.sort_key)
 
     def remove(self, frame: Frame) -> None:
@@ -111,7 +111,7 @@ class Group:
     # -- commits
 
     def commit(self, frame: Frame, now: float) -> None:
-        """Commit a frame, also if it is pending at another consumer or waits again."""
+        """Commit a frame, whichever consumer it is pending at, even if it waits again."""
         user = self._settle(frame)
         self.committed.add(frame.index)
         if user is not None:
@@ -146,7 +146,7 @@ class Group:
             self.redeliver(self._frames[index])
 
     def _settle(self, frame: Frame) -> str | None:
-        """Remove a frame from the waiting and the pending ones; return its user, or `None` if it was not pending."""
+        """Remove a frame from the waiting and the pending frames; return the user of a pending frame, else `None`."""
         at = self.place_of(frame)
         if at is not None:
             del self._waiting[at]
@@ -162,7 +162,7 @@ class Group:
         if frame.index < consumer.first_index or not frame.has(consumer.settings.tags):
             return False
         refused_by = self._rejected.get(frame.index, ())
-        # A rejected frame is sent to the same consumer again only if no other consumer is available.
+        # A frame is sent to a consumer that has rejected it only if no other consumer is available.
         others = (other for user, other in self.consumers.items() if user not in refused_by)
         return consumer.user not in refused_by or not any(other.is_running and not other.is_ending for other in others)
 

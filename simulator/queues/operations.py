@@ -31,7 +31,7 @@ class QueueJob:
         owner: The handler, which sends the response.
         service: The queues.
         request: The request.
-        below: Path of the request relative to the service's own.
+        below: Path of the request relative to the service's path.
         activate: Draws the faults that apply at a moment, and records them for the journal.
     """
 
@@ -52,7 +52,7 @@ class QueueJob:
         self._reader: PieceReader | None = None
 
     def begin(self) -> None:
-        """Run the operation, and respond: now, or for a get that waits for frames, later."""
+        """Run the operation, and respond. A get that waits for frames, and a delayed commit, respond later."""
         try:
             answer = self._answer(Parameters.of(self._request))
         except QueueRequestError as error:
@@ -154,7 +154,7 @@ class QueueJob:
         if delay_s <= 0:
             act()
             return _OK
-        # A timer of the instance, because the commit takes effect even if its client has disconnected by then.
+        # The timer belongs to the instance: the commit takes effect even if the client has disconnected by then.
         self._owner.instance.later(delay_s, self._act_late, act)
         return None
 
@@ -189,7 +189,7 @@ class _WaitingGet:
         owner: Sends the response.
 
     Attributes:
-        is_over: Whether it has been answered.
+        is_over: Whether the get has been answered or stopped.
     """
 
     def __init__(self, queue: Queue, parameters: Parameters, request: ReceivedRequest, owner: JobOwner) -> None:

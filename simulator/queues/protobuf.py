@@ -1,8 +1,8 @@
 """The protobuf encoding of frames and attributes.
 
-It is written by hand, because the bytes must be the same in every process. The protobuf package serialises the entries
-of a map in the order of a hash table, which differs between processes; here they are in the given order. Tests decode
-the result with the compiled messages.
+The encoder is written by hand, because the bytes must be the same in every process. The protobuf package serialises the
+entries of a map in the order of a hash table, which differs between processes; this module keeps the given order. Tests
+decode the result with the compiled messages.
 """
 
 from __future__ import annotations

@@ -55,13 +55,13 @@ class Queue:
         self._listeners.pop(listener, None)
 
     def put(self, data: bytes, tags: Mapping[str, str], priority: int = 0, path: str = "") -> Frame:
-        """Append a frame, as `QueueStore.put` does."""
+        """Append a frame (`QueueStore.put`), and notify the listeners."""
         frame = self.store.put(data, tags, priority, path)
         self.changed()
         return frame
 
     def commit(self, group: str, indexes: Iterable[int]) -> None:
-        """Commit frames for a group."""
+        """Commit frames for a group, and notify the listeners."""
         self.store.commit(group, indexes, self.now)
         self.changed()
 
@@ -131,7 +131,7 @@ class QueueService:
         """Find the queue of a path.
 
         Args:
-            below: Path relative to the service's own: empty, or such as `/sink` or `/more/path`.
+            below: Path relative to the service's path: empty, or such as `/sink` or `/more/path`.
 
         Returns:
             The queue, and the rest of the path.

@@ -30,7 +30,7 @@ class Position:
 
     Attributes:
         is_pending: Whether the frame is pending in any group.
-        wait_count: Number of frames that are delivered before it; 0 if it does not wait.
+        wait_count: Number of frames that are delivered before it, the least of all groups; 0 if it does not wait.
     """
 
     is_pending: bool
@@ -88,7 +88,7 @@ class QueueStore:
 
         Raises:
             StreamEndedError: The stream has ended.
-            QueueFullError: The queue is full.
+            QueueFullError: The queue is full, and no frame can be dropped.
         """
         if self.has_ended:
             raise StreamEndedError
@@ -117,7 +117,7 @@ class QueueStore:
         self.is_forced = self.is_forced or force
 
     def has_ended_for(self, group: str) -> bool:
-        """Whether the watches of the group must end."""
+        """Return whether the watches of the group must end."""
         return self.has_ended and (self.is_forced or group not in self.groups or self.groups[group].is_done)
 
     # -- readers
@@ -224,7 +224,7 @@ class QueueStore:
         del self.frames[frame.index]
 
     def _droppable(self) -> Frame | None:
-        """Return the oldest frame that every group has committed; `None` if there is none, or no group."""
+        """Return the oldest frame that every group has committed; `None` if there is no such frame, or no group."""
         groups = list(self.groups.values())
         if not groups:
             return None

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from simulator.streaming import Item
 
 CLOSE_TIMEOUT_S = 5.0
-"""Seconds that the server waits for the client's Close frame after it has sent its own."""
+"""Seconds that the server waits for the client's Close frame after the server's Close frame."""
 _SWITCHING_PROTOCOLS = 101
 _LENGTH_BYTES = 4
 
@@ -158,7 +158,7 @@ class Watch:
                 reader.callback(None)
 
     def _advance(self) -> bool:
-        """Make the next piece available; return whether there is one."""
+        """Make the next piece available; return whether there is a piece."""
         self._answer_client()
         if not self._pieces and not self._is_over and not self._is_closing:
             frame = self._queue.store.take(self._group, self._consumer, self._queue.now)

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 NORMAL, GOING_AWAY = 1000, 1001
 """Close codes (RFC 6455 §7.4.1)."""
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""The constant of RFC 6455 §1.3."""
+"""The constant from which `Sec-WebSocket-Accept` is computed (RFC 6455 §1.3)."""
 _KEY_BYTES = 16
 
 
 def offers_websocket(request: ReceivedRequest) -> bool:
-    """Whether a request offers to change the protocol of its connection to WebSocket."""
+    """Return whether a request offers to change the protocol of its connection to WebSocket."""
     return request.headers.get("upgrade", "").lower() == "websocket"
 
 
@@ -64,7 +64,7 @@ class WebSocket:
         self.has_closed = False
 
     def receive(self, data: bytes) -> None:
-        """Read the client's bytes; messages are ignored, since a watch accepts none."""
+        """Read the client's bytes; messages are ignored, since a watch accepts no messages."""
         if self.close_reply is not None:
             return
         try:
@@ -85,6 +85,6 @@ class WebSocket:
         return self._connection.send(BytesMessage(data=data))
 
     def close(self, code: int) -> bytes:
-        """Encode a Close frame; the client answers with its own."""
+        """Encode a Close frame; the client answers with a Close frame."""
         self.has_closed = True
         return self._connection.send(CloseConnection(code=code))

@@ -125,7 +125,7 @@ def _is_ours(name: str) -> bool:
 
 
 def duration_s(text: str) -> float:
-    """Parse a duration as Go prints it, such as `1.5s` or `1m30s`; returns seconds."""
+    """Parse a duration as Go prints it, such as `1.5s` or `1m30s`; return seconds."""
     parts = _DURATION.findall(text)
     if text != "0" and (not parts or "".join(map("".join, parts)) != text):
         raise QueueRequestError(400, f"_timeout_: expected a duration such as 5s or 1m30s, got {text[:60]!r}")
@@ -152,7 +152,7 @@ def reject_code(body: bytes) -> str:
 
 
 def wants_protobuf(request: ReceivedRequest) -> bool:
-    """Whether the client accepts protobuf."""
+    """Return whether the client accepts protobuf."""
     return PROTOBUF in request.headers.get("accept", "")
 
 

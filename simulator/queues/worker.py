@@ -1,6 +1,6 @@
 """The worker of an instance: takes frames from the input queue, computes them, and puts the results into the sink.
 
-Each instance of a queue service is a consumer of the group `workers`; its window is its number of workers. A frame is
+Each instance of a queue service is a consumer of the group `workers`, whose window is the number of workers. A frame is
 committed when its result is in the sink. If the instance crashes before that, another instance computes it again.
 """
 
@@ -37,7 +37,7 @@ class QueueWorker:
 
     Args:
         instance: The instance.
-        service: Its queues.
+        service: The queues of the instance's service.
     """
 
     def __init__(self, instance: SimulatedInstance, service: QueueService) -> None:
@@ -51,7 +51,7 @@ class QueueWorker:
         """Start taking frames."""
         if self._consumer is None:
             self._join()
-            for queue in self._service.queues:  # the sink too: a worker waits while it is full
+            for queue in self._service.queues:  # the sink too: a worker waits while the sink is full
                 queue.listen(self)
         self._service.input.changed()
 
@@ -165,7 +165,7 @@ class _FrameJob:
         return compute_request(self.instance, request)
 
     def respond(self, response: Response) -> None:
-        """Pass the result to `finish`, after a hang of the instance when it runs again."""
+        """Pass the result to `finish`, now or, if the instance hangs, when it runs again."""
         if not self.is_over:
             self.instance.when_running(lambda: self._finish(self._frame, response))
 

@@ -1,1 +1,1 @@
-"""The operations of the admin API: a module, with its rows of the table, for each kind of resource."""
+"""The operations of the admin API: one module for each kind of resource, with its rows of the table."""

@@ -41,7 +41,7 @@ class FaultOperations:
             Operation(
                 "GET", _FAULTS, self._faults, "List the active faults", schema_parts.collection("faults", "Fault")
             ),
-            # Not validated against its schema: `Fault` gives a better error message than a schema of alternatives.
+            # The body is not validated against the schema: `Fault` gives better error messages than a `oneOf`.
             Operation(
                 "POST",
                 _FAULTS,
@@ -111,7 +111,7 @@ class FaultOperations:
     def _check(self, fault: Fault) -> None:
         """Validate the name and the target of a fault against the present services, which `Fault` cannot do."""
         if self._world.mask(fault.name) != fault.name:
-            # The journal and the API mask tokens in names, so the displayed name would differ from the fault's.
+            # The journal and the API mask tokens in names, so the displayed name would differ from the real name.
             raise FaultError("$.name: must not contain a service's token")
         target = fault.target
         if target.service and target.service not in self._world.services:

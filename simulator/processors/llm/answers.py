@@ -54,7 +54,7 @@ def _pieces(events: Iterable[Event]) -> Iterator[Any]:
 
 
 def wants_usage(body: dict[str, Any]) -> bool:
-    """Whether the last event of a stream must have the usage.
+    """Return whether the last event of a stream must have the usage.
 
     Raises:
         LlmError: `stream_options` is invalid, or the answer is not streamed.
@@ -82,7 +82,7 @@ def check_one(body: dict[str, Any]) -> None:
 
 
 def with_usage(head: dict[str, Any], events: Iterable[Event], usage: dict[str, Any] | None) -> Iterator[Event]:
-    """Add the usage to a stream: null in every event, and an additional event with it at the end.
+    """Add the usage to a stream: null in every event, and an additional event with the usage at the end.
 
     If `usage` is `None`, the events are unchanged.
     """

@@ -106,7 +106,7 @@ def _text_of(message: dict[str, Any]) -> str:
 
 
 def _prompt(messages: list[dict[str, Any]], tools: list[Tool]) -> str:
-    """Build the prompt, which is also the beginning of the conversation's next prompt, so that the cache finds it."""
+    """Build the prompt. The conversation's next prompt begins with it, so that the prefix cache has an effect."""
     parts = [f"<|tools|>\n{json.dumps([tool.given for tool in tools])}\n"] if tools else []
     for message in messages:
         calls = json.dumps(message["tool_calls"]) if message.get("tool_calls") else ""

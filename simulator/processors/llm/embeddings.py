@@ -1,4 +1,4 @@
-"""`POST /v1/embeddings`: answers texts with unit vectors; the same text always has the same vector."""
+"""`POST /v1/embeddings`: answers texts with unit vectors, which depend only on seed, model, text and dimensions."""
 
 from __future__ import annotations
 

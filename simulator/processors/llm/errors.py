@@ -1,4 +1,4 @@
-"""Errors in OpenAI's form."""
+"""Errors in OpenAI's format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LlmError(Exception):
         status: HTTP status.
         param: Name of the invalid parameter; `None` for the request as a whole.
         code: OpenAI's error code; `None` for none.
-        headers: More header fields.
+        headers: Additional header fields.
     """
 
     def __init__(

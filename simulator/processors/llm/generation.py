@@ -29,7 +29,7 @@ class Limits:
         max_tokens: Greatest number of tokens; `None` for no limit.
         min_tokens: Least number of tokens, if `max_tokens` permits it (vLLM).
         ignore_eos: Whether the answer has exactly `max_tokens` tokens (vLLM).
-        stop: Texts at which the answer ends; they are not part of it.
+        stop: Texts at which the answer ends; they are not part of the answer.
     """
 
     max_tokens: int | None
@@ -55,7 +55,7 @@ class Limits:
 
 
 def whole(body: dict[str, Any], name: str, least: int) -> int | None:
-    """Read a parameter that is an integer or null."""
+    """Read a parameter that is null or an integer ≥ `least`."""
     value = body.get(name)
     if value is None:
         return None
@@ -123,7 +123,7 @@ def generate(
         text: The answer; `None` for random words.
 
     Raises:
-        LlmError: Prompt and answer are longer than the model's context.
+        LlmError: The prompt and `max_tokens` together are longer than the model's context.
     """
     read = split_tokens(prompt)
     room = llm.context_tokens - len(read)

@@ -1,7 +1,7 @@
 """The prefix cache of one instance, with the beginnings of prompts that it has already computed.
 
 As in vLLM, a prompt is divided into blocks of a fixed number of tokens, and a block's key covers the whole prompt up to
-its end.
+the end of the block.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ _SEPARATOR = re.compile(r",(?=[a-z_]+=)")
 
 
 def _distribution(given: Any) -> Duration:
-    """Parse a distribution of any unit: one of the four of `Duration`, with numbers from 0 to 3600."""
+    """Parse a distribution of any unit, in a form that `Duration.parse` accepts, with numbers from 0 to 3600."""
     return Duration.parse(given)
 
 
@@ -52,7 +52,7 @@ class Llm(RequestProcessor):
 
     Attributes:
         ttft: Seconds until the first token of a completely cached prompt, as a `Duration`.
-        tokens_per_s: Tokens per second of one answer, drawn for each; a distribution like a `Duration`. 0 for no
+        tokens_per_s: Tokens per second, drawn for each answer; a distribution like a `Duration`. 0 for no
             pauses.
         prefill_tokens_per_s: Speed at which uncached tokens of the prompt are computed; 0 for no delay.
         tokens: Tokens of an answer, drawn for each prompt; a distribution like a `Duration`.
