@@ -74,7 +74,7 @@ class Service:
         return f"<service {self.name} instances={len(self.instances)}>"
 
     def answers(self, path: str) -> bool:
-        """Return whether a path is `/api/predict/NAME` or begins with `/api/predict/NAME/`, for a name of the service."""
+        """Return whether a path is `/api/predict/NAME` or below it, for a name of the service."""
         return path in self._bases or path.startswith(self._below)
 
     def below(self, path: str) -> str:
