@@ -337,7 +337,7 @@ class PredictClient(DeferredSettings):
 
 
 class _BytesRequest:
-    """A request whose body is encoded already, and whose parsed response is the response's bytes."""
+    """A request whose body is encoded already, and whose `parse_response` returns the bytes unchanged."""
 
     __slots__ = ("_content", "content_type")
 

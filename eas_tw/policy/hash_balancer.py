@@ -90,7 +90,7 @@ class HashBalancer:
                 del self._first[next(iter(self._first))]
             self._first[key] = first
         if (self._is_complete or first.key in self._instances) and not (excluded and first in excluded):
-            # The usual case of `_next`, inlined because it decides almost every call.
+            # The usual case of `_next`, inlined because it applies to almost every call.
             in_flight = self.in_flight
             count = in_flight.of(first.key)
             if not count or count * self._weight <= self._factor * in_flight.total * first.weight:

@@ -260,7 +260,7 @@ _COUNTERS = {
     "retries": ("{attempt}", "Attempts after the first of their call."),
     "failovers": ("{attempt}", "Retries on another instance."),
     "hedges": ("{attempt}", "Hedges: attempts that were sent while another of the same call was running."),
-    "streams": ("{stream}", "Streams that have ended."),
+    "streams": ("{stream}", "Streams that were passed to a caller."),
     "streams_broken": ("{stream}", "Streams that ended before their body was complete."),
     "watches": ("{watch}", "Watches of queues opened."),
     "watches_lost": ("{watch}", "Watches of queues lost, or not opened."),

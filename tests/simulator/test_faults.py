@@ -1,4 +1,4 @@
-"""Faults as values, and the registry: validation, seeds and limits."""
+"""`Fault` objects and the fault registry: validation, seeds and limits."""
 
 from __future__ import annotations
 

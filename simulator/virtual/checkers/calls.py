@@ -34,8 +34,8 @@ _MOST_RESORTS = 16
 """Number of attempts after which a call is no longer sent to ejected instances."""
 _USUAL_SHARE = 0.125
 """Share of a call's time: a client hedges for a missing response only if most responses take less than this share."""
-_LAST_CHANCE_SHARE = 0.4
-"""Share of a call's time; an attempt that ran for this share before the deadline also ran at the last hedge point."""
+_LAST_HEDGE_SHARE = 0.4
+"""Share of a call's timeout. An attempt of this length that the deadline ended was running at the last hedge point."""
 _ENOUGH, _LATELY, _SELDOM = 64, 300, 8
 _OUT_OF_TIME, _SHORT_S = ("deadline", "waited", "overloaded"), 0.25
 KNOWN = frozenset(
@@ -96,7 +96,7 @@ class ObservedAttempt(NamedTuple):
 
     @classmethod
     def of(cls, attempt: Any) -> ObservedAttempt:
-        """Convert an `AttemptResult` in an error of the client."""
+        """Create an `ObservedAttempt` from an `AttemptResult` that is stored in an error of the client."""
         outcome = attempt.outcome
         return cls(
             attempt.instance.key,
@@ -125,7 +125,10 @@ class _Slow:
 
     @property
     def is_usually_fast(self) -> bool:
-        """Whether few of the last calls were slow, over any window that the client may have used."""
+        """Whether at least 64 calls were answered, and at most 8 of the last 300 were slow.
+
+        The client computes its percentile over 256 calls, once in 32 calls, so the last 300 contain its window.
+        """
         lately = sum(number > self._answers - _LATELY for number in self._slow)
         return self._answers >= _ENOUGH and lately <= _SELDOM * min(1.0, self._answers / _LATELY)
 
@@ -169,7 +172,7 @@ class CallChecker(Checker):
             name: Name of the call.
             address: The instance.
             sent_s: Time at which the client sent the request, in virtual seconds.
-            is_kept: Whether the connection was a kept one.
+            is_kept: Whether the connection was reused: it had carried a request, or had been idle.
             near: The client's end of the connection.
         """
         if sent_s > self._cancelled.get(name, sent_s):
@@ -192,7 +195,8 @@ class CallChecker(Checker):
             )
         before = [kept for known, kept in earlier if known == address]
         # If the server closes a kept connection while the request is sent, the request may still have arrived. The
-        # client sends it again, and the first attempt does not count. With hedges, two concurrent attempts may end so.
+        # client sends it again, and the first attempt does not count. With hedges, this can happen to two
+        # concurrent attempts.
         most_stale = 1 if record.sut.hedge_after_s is None else 2
         sut = record.sut
         limit = sut.attempts
@@ -358,7 +362,7 @@ class CallChecker(Checker):
         if name == "DeadlineExceeded":
             if spent_s < record.timeout_s - _SLACK_S and not self._is_disturbed(record, now_s):
                 self._report("call-ends-once", f"call {record.name} ran out of time {spent_s:.3f} s after it began")
-            self._check_second_chance(record, attempts, now_s)
+            self._check_late_hedge(record, attempts, now_s)
             return
         if not attempts:
             self._report("failure-explained", f"call {record.name} failed as {name} without an attempt")
@@ -383,17 +387,17 @@ class CallChecker(Checker):
             says = f"gave up after {len(attempts)} attempts with {untried} untried, and {spent}"
             self._report("failure-explained", f"call {record.name} {says}")
 
-    def _check_second_chance(self, record: ObservedCall, attempts: list[ObservedAttempt], now_s: float) -> None:
+    def _check_late_hedge(self, record: ObservedCall, attempts: list[ObservedAttempt], now_s: float) -> None:
         """Check `late-hedge`: if slow responses are unusual, a call that ran out of time must have been hedged."""
         sut = record.sut
         left = sut.steady_since(record.began_s) - {tried.address for tried in attempts}
         excuses = (
             sut.hedge_after_s is None,
             record.is_once or record.takes_s,
-            # The response has begun: a pause in it is silence only after half of the call's time.
+            # After the response has begun, the client counts a pause as silence only after half of the call's time.
             record.near is not None and record.near.heard_ns > record.near.said_ns,
             not attempts or len(attempts) >= sut.attempts,
-            attempts and attempts[-1].elapsed_s < record.timeout_s * _LAST_CHANCE_SHARE,
+            attempts and attempts[-1].elapsed_s < record.timeout_s * _LAST_HEDGE_SHARE,
             not left,
             not self._slow[sut.number].is_usually_fast,
             self._recent_retries(sut, now_s) > sut.budget_floor / 2,
