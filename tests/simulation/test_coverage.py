@@ -27,7 +27,7 @@ _FILES = [
 _NEVER_RUN = {
     "net/deadlines.py": {
         "return",
-        "except BaseException:  # noqa: BLE001  one timer serves all: without it the rest would never expire",
+        "except BaseException:",
         'contain(self._clock.callLater, "a deadline could not be served")',
         "self._purge()",
         "for after_s, queue in list(self._queues.items()):",
@@ -66,7 +66,7 @@ _NEVER_RUN = {
         "return self.choose(NO_CALL, ())",
     },
 }
-"""Lines that the batch never runs. The reasons:
+"""Lines that the batch never runs, without their comments. The reasons:
 
 - Deadlines: no expired call closes its client. A call handles its own exceptions. The calls of a run have few
   different timeouts and hedge delays, so there are never enough queues to purge.
@@ -120,7 +120,7 @@ def test_every_branch_of_the_retry_policy_was_taken(batch: Sum) -> None:
 def test_every_line_of_the_policy_has_run(traced: tuple[Sum, Lines]) -> None:
     seen = traced[1]
     missed = {
-        name: {text_of(name, line) for line in lines - seen[name]} - _NEVER_RUN.get(name, set())
+        name: {text_of(name, line).partition("  #")[0] for line in lines - seen[name]} - _NEVER_RUN.get(name, set())
         for name, lines in lines_of(_FILES).items()
     }
     assert {name: lines for name, lines in missed.items() if lines} == {}
