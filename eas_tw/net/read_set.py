@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from eas_tw.telemetry.contained import CallLater
 
 
+HAS_EPOLL = hasattr(select, "epoll")
+
+
 def with_read_set(reactor: Any) -> Any:
     """Return a view of a reactor that reads the connections it opens as one set.
 
@@ -42,9 +45,6 @@ def with_read_set(reactor: Any) -> Any:
     """
     has_sockets = HAS_EPOLL and is_real(reactor) and IReactorFDSet.providedBy(reactor)
     return ReadSetReactor(reactor) if has_sockets else reactor
-
-
-HAS_EPOLL = hasattr(select, "epoll")
 
 
 class ReadSetReactor:
@@ -87,18 +87,18 @@ class ReadSetReactor:
 
     def addReader(self, reader: Any) -> None:  # noqa: N802
         """Report when a connection is readable (`IReactorFDSet`)."""
-        self._reading[reader] = None
         if reader in self._writing:
             self._reactor.addReader(reader)
         else:
             self._add(reader)
+        self._reading[reader] = None
 
     def removeReader(self, reader: Any) -> None:  # noqa: N802
         """Report no longer when a connection is readable (`IReactorFDSet`)."""
         if self._reading.pop(reader, self) is None:
-            if reader in self._writing:
-                self._reactor.removeReader(reader)
-            elif self._set is not None:
+            # The reactor reads it if it writes, or if there was no descriptor for the set.
+            self._reactor.removeReader(reader)
+            if self._set is not None:
                 self._set.remove(reader)
             self._close_if_unused()
 
@@ -128,10 +128,15 @@ class ReadSetReactor:
         connection.connectionLost(Failure(why))
 
     def _add(self, reader: Any) -> None:
-        if self._set is None:
-            self._set = ReadSet(self.disconnect, self.callLater)
-            self._reactor.addReader(self._set)
-        self._set.add(reader)
+        try:
+            if self._set is None:
+                opened = ReadSet(self.disconnect, self.callLater)
+                self._reactor.addReader(opened)
+                self._set = opened
+            self._set.add(reader)
+        except OSError:
+            # This host has no descriptor or memory for the set. The connection works without it, at a higher cost.
+            self._reactor.addReader(reader)
 
     def _close_if_unused(self) -> None:
         """Remove the set from the reactor after the last connection has been closed."""
@@ -161,8 +166,8 @@ class ReadSet:
         """Add a connection; a second call has no effect."""
         descriptor = member.fileno()
         if self._members.get(descriptor) is not member:
-            self._members[descriptor] = member
             self._epoll.register(descriptor, select.EPOLLIN)
+            self._members[descriptor] = member
 
     def remove(self, member: Any) -> None:
         """Remove a connection if it is a member."""
@@ -211,4 +216,7 @@ class ReadSet:
     def connectionLost(self, reason: Failure) -> None:
         """Report the end of the reactor to all members (`IFileDescriptor`)."""
         for member in list(self._members.values()):
-            member.connectionLost(reason)
+            try:
+                member.connectionLost(reason)
+            except BaseException:  # noqa: BLE001  the other connections must get the report, too
+                contain(self._later, "the end of a connection could not be reported")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -200,3 +202,40 @@ def test_virtual_time_has_no_set() -> None:
     view = MonotonicReactor(clock, clock.seconds)
     assert with_read_set(view) is view
     assert not hasattr(VirtualReactor, "_set")
+
+
+def test_without_a_descriptor_for_the_set_the_reactor_reads_the_connections(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(select, "epoll", fail)
+    protocol, transport, far = world.connect()
+    assert world.reactor.readers == [transport]
+    far.send(b"x")
+    transport.doRead()
+    assert protocol.got == [b"x"]
+    monkeypatch.undo()
+    transport.startWriting()
+    transport.stopWriting()
+    far.send(b"y")
+    world.read()
+    assert protocol.got == [b"x", b"y"]
+    transport.connectionLost(Failure(ConnectionDone()))
+    assert (world.reactor.readers, world.reactor.writers) == ([], [])
+
+
+def test_a_connection_that_raises_at_the_end_of_the_reactor_does_not_hide_it_from_others(
+    world: World, logged: list[str]
+) -> None:
+    (first, _, _), (second, _, _) = world.connect(), world.connect()
+
+    def fail(_: Failure) -> None:
+        raise ValueError("planted")
+
+    first.connectionLost = fail  # type: ignore[assignment,method-assign]
+    (read_set,) = world.reactor.readers
+    read_set.connectionLost(Failure(CONNECTION_LOST))
+    assert second.got == [ConnectionLost]
+    assert logged == ["ValueError"]
