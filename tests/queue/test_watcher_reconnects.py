@@ -81,7 +81,7 @@ def test_a_recreated_queue_is_watched_from_the_given_index(last_index: str) -> N
 def test_after_a_queue_was_recreated_a_watch_from_the_newest_frame_starts_at_index_0() -> None:
     watched = committed_and_lost("1", index=-1)
     assert watched.reconnected().asked.query["_index_"] == "0"
-    watched.service.send(1)  # without a request id, it cannot be told from the committed frame 1
+    watched.service.send(1)  # without a request id, it cannot be distinguished from the committed frame 1
     assert watched.indexes(1) == [1]
     watched.harness.assert_clean()
 
