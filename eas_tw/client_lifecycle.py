@@ -63,8 +63,10 @@ class ClientLifecycle(ProcessBound):
         agent: IAgent | None = None,
         wall_clock: Callable[[], float] | None = None,
     ) -> None:
-        is_given = endpoint_type is not None and not (isinstance(endpoint_type, str) and not endpoint_type)
-        kind: Any = endpoint_type if is_given else ENDPOINT_TYPE_DEFAULT if instances is None else ENDPOINT_TYPE_FIXED
+        kind: Any = endpoint_type
+        # Not `endpoint_type in (None, "")`: a wrong value, such as an array, may raise when it is compared.
+        if endpoint_type is None or (isinstance(endpoint_type, str) and not endpoint_type):
+            kind = ENDPOINT_TYPE_DEFAULT if instances is None else ENDPOINT_TYPE_FIXED
         self._target = ClientTarget(
             endpoint, service_name, custom_url, kind, fixed_list(() if instances is None else instances)
         )
