@@ -252,7 +252,9 @@ class QueueConsumer:
             return
         self._checker.returned(watch, frame)
         if not self._group.auto_commit:
-            self.reactor.callLater(self._rng.choice(_SECONDS) * self._rng.random(), self._settle, frame, watch)
+            work_s = self._rng.choice(_SECONDS) * self._rng.random()
+            if not watch.is_closing:  # frames of a closing watch are not settled, so no timer outlives the client
+                self.reactor.callLater(work_s, self._settle, frame, watch)
         # Read in another turn: otherwise this method would recurse for each frame that has already arrived.
         self.reactor.callLater(0, self._read, watch)
 

@@ -147,10 +147,12 @@ def test_a_call_is_never_twice_on_one_instance_at_the_same_time() -> None:
     assert World(draw(700344)).run().violations == ()
 
 
-@pytest.mark.parametrize("seed", [7, 28, 29, 30, 1000105])
+@pytest.mark.parametrize("seed", [7, 28, 29, 30, 1000105, 1002325])
 def test_seeds_with_queues_that_once_failed(seed: int) -> None:
     """Client: a put was retried endlessly in one turn (7); a frame that came again during its reject was dropped.
 
     A reader got more than `window` frames after several losses (1000105).
+
+    World: a consumer set a timer for a frame that its closing watch returned (1002325).
     """
     assert World(draw(seed)).run().violations == ()
