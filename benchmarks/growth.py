@@ -17,6 +17,8 @@ response    one response of 64 MiB: lag at most 50 ms
 latency     open loop at 25, 50 and 75 % of what the client can do, beside aiohttp and httpx2, and at their rates
 processes   one process, and two concurrent ones: calls per second
 discovery   1,000 clients that only poll, as 1,000 processes do: polls per second, CPU per poll
+hour        one hour at 2,000 calls per second, every tenth a stream: growth of memory, objects, files and timers; only
+            if `--only` names it, with `--runs 1`
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from typing import TYPE_CHECKING
 
 import report
 from environments import python_of
-from growth_cases import CLIENTS, GROUPS, HELD, Case, judged
+from growth_cases import CLIENTS, GROUPS, HELD, LONG, Case, judged
 from neutral import nginx
 from quiet import Quiet
 
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
 _FILES = 2 * HELD + 200
 """The limit of open files. Each end of a held call is a socket of its process, so one limit suits both processes."""
-_TIMEOUT_S = 300
+_TIMEOUT_S = 7200  # longer than the group `hour`
 
 
 def main() -> None:
@@ -76,7 +78,12 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    options = report.parser(__doc__, GROUPS, runs=3, environments=HERE.parent / ".tox" / "bench-growth-peers")
+    options = report.parser(
+        __doc__,
+        [group for group in GROUPS if group not in LONG],
+        runs=3,
+        environments=HERE.parent / ".tox" / "bench-growth-peers",
+    )
     options.add_argument("--scale", type=float, default=1.0, help="share of the work (default: %(default)s)")
     options.add_argument(
         "--seconds", type=float, default=10.0, help="of each rate, and of the group discovery (default: %(default)s)"

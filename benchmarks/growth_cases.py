@@ -101,7 +101,10 @@ GROUPS: dict[str, dict[str, Case]] = {
     },
     "processes": {f"{count} processes": Case(calls=40_000, processes=count) for count in (1, 2)},
     "discovery": {"1,000 clients": Case("discovery", server="streams", instances=100, calls=1000)},
+    "hour": {"2,000 calls per second": Case("hour", calls=7_200_000)},
 }
+LONG = frozenset({"hour"})
+"""Groups that are measured only if `--only` names them."""
 
 
 class Target(NamedTuple):
@@ -138,6 +141,11 @@ TARGETS = [
     Target(f"held: {HELD} in flight", "lag_ms", 50),
     Target("list: 10,000 instances", "lag_ms", 50),
     Target("response: one response of 64 MiB", "lag_ms", 50),
+    Target("hour: 2,000 calls per second", "rss_kib_growth", 1024),
+    # Connections are opened when calls pile up: their number varies. One leaked object per call would be 3.6 million.
+    Target("hour: 2,000 calls per second", "objects_growth", 2_000),
+    Target("hour: 2,000 calls per second", "files_growth", 32),
+    Target("hour: 2,000 calls per second", "timers_growth", 8),
 ]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import resource
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, PredictClient
 
 _BEAT_S = 0.005
 _OPENING_S = 120.0
+_SAMPLES = 60
+"""Samples of `hour`: one for each minute."""
 
 
 class Heart:
@@ -41,13 +45,14 @@ class Heart:
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("calls", "held", "list", "discovery"))
+    parser.add_argument("what", choices=("calls", "held", "list", "discovery", "hour"))
     parser.add_argument("endpoint", help="host:port of the control plane")
     parser.add_argument("--calls", type=int, default=20_000, help="number of calls; of clients for `discovery`")
     parser.add_argument("--in-flight", type=int, default=32)
     parser.add_argument("--body-bytes", type=int, default=52)
     parser.add_argument("--auth", default="signature")
     parser.add_argument("--seconds", type=float, default=10.0, help="duration of `discovery`")
+    parser.add_argument("--rate", type=float, default=2000.0, help="calls per second of `hour`")
     return parser.parse_args()
 
 
@@ -144,6 +149,66 @@ async def discovery(given: argparse.Namespace, reactor: Any) -> dict[str, float]
     return {"polls_per_s": polls / wall_s, "cpu_us_per_poll": cpu_s / max(1, polls) * 1e6}
 
 
+async def hour(given: argparse.Namespace, reactor: Any) -> dict[str, float]:
+    """Make `--calls` calls at a fixed rate, and compare what the process holds in the second and in the last quarter.
+
+    The first quarter is left out, because caches fill in it. Every tenth call is a stream, so streams are covered, too.
+    """
+    body = b"x" * given.body_bytes
+    async with client_of(given, reactor) as client:
+        samples: list[dict[str, float]] = []
+        every = max(1, given.calls // _SAMPLES)
+        began = time.monotonic()
+        open_now: set[Deferred[None]] = set()
+        failed = 0
+
+        async def one(number: int) -> None:
+            if number % 10:
+                await client.predict(body)
+                return
+            stream = await client.stream(body)
+            async for _ in stream:
+                pass
+
+        def ended(result: object, running: Deferred[None]) -> None:
+            nonlocal failed
+            open_now.discard(running)
+            failed += result is not None
+
+        for number in range(given.calls):
+            late_s = began + number / given.rate - time.monotonic()
+            if late_s > 0:
+                await deferLater(reactor, late_s)
+            running = Deferred.fromCoroutine(one(number))
+            open_now.add(running)
+            running.addBoth(ended, running)
+            if number % every == every - 1:
+                gc.collect()
+                samples.append(_held_by_the_process(reactor))
+        took_s = time.monotonic() - began
+        await gatherResults([*open_now])
+    assert failed == 0, f"{failed} calls failed"
+    quarter = len(samples) // 4
+    found = {"calls": float(given.calls), "seconds": took_s}
+    for name in samples[0]:
+        early, late = (
+            [sample[name] for sample in part] for part in (samples[quarter : 2 * quarter], samples[-quarter:])
+        )
+        found[name] = statistics.median(late)
+        found[f"{name}_growth"] = statistics.median(late) - statistics.median(early)
+    return found
+
+
+def _held_by_the_process(reactor: Any) -> dict[str, float]:
+    """Return memory in KiB, objects that the garbage collector knows, open files, and timers of the reactor."""
+    return {
+        "rss_kib": _rss_kb(),
+        "objects": float(len(gc.get_objects())),
+        "files": float(len([*Path("/proc/self/fd").iterdir()])),
+        "timers": float(len(reactor.getDelayedCalls())),
+    }
+
+
 def _rss_kb() -> float:
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     return pages * resource.getpagesize() / 1024
@@ -156,7 +221,7 @@ def _cpu_s() -> float:
 
 async def main(reactor: Any) -> None:
     given = options()
-    measure = {"calls": calls, "held": held, "list": long_list, "discovery": discovery}[given.what]
+    measure = {"calls": calls, "held": held, "list": long_list, "discovery": discovery, "hour": hour}[given.what]
     found = await measure(given, reactor)
     print(json.dumps(found), flush=True)
 
