@@ -29,7 +29,8 @@ Key = tuple[str, int]
 
 _CYCLE = 2**160
 """Ticks of one cycle: a stride is exact to 2**-129 for the greatest valid weight, to 2**-60 for a weight of 1e30."""
-_PHASES = 2**53
+_PHASE_BITS = 53
+_PHASES = 2**_PHASE_BITS
 """The number of values of `random.random()`."""
 
 
@@ -45,12 +46,14 @@ class _Turn:
 
     __slots__ = ("due", "instance", "is_over", "offset", "phase", "stride")
 
-    def __init__(self, instance: Instance, stride: int, phase: float) -> None:
+    def __init__(self, instance: Instance, stride: int, phase: float, now: int) -> None:
         self.instance = instance
         self.stride = stride
         self.phase = phase
-        self.offset = self.due = int(phase * _PHASES) * stride // _PHASES
+        self.offset = self.due = int(phase * _PHASES) * stride >> _PHASE_BITS
         self.is_over = False
+        if self.due < now:
+            self.join(now)
 
     def join(self, now: int) -> None:
         """Move the next deadline to the first one at or after `now`; missed deadlines are dropped."""
@@ -90,37 +93,40 @@ class Rotation:
     def update(self, instances: Sequence[Instance]) -> None:
         """Replace the list; an instance whose weight is unchanged keeps its position."""
         # Everything that may raise is computed first, so that an exception leaves the rotation unchanged.
-        turns = self._turns
-        found: list[tuple[Instance, _Turn | None]] = []
+        turns, now, draw = self._turns, self._now, self._rng.random
+        strides: dict[float, int] = {}  # most instances of a list have the same weight
+        joining: list[_Turn] = []
+        leaving: list[Key] = []
         same: list[tuple[_Turn, Instance]] = []
         staying = 0
         for instance in instances:
-            known = turns.get(instance.key)
-            staying += known is not None
-            if known is not None and known.instance is instance:
-                continue
-            if known is not None and known.instance.weight == instance.weight:
-                same.append((known, instance))
-                continue
-            stride = _stride(instance.weight)
-            turn = None
+            key, weight = instance.key, instance.weight
+            known = turns.get(key)
+            if known is not None:
+                staying += 1
+                if known.instance is instance:
+                    continue
+                if known.instance.weight == weight:
+                    same.append((known, instance))
+                    continue
+                leaving.append(key)
+            stride = strides.get(weight)
+            if stride is None:
+                stride = strides[weight] = _stride(weight)
             if stride:
-                turn = _Turn(instance, stride, self._rng.random() if known is None else known.phase)
-                turn.join(self._now)
-            found.append((instance, turn))
+                joining.append(_Turn(instance, stride, draw() if known is None else known.phase, now))
         if staying < len(turns):
             listed = {instance.key for instance in instances}
-            for key in [key for key in turns if key not in listed]:
-                self._leave(key)
+            leaving += [key for key in turns if key not in listed]
         for known, instance in same:
             known.instance = instance
-        joining: list[_Entry] = []
-        for instance, turn in found:
-            self._leave(instance.key)
-            if turn is not None:
-                turns[instance.key] = turn
-                self._joined += 1
-                joining.append((turn.due, self._joined, turn))
+        for key in leaving:
+            self._leave(key)
+        for turn in joining:
+            key = turn.instance.key
+            if key in turns:  # the list names the instance twice
+                self._leave(key)
+            turns[key] = turn
         self._insert(joining)
 
     def add(self, instances: Iterable[Instance]) -> None:
@@ -169,13 +175,15 @@ class Rotation:
         if turn is not None:
             turn.is_over = True
 
-    def _insert(self, joining: list[_Entry]) -> None:
-        """Insert entries one by one; rebuild the heap instead if there are many of them, or many removed entries."""
-        if len(joining) * 8 < len(self._heap) <= 2 * len(self._turns) + 8:
-            for entry in joining:
+    def _insert(self, joining: list[_Turn]) -> None:
+        """Insert turns one by one; rebuild the heap instead if there are many of them, or many removed entries."""
+        entries = [(turn.due, number, turn) for number, turn in enumerate(joining, self._joined + 1)]
+        self._joined += len(joining)
+        if len(entries) * 8 < len(self._heap) <= 2 * len(self._turns) + 8:
+            for entry in entries:
                 heappush(self._heap, entry)
         else:
-            self._heap = [entry for entry in self._heap if not entry[2].is_over] + joining
+            self._heap = [entry for entry in self._heap if not entry[2].is_over] + entries
             heapify(self._heap)
 
 

@@ -26,7 +26,7 @@ BOUNDARIES = [
     "eas_tw.policy.cluster.Cluster.apply",
     "eas_tw.policy.health.Health.set_fleet",
     "eas_tw.policy.rotation.Rotation.update",
-    "eas_tw.policy.rotation._Turn.join",
+    "eas_tw.policy.rotation._stride",
     "eas_tw.policy.slow_start.SlowStart.begin",
     "eas_tw.policy.slow_start.SlowStart.forget",
     "eas_tw.policy.subset.Subset.set_fleet",
@@ -124,7 +124,7 @@ def test_the_next_poll_applies_a_list_that_could_not_be_applied(
     assert sprung
 
 
-@pytest.mark.parametrize("path", ["eas_tw.policy.rotation._Turn.join", "eas_tw.policy.subset.Subset.set_fleet"])
+@pytest.mark.parametrize("path", ["eas_tw.policy.rotation._stride", "eas_tw.policy.subset.Subset.set_fleet"])
 def test_a_list_that_could_not_be_applied_changes_nothing(
     path: str, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
