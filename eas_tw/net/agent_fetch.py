@@ -34,7 +34,7 @@ class AgentFetcher:
     Args:
         clock: The reactor.
         agent: The user's agent; its sockets are neither counted nor closed here.
-        timeout_s: Maximum time for one document in seconds, from the first byte sent to the last byte received.
+        timeout_s: Maximum time for one document in seconds, from the call of `get` to the last byte received.
         max_bytes: Maximum size of a document, after decompression.
     """
 
@@ -60,7 +60,7 @@ class AgentFetcher:
         except DiscoveryReplyRejected:
             raise
         except Exception as error:
-            # Only the timer shows that it was a timeout, since a cancelled request may fail with any exception.
+            # Only the timer's state distinguishes a timeout, since a cancelled request may fail with any exception.
             if not timer.active():
                 raise DiscoveryReplyRejected(
                     RejectReason.TIMEOUT, f"no whole reply within {self._timeout_s:g} s"

@@ -68,7 +68,7 @@ class Agents:
         self.agent: IAgent = agent or Agent.usingEndpointFactory(reactor, self._endpoints, pool)
 
     def endpoint(self, origin: bytes) -> IStreamClientEndpoint:
-        """Return an endpoint for connections to an origin outside the agent's pool; their sockets are counted, too."""
+        """Return an endpoint that opens new connections to an origin; their sockets are counted, but not pooled."""
         return self._endpoints.endpointForURI(URI.fromBytes(origin))
 
     def flush(self) -> bool:

@@ -73,10 +73,10 @@ class Attempt:
         began: The time at which the attempt began, in the reactor's seconds.
         deadline: The deadline of the attempt's call, in the reactor's seconds.
         retry_of: The result of the previous attempt if this attempt is a retry; otherwise `None`.
-        beside: The ip and port of each of the instances on which the call was running when this attempt was sent as a
-            hedge.
-        is_overdue: Whether the instance was found silent.
-        on_head: The call's `on_head` with this attempt as first argument; see `Exchange`.
+        beside: The ip and port of each instance on which the call was running when this attempt was sent as a hedge;
+            empty if the attempt is not a hedge.
+        is_overdue: Whether the instance was found silent during the attempt.
+        on_head: The call's `on_head` with this attempt as first argument (see `Exchange`); `None` if the call has none.
     """
 
     __slots__ = (
@@ -145,7 +145,7 @@ class Attempt:
 
     @property
     def heard_at(self) -> float:
-        """When a part of the response last arrived, in the reactor's seconds; `began` if no part has arrived.
+        """The time at which a part of the response last arrived, in the reactor's seconds; `began` before that.
 
         A response whose bytes keep arriving is not late, however long it takes.
         """
@@ -169,7 +169,7 @@ class Attempt:
 
     @property
     def is_writing(self) -> bool:
-        """Whether a part of the request is still to be written, which happens only if the connection stays open."""
+        """Whether a part of the request is not written yet; it is written later if the connection stays open."""
         return self._connection is not None and self._connection.is_writing
 
     def let_go(self, attempt_status: AttemptStatus, watch: SilenceWatch | None = None) -> Outcome:
@@ -177,8 +177,8 @@ class Attempt:
 
         Args:
             attempt_status: The status with which the attempt ends if it was dispatched.
-            watch: The watch that takes over the connection or the place in the queue; `None` to close the connection or
-                leave the queue.
+            watch: The watch that replaces the attempt on its connection or in the queue; `None` to close the connection
+                or leave the queue.
 
         Returns:
             The outcome: `queue_timeout` if nothing was sent and `attempt_status` is not `cancelled`; otherwise

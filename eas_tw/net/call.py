@@ -4,10 +4,11 @@ A call chooses an instance, sends an attempt to it, records the outcome, and doe
 attempts so far. It ends with a response, a decision to give up, the deadline, or a cancel. Bodies are bytes here; the
 reader converts them.
 
-A call ends exactly once. Two kinds of the program's code run during a call: listeners and the parser. They may cancel
-the call, close the client, or make other calls, so each step that has run them checks again whether the call is over.
-An exception during a call, raised by such code or by a bug of this client, ends the call with an error. The
-exception is not raised into the pool or the connection that called the method, because these also serve other calls.
+A call ends exactly once. Code of the program runs during a call: its listeners, its parser, and its own balancer. This
+code may cancel the call, close the client, or make other calls, so each step that has run such code checks again
+whether the call is over. An exception during a call, raised by such code or by a bug of this client, ends the call with
+an error. The exception is not raised into the pool or the connection that called the method, because these also serve
+other calls.
 """
 
 from __future__ import annotations
@@ -160,8 +161,8 @@ class Call:
         """Start the call; call this once.
 
         Args:
-            preparing: A Deferred that fires with the request to send when its body has been compressed or hashed in a
-                thread; `None` to send `request` now.
+            preparing: A Deferred that fires with the request to send when its body has been compressed or hashed by
+                `Offload`; `None` to send `request` now.
 
         Returns:
             `done`.
@@ -265,7 +266,7 @@ class Call:
             self._break_off(error)
 
     def hedge_point_passed(self) -> None:
-        """Check for a hedge after a share of the call's time, because an instance may go down without an error."""
+        """Check whether to hedge the call after a share of its time: an instance may go down without an error."""
         try:
             self._look_at_share()
         except BaseException as error:  # noqa: BLE001  an exception ends only this call
@@ -280,7 +281,7 @@ class Call:
                 self._hedge(now)
 
     def delay_passed(self) -> None:
-        """Check for a hedge when the hedging delay has passed."""
+        """Check whether to hedge the call when the hedging delay has passed."""
         self._hedge_s = None
         try:
             self._look()
@@ -375,7 +376,7 @@ class Call:
         return any(attempt.has_begun and attempt.heard_at > heard_since for attempt in self._attempts)
 
     def _busy(self) -> tuple[Key, ...]:
-        """Return the instances of the running attempts."""
+        """Return the keys of the instances of the running attempts."""
         return tuple(attempt.instance.key for attempt in self._attempts)
 
     def abort(self, error: Exception) -> None:
@@ -406,7 +407,8 @@ class Call:
             return
         if self.history and not busy:
             again = self.history[-1]
-        # Stored before anything can raise, so that its end is always recorded: the fleet counts running attempts.
+        # The attempt is stored before a later line can raise, so that its end is always recorded: the fleet counts
+        # running attempts.
         attempt = Attempt(self, instance, selection.call, now, again, busy)
         if self._is_over:
             # A program's own balancer has cancelled the call or closed the client.
@@ -453,7 +455,11 @@ class Call:
         return all(result.outcome.attempt_status is not AttemptStatus.LOCAL_RESOURCE for result in self.history)
 
     def _go_on(self, answer: tuple[bytes, bytes] | None) -> None:
-        """Retry or fail as the policy decides, if no attempt runs; `answer` is the last response's head and body."""
+        """Retry or fail as the policy decides, if no attempt runs.
+
+        Args:
+            answer: The head and body of the last attempt's response; `None` if the attempt received no whole response.
+        """
         if self._attempts or self._is_over:
             return
         context = self._context
@@ -478,7 +484,7 @@ class Call:
         return self._context.policy
 
     def _options(self, now: float) -> Options:
-        """Return the state of the call by which a retry is decided."""
+        """Return the state of the call that the retry policy needs for its decision."""
         return Options(
             another=self._fleet.has_another(self._failed),
             sole=self._fleet.is_sole,
@@ -542,8 +548,8 @@ class Call:
             self._fleet.record(attempt, ANSWERED)
         else:
             self._fleet.began_to_answer(attempt)
-        # Reported before the other attempts are given up: a listener of their ends may end the call, and a call reports
-        # nothing after its end.
+        # The response is reported before the other attempts are given up: a listener of their ends may end the call,
+        # and a call reports nothing after its end.
         if context.record.is_heard:
             context.record.attempt_answered(attempt, self)
         if self._attempts:
@@ -551,7 +557,7 @@ class Call:
         self.answered_by = attempt.instance
 
     def _conclude(self, read: Callable[..., Any], *parts: Any) -> None:
-        """End the call with the result of `read`; if that is an `Unfinished`, wait for its work first."""
+        """End the call with the result of `read`; if the result is an `Unfinished`, wait for its work first."""
         try:
             result = read(*parts)
         except BaseException as error:  # noqa: BLE001  the caller's parser; its error is the call's result

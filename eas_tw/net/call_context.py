@@ -64,7 +64,7 @@ class CallContext:
     def check_idle(self) -> None:
         """Fire `idle` when no call and no stream is left."""
         if not self.in_flight and not self.streams:
-            # One turn later, so that the last call's Deferred fires before `drain` returns.
+            # `idle` fires one turn later, so that the last call's Deferred fires before `drain` returns.
             self.reactor.callLater(0, self._become_idle)
 
     def _become_idle(self) -> None:
@@ -73,7 +73,7 @@ class CallContext:
             idle.callback(None)
 
     async def drain(self, within_s: float, error: Exception) -> None:
-        """Wait until no call is in flight; after `within_s` seconds, end the remaining ones with `error`."""
+        """Wait until all calls and streams have ended; after `within_s` seconds, end those that remain with `error`."""
         if (self.in_flight or self.streams) and within_s > 0:
             idle = self.idle = Deferred()
             timer = self.reactor.callLater(within_s, self._become_idle)

@@ -33,7 +33,7 @@ def gave_up_error(why: str, history: History, answer: tuple[bytes, bytes] | None
     Args:
         why: The reason, as the end of a sentence that begins with the last attempt.
         history: The attempts, at least one.
-        answer: The head and body of the last response; `None` if no attempt received a response.
+        answer: The head and body of the last attempt's response; `None` if the attempt received no whole response.
     """
     text = f"{history[-1]} {why}{_trail(history[:-1])}"
     last = history[-1].outcome
@@ -50,7 +50,7 @@ def deadline_error(timeout_s: float, history: History, *, was_answered: bool = F
 
     Args:
         timeout_s: The call's timeout in seconds.
-        history: The attempts that had failed.
+        history: The attempts that had failed, or that the deadline has ended.
         was_answered: Whether a complete response had arrived and was being decompressed.
     """
     count = len(history)

@@ -24,11 +24,14 @@ _TICK_S = 1e-6
 After a shorter wait the time could be unchanged, and the timer would be set again endlessly.
 """
 _QUEUES_KEPT = 64
-"""The number of queues from which on empty queues are dropped."""
+"""The number of queues at which empty queues are dropped."""
 
 
 class _Queue(Generic[Who]):
-    """The pending entries of one duration, in stages by elapsed share of it; each stage is ordered by start time."""
+    """The pending entries of one duration, in stages by the share of the duration that has elapsed.
+
+    Each stage is ordered by start time.
+    """
 
     __slots__ = ("first", "later", "timer")
 
@@ -51,7 +54,8 @@ class Deadlines(Generic[Who]):
         expire: Called with each entry whose deadline has passed. An exception is logged, and does not affect the next
             entries.
         stages: Shares of the time to the deadline, ascending, between 0 and 1.
-        on_mark: Called with each entry that is still pending when one of the `stages` has elapsed; `None` for `expire`.
+        on_mark: Called with each entry that is still pending when one of the `stages` has elapsed; `None` to call
+            `expire`.
     """
 
     def __init__(
@@ -86,7 +90,7 @@ class Deadlines(Generic[Who]):
                 self._purge()
             queue = _Queue(len(self._shares))
             queue.timer = self._clock.callLater(self._shares[0] * after_s, self._sweep, after_s, queue)
-            # Stored last: in a queue without a timer nothing would ever expire.
+            # The queue is stored last, because entries of a queue without a timer would never expire.
             self._queues[after_s] = queue
         queue.first[who] = now
 

@@ -29,7 +29,7 @@ _log = Logger(namespace="eas_tw.discovery")
 
 FORMAT = "eas_tw list of instances, 1"
 REFRESH_S = 60.0
-"""Seconds after which an unchanged list is written again, so that its age shows when discovery last answered."""
+"""Seconds after which an unchanged list is written again, so that the copy's age shows when discovery last answered."""
 
 _MAX_BYTES = 4 * 2**20
 """Maximum size of a file; 10,000 instances with the longest valid names take 3 MB."""

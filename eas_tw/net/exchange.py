@@ -39,7 +39,7 @@ class Exchange(Protocol):
     def on_head(self) -> Callable[[Source, int, bytes], BodySink | type[NoBody] | None] | None:
         """A function called when the head of the final response is complete; `None` to receive complete responses.
 
-        Its arguments are the connection, the status and the head. Its result decides what happens to the body:
+        Its arguments are the connection, the status and the head. Its result determines how the body is handled:
 
         1. `None`: the body is collected, and the response is passed to `answered`.
         2. `NoBody`: the response is passed to `answered` without a body.

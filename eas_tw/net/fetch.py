@@ -44,7 +44,7 @@ class DirectFetcher:
 
     Args:
         reactor: The reactor, for timers and connections.
-        config: The settings, of which `discovery_timeout_s` (from the first packet sent to the last byte received),
+        config: The settings, of which `discovery_timeout_s` (from the call of `get` to the last byte received),
             `max_discovery_bytes`, `max_head_bytes` and `trust_roots` are used.
     """
 

@@ -119,7 +119,7 @@ class Fleet(Protocol):
         """Record that the head of a stream's response has arrived; `record` follows at its end."""
 
     def suspect(self, attempt: Attempt) -> None:
-        """Record that an attempt is overdue and that its instance has been silent since it began."""
+        """Record that an attempt is overdue, and that its instance has been silent since the attempt began."""
 
     def is_probe(self, attempt: Attempt) -> bool:
         """Return whether an attempt is the probe of an instance whose ejection is over."""

@@ -6,8 +6,8 @@ to sleep between two writes, and must be woken for each (figures in docs/perform
 to send are collected, and one delayed call lets each of them write to its socket.
 
 The delayed call is `callLater(0, …)`. In a turn, Twisted's reactors first run the functions of `callFromThread`, then
-the timers that are due, and then poll the sockets and handle their events. So when the requests are written depends on
-the code that has made them:
+the timers that are due, and then poll the sockets and handle their events. The time at which requests are written
+therefore depends on the code that has made them:
 
 1. Code that runs on the event of a socket: the requests are written after the events of all sockets of this poll,
    without another poll.

@@ -93,7 +93,7 @@ class ClientConnection(TwistedProtocol):
         idle_since: The time at which the pool last stored the connection as idle, in the reactor's seconds; `NEVER`
             before that. Set by the pool.
         used: Number of exchanges that have begun on the connection.
-        heard_at: The time at which an incomplete part of the response last arrived, in the reactor's seconds; `NEVER`
+        heard_at: The time at which bytes of an incomplete response last arrived, in the reactor's seconds; `NEVER`
             before that.
     """
 
@@ -374,7 +374,7 @@ class ClientConnection(TwistedProtocol):
     # -- internals
 
     def _parse(self, data: bytes) -> None:
-        """Feed the parser, and record as a violation that it raises an error or switches protocols."""
+        """Feed the parser; record its error, or a switch of the protocol, as a violation."""
         self._fed_bytes += len(data)
         if not self._head_done:
             self._raw = self._with_more(data) if self._raw else data
@@ -537,7 +537,7 @@ class ClientConnection(TwistedProtocol):
             self.transport.startWriting()
 
     def _with_more(self, data: bytes) -> bytearray:
-        """Append to the raw head. The head is a growing buffer, because it may arrive byte by byte."""
+        """Append bytes to the raw head, which is a growing buffer because a head may arrive byte by byte."""
         raw = self._raw if isinstance(self._raw, bytearray) else bytearray(self._raw)
         raw += data
         return raw

@@ -1,7 +1,7 @@
 """Resolution of the host names of the control plane and the gateway, with the last addresses as a fallback.
 
 A slow or failed name server does not stop discovery while servers at the last known addresses still answer. If no
-address is known, the error contains the name and the time waited.
+address is known, the error contains the name, and the reason of the failure or the time waited.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ HAS_EPOLL = hasattr(select, "epoll")
 
 
 def with_read_set(reactor: Any) -> Any:
-    """Return a view of a reactor that reads the connections it opens as one set.
+    """Return a reactor that reads its connections as one set, if `reactor` allows it.
 
     Returns:
         1. A `ReadSetReactor`, for a reactor with real sockets on Linux.
@@ -94,9 +94,10 @@ class ReadSetReactor:
         self._reading[reader] = None
 
     def removeReader(self, reader: Any) -> None:  # noqa: N802
-        """Report no longer when a connection is readable (`IReactorFDSet`)."""
+        """Stop reporting when a connection is readable (`IReactorFDSet`)."""
         if self._reading.pop(reader, self) is None:
-            # The reactor reads it if it writes, or if there was no descriptor for the set.
+            # A connection that has bytes to write, or that could not be added to the set, is registered with the
+            # reactor.
             self._reactor.removeReader(reader)
             if self._set is not None:
                 self._set.remove(reader)
@@ -113,7 +114,7 @@ class ReadSetReactor:
         self._reactor.addWriter(writer)
 
     def removeWriter(self, writer: Any) -> None:  # noqa: N802
-        """Report no longer when a connection is writable (`IReactorFDSet`)."""
+        """Stop reporting when a connection is writable (`IReactorFDSet`)."""
         if self._writing.pop(writer, self) is None:
             self._reactor.removeWriter(writer)
             if writer in self._reading:
@@ -148,7 +149,7 @@ class ReadSetReactor:
 
 @implementer(IReadDescriptor)
 class ReadSet:
-    """The descriptor that is readable while one of its members is.
+    """A descriptor that is readable while at least one of its members is readable.
 
     Args:
         disconnect: A function that is called with a member and the reason when reading the member has failed or has
@@ -181,7 +182,10 @@ class ReadSet:
         self._epoll.close()
 
     def close_sockets(self) -> None:
-        """Close the sockets of all members and the epoll object, after the end of a loop that reports no loss."""
+        """Close the sockets of all members and the epoll object, without calling `connectionLost`.
+
+        `eas_tw.aio.running` calls this method after the end of an asyncio loop.
+        """
         for member in self._members.values():
             member.socket.close()
         self._members.clear()

@@ -30,7 +30,7 @@ class RepeatedCall(Call):
         fleet: The instances.
         request: The request to send.
         reader: The object that converts the response to the result.
-        timeout_s: The deadline in seconds, in addition to `hold_s`.
+        timeout_s: The time until the deadline in seconds; `hold_s` is added to it.
         is_idempotent: Whether the call may be repeated after an attempt may have reached an instance.
         hold_s: Seconds for which the service may delay the response on purpose.
     """

@@ -257,7 +257,7 @@ class ResponseStream:
         return reader
 
     def next_turn(self) -> Deferred[None]:
-        """Return a Deferred that fires in the reactor's next turn, for a reader that has used up this one."""
+        """Return a Deferred that fires in the reactor's next turn, for a reader that has worked long in this turn."""
         turn: Deferred[None] = Deferred(lambda _: timer.cancel())
         timer = self._reactor.callLater(0, turn.callback, None)
         return turn

@@ -151,8 +151,8 @@ class Upstream:
         reactor: The reactor, for timers and connections.
         pools: The connections, shared with other clients.
         config: The settings for the choice and the ejection of instances.
-        hedging: The hedging policy, which is updated when an instance becomes silent or answers, and with the latencies
-            of watched attempts.
+        hedging: The hedging policy, which receives whether an instance may be silent, and the latencies of watched
+            attempts.
         record: The telemetry record, for ejections and changes of the list.
         rng: The generator of random numbers for choices and ejections.
     """
@@ -182,7 +182,7 @@ class Upstream:
         self.reads_calls = self._cluster.reads_calls
         self._known_faults: set[BalancerFault] = set()
         self._is_closed = False
-        # The bound method itself, because a method that only forwards would cost each call 0.1 µs.
+        # The bound method is stored, because a method that only forwards would cost each call 0.1 µs.
         self.choose: Callable[[Selection, float], Instance | None] = self._cluster.choose
         self._record = record
         self._observer: FleetObserver | None = None
@@ -320,7 +320,7 @@ class Upstream:
         self._conclude(self._cluster.stream_began(attempt.instance, self._seconds(), attempt.began, attempt.info))
 
     def suspect(self, attempt: Attempt) -> None:
-        """Record that an attempt is overdue and that its instance has been silent since it began."""
+        """Record that an attempt is overdue, and that its instance has been silent since the attempt began."""
         self._cluster.suspect(attempt.instance, attempt.began, self._seconds())
         self._conclude(())
 
@@ -359,7 +359,7 @@ class Upstream:
         self._conclude(self._cluster.overheard(watch.instance, outcome, now, watch.began, is_all=is_all))
 
     def _conclude(self, transitions: Sequence[HealthTransition]) -> None:
-        """Report health transitions, and update `hedging` on whether an instance may be silent."""
+        """Report health transitions, and set in `hedging` whether an instance may be silent."""
         self._hedging.set_wary(is_wary=self._cluster.is_wary)
         for transition in transitions:
             self._tell(transition)

@@ -1,7 +1,7 @@
 """Watching of an overdue attempt after its call has ended or moved, to determine whether the instance is down.
 
-The call does not wait for the response, and closing the connection would prevent the response. So the connection, or
-the attempt's place in the queue, is kept for as long as a call may take. An instance has at most one such watch.
+The call does not wait for the response, and closing the connection would prevent the response. So the connection, or a
+place in the queue, is kept for as long as a call may take. An instance has at most one such watch.
 """
 
 from __future__ import annotations

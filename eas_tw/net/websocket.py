@@ -56,7 +56,8 @@ class WebSocketOwner(Protocol):
         """Report the end of the connection; called once.
 
         Args:
-            outcome: `ANSWERED` if either peer closed gracefully; a status if the upgrade was rejected.
+            outcome: `ANSWERED` if either peer closed gracefully; an outcome with the status if the upgrade was
+                rejected; otherwise the failure, or `CANCELLED` after `abort`.
             body: The body of the response that rejected the upgrade; otherwise empty.
             close_code: The code of the Close that the service sent before this client did; `None` if there was none.
         """

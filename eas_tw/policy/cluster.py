@@ -41,7 +41,7 @@ NOTHING: tuple[()] = ()
 """The result of `Cluster.record` when no instance's health can have changed."""
 
 _MOST_RESORTS = 16
-"""The number of tried instances from which on a call is not sent to further instances that are left out.
+"""The number of tried instances at which a call is no longer sent to untried instances that are left out.
 
 The number is large enough to try every instance of a small list, and bounds the cost of a call when hundreds of
 instances are down.
@@ -134,7 +134,7 @@ class Cluster:
 
     @property
     def is_wary(self) -> bool:
-        """Whether a call may be sent to an instance that does not respond, see `Health.is_wary`."""
+        """Whether an instance may be silent, see `Health.is_wary`."""
         return self._health.is_wary
 
     @property
@@ -200,7 +200,7 @@ class Cluster:
             1. An untried instance of the subset that takes part, by weight or load. The first attempt of a call may be
                the probe of an instance whose ejection is over.
             2. The next untried instance in the subset's order that is not left out.
-            3. An untried instance that is left out, while the call has tried fewer than 16.
+            3. An untried instance that is left out, if the call has tried fewer than 16 instances.
             4. A tried instance that has not failed; those that take part come first.
             5. The only instance of the list.
             6. `None`, when none of these exists.
@@ -212,8 +212,8 @@ class Cluster:
             self._catch_up(now)
         half_open = self._health.half_open
         if half_open and selection.tried:
-            # Retries avoid half-open instances, because a probe may fail. They probe only when no other instance is
-            # left.
+            # A retry avoids half-open instances, because a probe may fail. A retry is used as a probe only when no
+            # other instance is left.
             picked = self._pick(selection.avoiding(half_open)) or self._pick(selection)
         elif self._limit or selection.tried:
             picked = self._pick(selection)
@@ -277,7 +277,7 @@ class Cluster:
         return transitions
 
     def suspect(self, instance: Instance, began: float, now: float) -> None:
-        """Record that a call sent to an instance at `began` is overdue, and that the instance sent nothing since."""
+        """Record that a call sent at `began` is overdue, and that its instance has sent nothing since then."""
         if self._health.suspect(instance.key, began):
             self._shift((instance.key,), now)
 
@@ -305,7 +305,7 @@ class Cluster:
         return found
 
     def stream_began(self, instance: Instance, now: float, began: float, call: CallInfo) -> Sequence[HealthTransition]:
-        """Record that the head of a stream, requested at `began`, has arrived; call `record` when it ends."""
+        """Record that the head of a stream, requested at `began`, has arrived; call `record` when the stream ends."""
         if self._streaming is not None:
             self._streaming(instance, call, max(0.0, now - began))
         return self.overheard(instance, ANSWERED, now, began, is_all=False)

@@ -64,7 +64,7 @@ class HashBalancer:
         order = former = self._order
         if len(former) - len(now) > len(former) // _ABSENT_SHARE or not former.has(now.values()):
             order = KeyOrder(now.values(), former)
-        # Assigned last, so that an exception leaves the balancer unchanged.
+        # The fields are assigned last, so that an exception leaves the balancer unchanged.
         self._rotation.update(instances)
         if order is not former:
             self._order, self._first, self._all = order, {}, {}

@@ -114,13 +114,14 @@ class _Record:
     """The health record of one instance.
 
     Attributes:
-        since: When the state began; for a suspect, when the first of the overdue calls was sent.
-        until: When the ejection ends.
+        since: The time at which the state began; for a suspect, the send time of the first overdue call.
+        until: The time at which the ejection ends.
         pending: The send times of the running calls whose outcome can end a suspicion or a probe. It is a set because
             `resort` and `suspect` may both add the same call, which ends only once.
         watched: The send time of the attempt that is watched after its call has ended; `None` when no attempt is
             watched.
-        tried_at: When the instance got its last call, or was ejected; updated only while the instance is left out.
+        tried_at: The time at which the instance got its last call, or was ejected; updated only while the instance is
+            left out.
         is_certain: Whether the last ejection had certain evidence, to which `max_ejected_ratio` does not apply.
         is_silent: Whether the last ejection was for silence.
         is_slow: Whether a probe may take long to fail, because the last ejection was for silence or a connect timeout.
@@ -148,7 +149,7 @@ class _Record:
 
     @property
     def is_undecided(self) -> bool:
-        """Whether no call is running or watched whose result could end the state."""
+        """Whether no running or watched call can end the state."""
         return not self.pending and self.watched is None
 
 
@@ -157,7 +158,7 @@ class Health:
 
     Attributes:
         half_open: Instances whose ejection is over and whose probe has not been sent. Empty in the usual case.
-        next_return: When the next ejection ends; `None` when no instance is ejected.
+        next_return: The time at which the next ejection ends; `None` when no instance is ejected.
         records: The records of instances that failed lately or are overdue. Other modules only test it for emptiness.
     """
 
@@ -174,8 +175,8 @@ class Health:
     def left_out(self) -> tuple[Key, ...]:
         """The instances that get no calls while another instance takes part, the longest untried first.
 
-        Suspects are sorted like the other instances. If they came first, then while all instances are down every call
-        would be sent to instances that do not respond, and would wait.
+        Suspects are sorted like the other instances. If suspects came first while all instances are down, every call
+        would be sent to an instance that does not respond, and would wait.
         """
         out = [(record.tried_at, key) for key, record in self.records.items() if record.state in _OUT]
         return tuple(key for _, key in sorted(out))
@@ -208,7 +209,8 @@ class Health:
     def set_fleet(self, keys: Iterable[Key]) -> None:
         """Replace the list, and delete the records of instances that left it.
 
-        If more instances are ejected than the new list allows, the surplus with doubtful evidence becomes half open.
+        If more instances are left out than the new list allows, instances that were ejected on doubtful evidence become
+        half open until the surplus is gone.
         """
         self._fleet = dict.fromkeys(keys)
         for key in [key for key in self.records if key not in self._fleet]:
@@ -282,7 +284,7 @@ class Health:
 
         Args:
             key: Ip and port of the instance.
-            began: When the attempt was sent, in seconds of the caller's clock.
+            began: The time at which the attempt was sent, in seconds of the caller's clock.
 
         Returns:
             Whether the outcome can still change the instance's state. If so, pass the outcome to `record`, then call
@@ -386,7 +388,7 @@ class Health:
         return self._decide_nothing(key, record)
 
     def _decide_nothing(self, key: Key, record: _Record) -> HealthChange | None:
-        """End a suspicion or a probe if no running or watched call is left whose result could end it."""
+        """End a suspicion or a probe without a result if no running or watched call can decide it."""
         if record.state not in _OPEN or not record.is_undecided:
             return None
         if record.state is HealthState.SUSPECT:

@@ -17,7 +17,7 @@ There are three reasons for a hedge.
    instances become slow, three slow responses of the last 256 raise the percentile, which ends the hedges.
 
    After half of a call's time, a wait of a sixteenth of its time is enough if no response is known yet, or if the last
-   response or 95 % of the responses took at most an eighth of that time.
+   response or 95 % of the responses took at most an eighth of the call's time.
 
 The retry budget, which also bounds hedges, is in `retry`.
 """
@@ -104,7 +104,7 @@ class Hedging:
         """Return whether a wait is long enough to be silence, if the instance has answered no other call in that time.
 
         Args:
-            waited_s: Seconds since the last attempt of the call was sent.
+            waited_s: Seconds for which the last attempt of the call has received nothing.
             elapsed_s: Seconds since the call began.
             timeout_s: The call's timeout in seconds.
         """
@@ -116,7 +116,7 @@ class Hedging:
         return self._usual_s is None or min(self._usual_s, self._last_s) <= timeout_s * USUAL_SHARE
 
     def next_s(self, timeout_s: float) -> float:
-        """Return the seconds from an attempt to the next check for a hedge, while the call's instances are silent."""
+        """Return the seconds until the next check of a call's last attempt, which has not been found silent yet."""
         return min(timeout_s * LOOK_SHARE, self.quick_s or timeout_s)
 
     def _learn(self) -> None:

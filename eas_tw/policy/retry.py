@@ -2,8 +2,8 @@
 
 No other module retries; the layers below only report an outcome. The decision is a function of the call's attempts.
 
-- Outcomes: `retry_on` lists those that are retried (the page on errors in docs/reference has its default). A 429 with a
-  `Retry-After` is retried after that time, never immediately.
+- Outcomes: `retry_on` lists the outcomes that are retried (the page on errors in docs/reference shows its default). A
+  429 with a `Retry-After` is retried after that time, never immediately.
 - Instance: an instance that the call has not tried. With more than one instance in the list, a call is not sent again
   to an instance that has failed it (a rule of the official SDKs). The only instance of a list may be tried again. A
   stale connection is not a failure of its instance, which may be tried again when no untried instance is left.
@@ -94,7 +94,7 @@ server behind the instance, and is not retried.
 # With a third of the instances dead, twelve attempts of a call fail for two in a million; three fail for one in 27.
 _NOT_SERVED_COST = 0.25
 _AT_ONCE = NOT_ITS_FAULT | {AttemptStatus.OVERLOADED}
-"""Outcomes that are retried without a pause, because the instance has not failed; `_after_s` has the exception."""
+"""Outcomes that are retried without a pause, because the instance has not failed; for an exception see `_after_s`."""
 _FREE = NEVER_SENT - NOT_ITS_FAULT - {AttemptStatus.LOCAL_RESOURCE}
 """Outcomes that do not count as attempts while another instance is left.
 
@@ -130,7 +130,7 @@ class GiveUp:
 
 @frozen
 class Options:
-    """The state of a call, besides its attempts, by which a retry is decided.
+    """The state of a call, besides its attempts, on which the decision about a retry depends.
 
     Attributes:
         another: Whether an instance exists that has not failed in this call. An instance with a stale connection has
@@ -154,7 +154,7 @@ class RetryBudget:
 
     Args:
         ratio: Allowed retries per call, ≥ 0.
-        min_per_s: Allowed retries per second, in addition and without any call, ≥ 0.
+        min_per_s: Additional retries per second, which are allowed even without calls, ≥ 0.
     """
 
     WINDOW_S = 10
@@ -225,8 +225,8 @@ class RetryPolicy:
     def until_deadline(self) -> RetryPolicy:
         """Return the policy of calls that are repeated until their deadline, on each instance more than once.
 
-        If `retry_on` has its default, 429, 500, 502 and 504 are retried, too: repeating such a call does no
-        harm, but its failure does. With `attempts=1` there is one attempt, as for other calls.
+        If `retry_on` has its default, 429, 500, 502 and 504 are retried, too, because a repetition costs less than a
+        failure (`net.repeated_call`). With `attempts=1` there is one attempt, as for other calls.
         """
         retry_on = self.retry_on
         if retry_on in (DEFAULT_RETRY_ON, GATEWAY_RETRY_ON):
@@ -293,7 +293,7 @@ class RetryPolicy:
     def _after_s(self, history: Sequence[AttemptResult], rng: Random, *, is_same: bool) -> float:
         """Return the pause before a retry in seconds; `is_same` means that only the failed instance is left."""
         last = history[-1].outcome
-        # A rate limit applies to the service, so its Retry-After holds for every instance; a 503 concerns one instance.
+        # The Retry-After of a rate limit applies to every instance of the service, that of a 503 to one instance.
         holds = is_same or last.status == RATE_LIMITED
         asked = (last.retry_after_s or 0.0) if holds else 0.0
         first_failover = not is_same and len(history) == 1 and last.status != RATE_LIMITED

@@ -23,12 +23,12 @@ Key = tuple[str, int]
 
 @define(eq=False)
 class Selection:
-    """The instances that a call has tried before, and the attempt for which it chooses the next instance.
+    """The instances that a call has tried, and the attempt for which the next instance is chosen.
 
     Treat it as immutable. It is not `frozen`, because that would cost each retry 0.2 µs.
 
     Attributes:
-        tried: The ip and port of each of the instances that the call has tried, including those on which it is running.
+        tried: The ip and port of each instance that the call has tried, including those on which the call is running.
         failed: The tried instances that must not get the call again: those that have failed (a stale connection is not
             a failure), and those on which the call is running.
         call: The call and the number of its attempt, for the balancer.

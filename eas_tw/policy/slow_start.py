@@ -27,7 +27,8 @@ class SlowStart:
         window_s: Length of the slow start in seconds; 0 for none.
 
     Attributes:
-        next_step: When the next share changes, on the caller's clock; `None` when no instance is in slow start.
+        next_step: The time at which the next share changes, in seconds of the caller's clock; `None` when no instance
+            is in slow start.
     """
 
     def __init__(self, window_s: float) -> None:

@@ -170,7 +170,7 @@ def test_a_request_on_an_idle_connection_is_written_immediately(loopback: Loopba
 def test_a_connection_with_a_half_written_request_is_not_kept(loopback: Loopback) -> None:
     """A server that responds early could parse the rest of the body as the next request."""
     got: list[Any] = []
-    body = _WholeBody(bytes(2**24))  # more than the sockets' buffers hold
+    body = _WholeBody(bytes(2**24))  # larger than the sockets' buffers
     asking = loopback.agents.agent.request(b"POST", b"http://127.0.0.1/", bodyProducer=body)
     asking.addCallback(collect, 1000).addBoth(got.append)
     loopback.turn()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def test_a_call_gets_the_response_of_an_instance() -> None:
-    """After the call, the connection stays open for the next call."""
+    """The request has the path, query, header fields and body of the call."""
     harness = Harness()
     call = harness.call(path="/v2", query={"a": "b c"}, headers={"X-Trace": "1"})
     wire = harness.accept()

@@ -1,4 +1,4 @@
-"""A client from before `init` until after `close`, and its children, with instances in memory."""
+"""The life cycle of a client and its children, from before `init` to after `close`, with instances in memory."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from eas_tw.net.dialer import Dialer
 
 
 class Dial:
-    """Records when it is called to open its connection."""
+    """Appends itself to a list when `connect` is called."""
 
     def __init__(self, begun: list[Dial]) -> None:
         self._begun = begun

@@ -145,7 +145,7 @@ def directory(file: Path) -> None:
 
 
 def socket_file(file: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(file.parent):  # else the path may be too long
+    with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(file.parent):  # a whole path may be too long
         made.bind(file.name)
 
 

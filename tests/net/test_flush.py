@@ -1,4 +1,7 @@
-"""Requests are written at the end of a reactor iteration. Real sockets, and a reactor whose steps the test makes."""
+"""Requests are written at the end of a reactor iteration.
+
+The tests use real sockets, and a reactor that the test runs step by step.
+"""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_the_delay_of_a_hedge_is_a_percentile_of_earlier_calls() -> None:
 
 
 class Late:
-    """A client whose earlier responses took 10 ms, and a call to an instance that does not respond."""
+    """A client whose earlier responses took 10 ms; `silent` starts a call that gets no response."""
 
     def __init__(self, n: int = 3, **settings: Any) -> None:
         self.harness = Harness(n, **settings)
@@ -351,7 +351,7 @@ def test_no_late_hedge_is_sent_without_another_instance_or_permission(
 
 
 def test_a_call_that_was_just_retried_is_not_late() -> None:
-    """The retry begins shortly before half of the timeout, so the late hedge is sent only at three quarters of it."""
+    """The retry begins shortly before half of the timeout, so the hedge is sent at three quarters of the timeout."""
     late = Late()
     call, first = late.silent()
     late.harness.reactor.advance(2.4)

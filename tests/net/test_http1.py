@@ -24,7 +24,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 
 class Peer:
-    """A connection with a request in flight, and the transport of its other end."""
+    """A connection with a request in flight, and its transport in memory."""
 
     def __init__(self, *, head: int = 1000, body: int = 1000, request: bytes = b"") -> None:
         self.witness = Witness()

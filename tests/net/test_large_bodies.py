@@ -209,7 +209,7 @@ LONG_WORK: dict[str, dict[str, Any]] = {"compress": {"compress": "zlib"}, "hash"
 
 
 def signing(n: int = 1, **settings: Any) -> Harness:
-    """Return a client with a token."""
+    """Return a harness whose client has a token."""
     harness = Harness(n, **settings)
     harness.client.set_token("t0ken")
     return harness

@@ -186,7 +186,7 @@ def test_polls_and_deadlines_continue_after_the_clock_is_set_back() -> None:
 
 
 class Looked(MonotonicReactor):
-    """Records calls of `look`, and raises as with a closed event loop."""
+    """Records calls of `look`, and raises the error of a closed event loop."""
 
     def __init__(self) -> None:
         super().__init__(Clock(), time.monotonic)

@@ -1,4 +1,4 @@
-"""Resolution of host names, and use of the last known addresses while it fails."""
+"""Resolution of host names, and use of the last known addresses while the resolution fails."""
 
 from __future__ import annotations
 

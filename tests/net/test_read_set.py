@@ -1,4 +1,7 @@
-"""Connections that are read as one set. Real sockets, and a reactor that the test runs step by step."""
+"""Reading of connections as one set.
+
+The tests use real sockets, and a reactor that the test runs step by step.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +113,7 @@ def test_a_connection_that_another_one_closes_is_not_read(world: World) -> None:
 
 
 def test_a_connection_that_writes_is_read_by_the_reactor(world: World) -> None:
-    """While a transport writes, the reactor also reads from it, so that it reads what arrived before a reset."""
+    """While a transport writes, the reactor also reads from it, so that bytes before a reset are not lost."""
     protocol, transport, far = world.connect()
     (read_set,) = world.reactor.readers
     transport.startWriting()

@@ -100,7 +100,7 @@ def test_the_raw_head_and_body_of_a_response_are_available() -> None:
 
 @pytest.mark.parametrize("then", ["end", "more", "nothing", "unread"])
 def test_a_closed_stream_may_end_within_a_grace_period(then: str) -> None:
-    """The connection is reused if the stream ends in time. Unread bytes, more bytes, or a missing end close it."""
+    """The connection is reused if the stream ends in time. With unread bytes, more bytes, or no end, it is closed."""
     harness = Harness(1)
     stream, wire = opened(harness)
     says(wire, chunk(b"last"))
@@ -124,7 +124,7 @@ def test_a_closed_stream_may_end_within_a_grace_period(then: str) -> None:
 
 @pytest.mark.parametrize("first", ["one", "two"])
 def test_a_second_response_behind_a_stream_is_not_part_of_it(first: str) -> None:
-    """The second response may arrive with the first bytes of the body or later. Then the connection is closed."""
+    """The second response may arrive with the first bytes of the body or later. In both cases the connection closes."""
     harness = Harness(1)
     stream, wire = opened(harness)
     if first == "two":
@@ -478,7 +478,7 @@ def test_events_and_lines_are_parsed() -> None:
 
 @pytest.mark.parametrize("end", ["read", "cancelled"])
 def test_a_reader_of_a_bomb_lets_the_reactor_go_on(end: str) -> None:
-    """16 kB expand to 16 MiB, and the reader pauses after each MiB. If it is cancelled then, the stream is closed."""
+    """16 kB expand to 16 MiB, and the reader pauses after each MiB. A cancel during a pause closes the stream."""
     harness = Harness()
     opening = Result(harness.client.stream(b"hello").open())
     wire = harness.accept()
@@ -662,7 +662,7 @@ def test_a_stream_is_recorded_once_if_its_begin_or_end_raises(path: str, monkeyp
 
 
 def test_the_length_of_a_stream_is_no_latency_of_its_instance() -> None:
-    """An instance that has streamed for a minute has no call in flight and a load score near 0."""
+    """After a stream of one minute, its instance has no call in flight and a load score near 0."""
     harness = Harness(2, balancer="p2c", outlier_latency_ratio=3.0)
     stream, wire = opened(harness)
     for _ in range(6):

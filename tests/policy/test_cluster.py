@@ -131,7 +131,7 @@ def test_a_suspect_gets_no_call_while_another_is_eligible() -> None:
 
 
 def test_an_attempt_that_continues_after_its_call_decides_about_ejection() -> None:
-    """An instance without a response is ejected after the call has ended, and is returned when a later byte arrives."""
+    """An instance without a response is ejected after the call has ended, and returns when a response arrives later."""
     made = cluster(FLEET[:3], balancer="p2c")
     picked = made.choose(FIRST, 1.0)
     assert picked is not None

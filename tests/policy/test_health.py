@@ -1,4 +1,4 @@
-"""Ejection: of which instances, for how long, and the bound on its share."""
+"""Ejection: which instances are ejected and for how long, and the maximum share of ejected instances."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def test_a_suspect_gets_no_calls_until_it_responds() -> None:
 def test_an_instance_without_a_response_is_ejected_if_another_responds(
     fleet: int, attempt_status: AttemptStatus
 ) -> None:
-    """All instances but one do not respond, and each of them is ejected. The first ejection lasts 1 s, plus jitter."""
+    """Only one instance responds, and all others are ejected. The first ejection lasts 1 s, plus jitter."""
     made = health(fleet)
     silent = Outcome(attempt_status)
     for key in KEYS[1:fleet]:

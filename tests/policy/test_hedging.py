@@ -143,7 +143,7 @@ def test_the_percentile_is_defined_after_32_responses() -> None:
 
 
 def test_the_past_is_forgotten() -> None:
-    """Responses before the last `WINDOW` are not used."""
+    """Only the last `WINDOW` responses are used."""
     hedging = Hedging("p95")
     for _ in range(WINDOW):
         hedging.observe(1.0)

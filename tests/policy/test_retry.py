@@ -156,7 +156,7 @@ def test_a_full_queue_is_retried_on_another_instance_immediately() -> None:
 
 
 def test_a_stale_connection_does_not_count_as_an_attempt() -> None:
-    """A call with `attempts=1` is sent again, because the instance has not received it."""
+    """A call with `attempts=1` is sent again, because the close of an idle connection is no failure of the instance."""
     stale, unsent = Outcome(AttemptStatus.STALE), Outcome(AttemptStatus.UNSENT)
     assert decide(stale, attempts=1) == Retry(0.0)
     assert decide(unsent, attempts=1) == Retry(0.0)
@@ -164,7 +164,7 @@ def test_a_stale_connection_does_not_count_as_an_attempt() -> None:
 
 
 def test_attempts_are_bounded() -> None:
-    """The reason in the error is the number of attempts."""
+    """The reason in the error contains the number of attempts."""
     lost = Outcome(AttemptStatus.LOST)
     assert decide(lost, lost, lost) == GiveUp("was the last of 3 attempts")
     assert isinstance(decide(lost, attempts=1), GiveUp)
@@ -232,7 +232,7 @@ def test_a_call_that_is_not_idempotent_is_retried_only_if_it_was_never_sent(outc
 
 
 def test_a_rate_limit_is_never_retried_immediately() -> None:
-    """The pause follows even `Retry-After: 0`."""
+    """There is a pause even after `Retry-After: 0`."""
     decision = decide(status(429, 0.0))
     assert isinstance(decision, Retry)
     assert decision.after_s > 0
