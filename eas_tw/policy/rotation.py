@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from eas_tw.policy.balancing import NO_CALL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from random import Random
 
     from eas_tw.policy.balancing import CallInfo
@@ -93,41 +93,45 @@ class Rotation:
     def update(self, instances: Sequence[Instance]) -> None:
         """Replace the list; an instance whose weight is unchanged keeps its position."""
         # Everything that may raise is computed first, so that an exception leaves the rotation unchanged.
-        turns, now, draw = self._turns, self._now, self._rng.random
-        strides: dict[float, int] = {}  # most instances of a list have the same weight
-        joining: list[_Turn] = []
-        leaving: list[Key] = []
         same: list[tuple[_Turn, Instance]] = []
-        staying = 0
-        for instance in instances:
-            key, weight = instance.key, instance.weight
-            known = turns.get(key)
-            if known is not None:
-                staying += 1
-                if known.instance is instance:
-                    continue
-                if known.instance.weight == weight:
-                    same.append((known, instance))
-                    continue
-                leaving.append(key)
-            stride = strides.get(weight)
-            if stride is None:
-                stride = strides[weight] = _stride(weight)
-            if stride:
-                joining.append(_Turn(instance, stride, draw() if known is None else known.phase, now))
-        if staying < len(turns):
-            listed = {instance.key for instance in instances}
-            leaving += [key for key in turns if key not in listed]
+        leaving: list[Key] = []
+        joining = list(self._joining(instances, same, leaving))
         for known, instance in same:
             known.instance = instance
         for key in leaving:
             self._leave(key)
         for turn in joining:
             key = turn.instance.key
-            if key in turns:  # the list names the instance twice
+            if key in self._turns:  # the list names the instance twice
                 self._leave(key)
-            turns[key] = turn
+            self._turns[key] = turn
         self._insert(joining)
+
+    def _joining(
+        self, instances: Sequence[Instance], same: list[tuple[_Turn, Instance]], leaving: list[Key]
+    ) -> Iterator[_Turn]:
+        """Yield the turns of new and reweighted instances; append the others that change to `same` and `leaving`."""
+        turns, draw = self._turns, self._rng.random
+        strides: dict[float, int] = {}  # most instances of a list have the same weight
+        staying = 0
+        for instance in instances:
+            weight = instance.weight
+            known = turns.get(instance.key)
+            if known is not None:
+                staying += 1
+                if known.instance.weight == weight:
+                    if known.instance is not instance:
+                        same.append((known, instance))
+                    continue
+                leaving.append(instance.key)
+            stride = strides.get(weight)
+            if stride is None:
+                stride = strides[weight] = _stride(weight)
+            if stride:
+                yield _Turn(instance, stride, draw() if known is None else known.phase, self._now)
+        if staying < len(turns):
+            listed = {instance.key for instance in instances}
+            leaving += [key for key in turns if key not in listed]
 
     def add(self, instances: Iterable[Instance]) -> None:
         """Add instances to the list; an instance that is already in it gets its new weight."""
