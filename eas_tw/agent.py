@@ -68,7 +68,7 @@ class EasAgent(ProcessBound):
         Args:
             method: The HTTP method, such as `POST` or `GET`; `CONNECT` is not allowed.
             uri: `eas://service`, `eas://service/path` or `eas://group/service/path`, with an optional query. In the
-                service's name, a hyphen may stand for an underscore, because some URL libraries reject underscores.
+                service's name, a hyphen may replace an underscore, because some URL libraries reject underscores.
             headers: The request's header fields; `None` for no fields. `Host`, `Content-Length`, `Transfer-Encoding`
                 and `Connection` are ignored, because the client sets them. `X-Eas-Key` is the call's key for the
                 balancer, and is not sent.
@@ -78,7 +78,7 @@ class EasAgent(ProcessBound):
         Returns:
             A Deferred. Cancelling it cancels the call. It
 
-            1. fires with the response when its head has arrived, whatever its status is; `deliverBody` delivers the
+            1. fires with the response, which may have any status, when its head has arrived; `deliverBody` delivers the
                body while it arrives;
             2. fails with `ConfigError` if `uri`, `method` or a header is not valid, or the service has no client;
             3. fails with the failure of `bodyProducer`;
@@ -121,7 +121,7 @@ class _Route:
 @implementer(IClientRequest)
 @frozen
 class _Asked:
-    """The request of a response, as `IResponse.request` requires it (`IClientRequest`)."""
+    """The request to which a response belongs, for the attribute `IResponse.request` (`IClientRequest`)."""
 
     method: bytes
     absoluteURI: bytes  # noqa: N815
@@ -208,7 +208,7 @@ class _Delivery:
         return HostnameAddress(b"", 0)
 
     def _read(self) -> None:
-        # One read at a time, in a loop: each piece that has arrived already would otherwise add a level of recursion.
+        # `_is_reading` is checked, because a stream raises RuntimeError for a second read while a read waits.
         while not self._is_reading and not self._is_paused and self._protocol is not None:
             self._is_reading = True
             self._stream.next_piece().addCallbacks(self._took, self._broke)
@@ -242,7 +242,7 @@ class _Collected:
     parts: list[bytes] = field(factory=list)
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:  # noqa: FBT001  the interface's
-        """Accept any producer (`IConsumer`); a consumer in memory never pauses one."""
+        """Accept any producer (`IConsumer`), and never pause it, because the output is collected in memory."""
 
     def unregisterProducer(self) -> None:
         """Do nothing, because no producer is stored (`IConsumer`)."""

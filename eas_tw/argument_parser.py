@@ -1,4 +1,4 @@
-"""An `argparse` parser whose errors name the kind of number that is expected; both command lines use it."""
+"""An `argparse` parser whose errors name the expected kind of number, for `eas-tw` and the simulator's command line."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class PredictClient(ClientLifecycle):
         custom_url: The complete URL for predictions, instead of endpoint and service. Requests to it carry the token
             itself instead of a signature.
         token: The service's token, or a function that returns it; empty for none. The function is called for each call,
-            in the thread that makes it or in the reactor's, so it must not block.
+            in the reactor's thread, so it must not block.
         endpoint_type: `ENDPOINT_TYPE_DEFAULT` (gateway), `_DIRECT`, `_VIPSERVER` or `_FIXED`; `None` for
             `ENDPOINT_TYPE_FIXED` if `instances` is given, and for `ENDPOINT_TYPE_DEFAULT` otherwise.
         instances: The instances for `ENDPOINT_TYPE_FIXED`: `(ip, port)` or `(ip, port, weight)`; `None` for none.
@@ -190,7 +190,7 @@ class PredictClient(ClientLifecycle):
         idempotent: bool | None = None,
         key: str | bytes | None = None,
     ) -> Deferred[Response]:
-        """Send a request with any HTTP method, and return the response whatever its status is.
+        """Send a request with any HTTP method, and return the response, which may have any status.
 
         A status in `retry_on` is retried on another instance, as in `predict`. The last response is the result.
 

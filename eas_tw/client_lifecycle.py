@@ -171,7 +171,7 @@ class ClientLifecycle(ProcessBound):
         """Close the client and its children.
 
         New calls fail immediately. Calls in flight may finish within `drain_timeout_s`, then they are cancelled.
-        Discovery stops. A second call of `close` waits until the first one has finished.
+        Discovery stops. A second call of `close` waits until the first call has finished.
 
         Returns:
             A Deferred that fires when every socket has reported `connectionLost`.

@@ -148,14 +148,14 @@ class ClientConfig:
         discovery_timeout_s: The maximum duration of one discovery request with its whole reply, > 0.
         max_discovery_bytes: The maximum size of a discovery reply, ≥ 1.
         discovery_path: The path template of discovery requests, with `{service}`; `None` tries the documented path
-            first, and the newer path if the documented one is not found.
+            first, and the newer path if the documented path is not found.
         init_timeout_s: The maximum time that `init` waits for the first valid list, > 0; `None` for no limit.
         timeout_s: The deadline of a call, > 0. It covers queueing, connecting, sending and waiting, in all attempts,
             and the backoff between them.
         connect_timeout_s: The maximum time to open a connection, > 0.
         attempt_timeout_s: The maximum duration of one attempt, > 0, so that an instance that does not answer leaves
             time for another attempt; `None` for no limit except the call's deadline.
-        attempts: The maximum number of attempts of a call, ≥ 1, the first one included. While another instance is left
+        attempts: The maximum number of attempts of a call, ≥ 1, including the first. While another instance is left
             to try, attempts that never reached an instance and attempts whose instance is silent are not counted. With
             1, a request that was sent is never sent again. A 502 from a gateway counts as a quarter of an attempt.
         hedge_after_s: The time after which a call without a response is also sent to a second instance; the first good
@@ -186,8 +186,8 @@ class ClientConfig:
             the first time.
         eject_max_s: The maximum duration of an ejection, > 0.
         max_ejected_ratio: The maximum share of the fleet that is ejected for consecutive failures at the same time,
-            0–1. Instances that cannot be connected to, or are silent, are ejected above this limit. 0 disables
-            ejection.
+            0–1. Instances that cannot be connected to, or are silent, are ejected even if the limit is
+            reached. 0 disables all ejections.
         balancer: The load-balancing policy.
 
             1. `"wrr"`: weighted round robin.
@@ -232,8 +232,9 @@ class ClientConfig:
         compress: The codec for request bodies, one of `COMPRESSIONS`; it must match the service's
             `rpc.decompressor`. The signature covers the compressed body. `None` for no compression. All codecs but
             gzip and zlib need the extra `compression`.
-        decompress: The codec of response bodies that have no Content-Encoding, one of `COMPRESSIONS`; `None` to
-            decompress according to the Content-Encoding.
+        decompress: The codec of all response bodies except streams, one of `COMPRESSIONS`, for a service that
+            compresses its responses and sends no Content-Encoding; a Content-Encoding is ignored. `None` to decompress
+            according to the Content-Encoding.
         seed: The seed of the client's random choices (jitter, rotation start), so that they can be repeated; `None` for
             an unpredictable seed.
     """

@@ -36,7 +36,7 @@ _log = logging.getLogger("eas_tw.dask")
 
 
 class ScoringPlugin(distributed.WorkerPlugin):
-    """A Dask plugin with the client of a worker process, which is made by the first task and closed with the worker.
+    """A Dask plugin that makes the client of a worker process in the first task, and closes it when the worker ends.
 
     Args:
         scoring: The service, and the limits of the whole job.

@@ -1,8 +1,8 @@
 """Recorded settings, for adapters that create their inner `eas_tw.PredictClient` after the settings, or more than once.
 
-An asyncio client creates its inner client when a loop runs; a blocking client creates a new one in a forked child. Each
-setting is checked immediately, on a temporary client if there is none yet. Listeners and wrappers of `predict` are
-recorded too, so that metrics and traces can be set up before `init`.
+An asyncio client creates its inner client when a loop runs; a blocking client creates another inner client in a forked
+child. Each setting is checked immediately, on a temporary client if there is no inner client yet. Listeners and
+wrappers of `predict` are recorded too, so that metrics and traces can be set up before `init`.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ class DeferredSettings(ProcessBound):
         return client
 
     def _current_client(self) -> PredictClient:
-        """Return the inner client, or a temporary client if there is none yet, which only checks settings."""
+        """Return the inner client, or a temporary client that only checks settings, if there is no inner client yet."""
         return self._client or self._make(Clock())
 
     def _apply(self, what: str, *arguments: Any) -> None:
@@ -226,7 +226,7 @@ class DeferredSettings(ProcessBound):
     def _remember(self, what: str, *arguments: Any) -> None:
         """Record a setting in place of its earlier value, so that a setting that is often renewed uses no more memory.
 
-        Headers are merged, because each `add_extra_headers` adds to the earlier ones.
+        Headers are merged, because each `add_extra_headers` adds to the earlier headers.
         """
         before = self._applied.pop(what, None)
         if what == "add_extra_headers" and before is not None:

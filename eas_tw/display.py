@@ -1,4 +1,4 @@
-"""Representation of values and of foreign errors in error messages."""
+"""Conversion of values and exceptions to text for error messages."""
 
 from __future__ import annotations
 

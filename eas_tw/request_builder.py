@@ -252,7 +252,7 @@ class RequestBuilder:
         content_type: str | None = None,
         method: str = "POST",
     ) -> HeaderTemplate:
-        """Build a request without its body, whose compression or hash takes long; `complete` adds the body.
+        """Build the header template of a request whose body is compressed or hashed first; `complete` adds the body.
 
         Arguments and errors are those of `build`. The arguments may be changed afterwards.
         """

@@ -90,7 +90,7 @@ def as_plain(body: Any) -> tuple[bytes, str | None]:
         body: A dict or list (sent as JSON), text (sent as UTF-8), bytes, any buffer, or an object with `to_string()`.
 
     Returns:
-        The bytes, and their content type; `None` if `body` does not determine one.
+        The bytes, and their content type; `None` if `body` does not determine it.
 
     Raises:
         BodyError: `body` is of another type, or cannot be encoded.

@@ -1,6 +1,6 @@
 """`ClientRuntime`, the objects of a client that exist from `init` to `close`, created for one endpoint type.
 
-`PredictClient` is the public API and holds the settings before `init`. `ClientRuntime` creates discovery, fleet and
+`PredictClient` is the public API and stores the settings before `init`. `ClientRuntime` creates discovery, fleet and
 pools from these settings and connects them.
 """
 
@@ -180,7 +180,7 @@ class ClientRuntime:
         return self._pools.connections(instance.key)
 
     async def ready(self) -> None:
-        """Wait for a list of instances from discovery; after `init_timeout_s`, use the disk copy if there is one.
+        """Wait for a list of instances from discovery; after `init_timeout_s`, use the disk copy if it exists.
 
         Raises:
             DiscoveryError: No valid list arrived within `init_timeout_s`, and there is no usable disk copy.
@@ -254,7 +254,7 @@ class ClientRuntime:
 
     def start(self) -> None:
         """Start discovery."""
-        # The watch limits the delay that a step of the machine's clock can cause to one poll interval.
+        # After a step of the machine's clock, timers are late by at most one poll interval because of this watch.
         self._end_watch = watch.add(self._reactor, self._config.poll_interval_s)
         if self._poller is not None:
             self._poller.start()

@@ -58,7 +58,7 @@ class ClientService(ProcessBound, Service):
             ClientClosed: The service has been stopped before.
         """
         ready = self.client.init()
-        if isinstance(getattr(ready, "result", None), Failure):  # an immediate failure is a configuration error
+        if isinstance(getattr(ready, "result", None), Failure):  # `init` failed immediately: ConfigError, ClientClosed
             mistake: list[Failure] = []
             ready.addErrback(mistake.append)
             mistake[0].raiseException()

@@ -186,7 +186,7 @@ def _zsh(program: str, commands: tuple[Command, ...]) -> str:
             f"    _describe {program} found",
             "    _files",
             "}",
-            # From $fpath, zsh runs the file as the body of the function; after `source`, it must be registered.
+            # zsh runs a file of $fpath as the body of the function. If the file is sourced, it registers the function.
             f'if [[ "${{funcstack[1]}}" == {function} ]]; then {function} "$@"; else compdef {function} {program}; fi',
             "",
         ]

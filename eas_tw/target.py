@@ -179,7 +179,7 @@ class ClientTarget:
 
 
 def _fetcher(reactor: Reactor, config: ClientConfig, agent: IAgent | None) -> Fetcher:
-    # The modules are imported on use, because each import costs milliseconds; treq costs as much as the rest of eas_tw.
+    # The modules are imported on use, because each import takes milliseconds (`agent_fetch` imports Twisted's client).
     if agent is None:
         from eas_tw.net.fetch import DirectFetcher  # noqa: PLC0415
 

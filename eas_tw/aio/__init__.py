@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["PredictClient", "QueueClient", "Watcher", "score"]
 
 if not TYPE_CHECKING:
-    # `eas_tw.bulk` imports this package; the queue client needs wsproto, which other programs should not load.
+    # Lazy, because `eas_tw.bulk` imports this package, and because the queue client needs wsproto, which other programs
+    # should not load.
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {

@@ -1,4 +1,4 @@
-"""`PredictClient` for asyncio, with the arguments and methods of `eas_tw.PredictClient`, as coroutines."""
+"""`PredictClient` for asyncio, which has the methods of `eas_tw.PredictClient` as coroutines."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class PredictClient(DeferredSettings):
         """Close the client, and wait until every socket is closed.
 
         New calls fail immediately. Calls in flight may finish within `drain_timeout_s`, then they are cancelled. A
-        second call of `close` waits until the first one has finished. Cancelling the waiting task does not interrupt
+        second call of `close` waits until the first call has finished. Cancelling the waiting task does not interrupt
         the close.
 
         Raises:
@@ -120,7 +120,7 @@ class PredictClient(DeferredSettings):
         return await self._wait(self._predict(request, **options))
 
     async def request(self, method: str, path: str = "", **options: Unpack[RequestOptions]) -> Response:
-        """Send a request with any HTTP method, and return the response whatever its status is.
+        """Send a request with any HTTP method, and return the response, which may have any status.
 
         Args:
             method: The HTTP method, such as `GET`; `CONNECT` is not allowed.

@@ -1,4 +1,4 @@
-"""`QueueClient` for asyncio, with the operations of `eas_tw.QueueClient`, as coroutines."""
+"""`QueueClient` for asyncio, which has the operations of `eas_tw.QueueClient` as coroutines."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class QueueClient(_Operations, PredictClient):
     _client_class = eas_tw.QueueClient
 
     def sink(self) -> SinkQueue:
-        """Return the output queue of the same service; it uses this client's connections, and is closed with it."""
+        """Return the output queue of the same service, which uses this client's connections until the client closes."""
         return SinkQueue(self)
 
     def _queue(self) -> eas_tw.QueueClient:

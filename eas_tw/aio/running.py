@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @define
 class _Running:
-    """A loop's reactor, whether it is the installed one, and the number of clients that use it."""
+    """A loop's reactor, whether it is the installed reactor, and the number of clients that use it."""
 
     reactor: Any
     is_installed: bool
@@ -100,11 +100,11 @@ def _find(loop: asyncio.AbstractEventLoop) -> tuple[Any, bool]:
     """Find or create the reactor of a loop.
 
     Returns:
-        The reactor, and whether it is the installed one:
+        The reactor, and whether it is the installed reactor:
 
         1. a new reactor, which is installed, if none was installed;
         2. the installed reactor, if it belongs to this loop;
-        3. a new reactor, not installed, if the installed one belongs to another loop.
+        3. a new reactor, not installed, if the installed reactor belongs to another loop.
 
     Raises:
         ConfigError: The installed reactor is of another kind.

@@ -99,7 +99,8 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    # The queue client needs wsproto, which other programs should not load; `eas_tw.bulk` imports this package.
+    # Lazy, because `eas_tw.bulk` imports this package, and because the queue client needs wsproto, which other programs
+    # should not load.
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {

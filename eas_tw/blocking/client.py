@@ -128,11 +128,11 @@ class PredictClient(DeferredSettings):
         self._run(lambda: _begun(client))
 
     def wait_until_ready(self, timeout_s: float | None = None) -> None:
-        """Start discovery, and wait for the first valid list of instances; return immediately if there is one.
+        """Start discovery, and wait for the first valid list of instances; return immediately if there is a list.
 
         Args:
-            timeout_s: The maximum time in seconds, > 0; `None` for the client's `init_timeout_s`. A time of more than
-                `init_timeout_s` has no effect.
+            timeout_s: The maximum time in seconds, > 0; `None` for the client's `init_timeout_s`. The wait is never
+                longer than `init_timeout_s`.
 
         Raises:
             PredictException: No list arrived in time, or a setting is missing or wrong. After a timeout discovery
@@ -245,7 +245,7 @@ class PredictClient(DeferredSettings):
         return future
 
     def request(self, method: str, path: str = "", **options: Unpack[RequestOptions]) -> Response:
-        """Send a request with any HTTP method, wait, and return the response whatever its status is.
+        """Send a request with any HTTP method, wait, and return the response, which may have any status.
 
         Args:
             method: The HTTP method, such as `GET`; `CONNECT` is not allowed.
@@ -325,7 +325,7 @@ class PredictClient(DeferredSettings):
             raise as_predict_exception(error) from error
 
     def _client_here(self) -> eas_tw.PredictClient:
-        """Return the inner client; in a forked child, create a new one with the same settings first."""
+        """Return the inner client; in a forked child, create a new client with the same settings first."""
         loop = self._given or own_loop()
         if self._loop is not loop:
             with loop.lock:

@@ -50,7 +50,7 @@ class CallFuture(Future[Any]):
             raise as_predict_exception(error) from error
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait for the end of the call, and return its `PredictException`; `None` if the call was answered."""
+        """Wait for the end of the call, and return its `PredictException`; `None` if the call succeeded."""
         error = super().exception(timeout)
         if not isinstance(error, EasError):
             return error
@@ -66,7 +66,7 @@ class CallFuture(Future[Any]):
         return running.addCallbacks(self._succeeded, self._failed)
 
     def abandon(self) -> None:
-        """Cancel the call, even if it is running: it fails with `CancelledError`, and its connection is closed."""
+        """Cancel the call, even if it is running: the call fails with `CancelledError` and its connection is closed."""
         if not self.cancel():
             self._reactor.callFromThread(self._cancel)
 

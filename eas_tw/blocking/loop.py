@@ -62,7 +62,8 @@ class _BlockingJob(Generic[T]):
             self._running.cancel()
 
     def wait(self) -> None:
-        # Wakes up at intervals, because a signal that arrives just before `acquire` blocks does not interrupt it.
+        # The thread wakes up at intervals, because a signal that arrives just before `acquire` blocks does not
+        # interrupt the wait.
         while not self._done.acquire(timeout=_SLEEPS_AT_MOST_S):
             pass
 
@@ -82,7 +83,7 @@ class _BlockingJob(Generic[T]):
         self._done.release()
 
     def _failed(self, failure: Failure) -> None:
-        # Drops the traceback, whose frames belong to the reactor's thread and would be kept alive by the caller.
+        # The traceback is removed, because the caller would keep the frames of the reactor's thread alive.
         error: BaseException = failure.value  # type: ignore[assignment]  # a Failure has one
         self._error = error.with_traceback(None)
         self._done.release()
@@ -167,7 +168,7 @@ class Loop:
 
     def _enqueue(self, job: Job) -> None:
         self._queue.append(job)
-        # One wake-up is enough for many threads, because `_take` takes all queued jobs. Two threads may both see False
+        # One wake-up is enough for many threads, because `_take` takes all queued jobs. Two threads may both read False
         # here; the second wake-up then finds an empty queue.
         if not self._is_woken:
             self._is_woken = True
@@ -206,7 +207,8 @@ class OwnLoop(Loop):
 
     def __init__(self) -> None:
         reactor = _new_reactor()
-        # `twisted.python.threadable` stores one I/O thread for the whole process: that of the program's own reactor.
+        # `twisted.python.threadable` stores only one I/O thread for the whole process, which must be the thread of the
+        # program's own reactor.
         reactor._registerAsIOThread = False  # noqa: SLF001
         # With Twisted's default, `time.time`, setting the system clock back by an hour would delay every timer by an
         # hour.

@@ -288,7 +288,7 @@ class QueueClient(_Operations, PredictClient):
         endpoint: The endpoint, as for `eas_tw.QueueClient`.
         service_name: The queue's name; `service/sink` for an output queue.
         custom_url: The complete URL of the queue, instead of endpoint and name.
-        user: The id of this consumer; `None` for a random one.
+        user: The id of this consumer; `None` for a random id.
         group: The group of this consumer.
         options: The other keyword arguments of `eas_tw.blocking.PredictClient`, such as `token`.
 
@@ -333,7 +333,7 @@ class QueueClient(_Operations, PredictClient):
         super().init()
 
     def sink(self) -> SinkQueue:
-        """Return the output queue of the same service; it uses this client's connections, and is closed with it."""
+        """Return the output queue of the same service, which uses this client's connections until the client closes."""
         return SinkQueue(self)
 
     def set_logger(self, logger: Any = None) -> None:

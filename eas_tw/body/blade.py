@@ -148,7 +148,7 @@ class BladeResponse(TensorResponse):
 
 
 def _names(name: bytes) -> bytes:
-    """Encode both name fields of a tensor with one name, which the official SDK also sends twice."""
+    """Encode both name fields of a tensor with the same name, as the official SDK does."""
     return delimited(_BLOB_NAME, name) + delimited(_MODEL_NAME, name)
 
 

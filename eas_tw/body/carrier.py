@@ -1,8 +1,8 @@
 """Encoding and decoding of varints by protobuf.
 
 The varints are the payload of a message with one repeated field, whose tag and length are removed or added here. This
-is used where protobuf is faster than numpy: for few elements, for elements that are Python objects, and for arrays
-in protobuf 7. Protobuf's pure Python implementation is faster only for very few elements.
+module is used where protobuf is faster than numpy: for few elements, for elements that are Python objects, and for
+arrays in protobuf 7. Protobuf's pure Python implementation is faster only for very few elements.
 """
 
 from __future__ import annotations
@@ -69,5 +69,5 @@ def is_compiled() -> bool:
 
 @cache
 def gives_arrays() -> bool:
-    """Return whether protobuf's sequences have `__array__` (from protobuf 7 on), which creates no objects."""
+    """Return whether protobuf's sequences have `__array__` (from protobuf 7 on), which needs no object per element."""
     return hasattr(type(schema.message(_CARRIER)().int_val), "__array__")

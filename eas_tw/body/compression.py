@@ -83,12 +83,12 @@ def decompressing(codec: str, data: bytes, limit: int) -> Steps[bytes]:
 
 
 def decode(content_encoding: str, data: bytes, limit: int) -> bytes:
-    """Undo the codings of a Content-Encoding header, the last one first.
+    """Undo the codings of a Content-Encoding header, in reverse order.
 
     Args:
         content_encoding: The header's value, such as `gzip`; with an empty value or `identity` the data is returned
             unchanged.
-        data: The compressed bytes; the result for an empty body is empty, whatever the codings.
+        data: The compressed bytes; the result for an empty body is empty with any codings.
         limit: The maximum size of the result in bytes.
 
     Raises:

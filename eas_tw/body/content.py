@@ -61,7 +61,7 @@ def vectorised() -> ModuleType | None:
 
 
 def numeric() -> ModuleType:
-    """Return the module `ndarrays`, importing numpy if that has not been done.
+    """Return the module `ndarrays`, which imports numpy.
 
     Raises:
         BodyError: numpy is not installed, or is blocked in `sys.modules`.

@@ -1,10 +1,10 @@
 """Compression and decompression with lz4, snappy and zstd in steps, with cramjam (extra `compression`).
 
 cramjam decompresses a whole body in one call, into memory of a given size, and releases the GIL meanwhile. The first
-size is a small guess. For lz4 and zstd, it grows only after the memory has been filled, so a truncated or damaged body
-needs memory only for its output. For an LZ4 block it grows after every error, up to the greatest size that the block
-can expand to. A snappy body states its size. Large memory is mapped, so the system allocates its pages only when they
-are written.
+size is a small estimate. For lz4 and zstd, the size is increased only after the memory has been filled, so a truncated
+or damaged body needs memory only for its output. For an LZ4 block the size is increased after every error, up to the
+maximum size that the block can expand to. The header of a snappy body contains the size of the output. Large memory is
+mapped, so the system allocates its pages only when they are written.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class CramjamCodec(NamedTuple):
             `error`.
         size_for: A function of the body and the limit. It returns the first size of the memory in bytes, and the
             maximum to which the body can expand, or raises `UnreadableError`.
-        fills: Whether `read` fills memory that is too small to its end before it raises.
+        fills: Whether `read` fills the memory completely before it raises `error`, if the memory is too small.
         error: The exception that `read` raises.
     """
 

@@ -1,4 +1,4 @@
-"""The element types of tensors: their numbers in EAS, their ranges, and the fields with their elements.
+"""The element types of tensors: their numbers in EAS, their ranges, and the message fields that contain the elements.
 
 All types are in the table `DTYPES`, with the numbers of `ArrayDataType` (see `tf_predict.proto`). `layout` lists the
 types of each body, and has the tables of the bodies that use other numbers.
@@ -85,7 +85,8 @@ DTYPES: Mapping[int, DType] = {
         (9, "DT_INT64", "q"),
         (10, "DT_BOOL", BOOL),
         (17, "DT_UINT16", "H"),
-        # Quantised types last: the dtype of a uint8 array without further information is DT_UINT8.
+        # Quantised types come last, because `Layout.dtype_told` returns the first type with a code: DT_UINT8 for a
+        # uint8 array.
         (11, "DT_QINT8", "b"),
         (12, "DT_QUINT8", "B"),
         (13, "DT_QINT32", "i"),

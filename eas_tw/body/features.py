@@ -1,4 +1,4 @@
-"""Features of recommendation requests: fills a `PBFeature` from a value and the name of its type.
+"""Conversion of the features of recommendation requests: a value and the name of its type to a `PBFeature`.
 
 The type names are those of the official SDK, and follow a grammar: a scalar (`STRING FLOAT DOUBLE INT BIGINT INT64`),
 `LIST<…>` or `ARRAY<…>` of a scalar, lists of lists, and `MAP<key,value>` of two scalars. The schema's field names
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eas_tw.body.schema.torchrec_predict_pb2 import PBFeature
 
 _FLOAT, _DOUBLE, _INT, _LONG, _STRING = (DTYPES[number] for number in (1, 2, 3, 9, 7))
-#: For the official SDK's name of each scalar: its name in the schema's field names, and its type with the range.
+#: By the official SDK's name of a scalar type: the type's name in the schema's field names, and its `DType`.
 _SCALARS: Mapping[str, tuple[str, DType]] = {
     "STRING": ("string", _STRING),
     "FLOAT": ("float", _FLOAT),

@@ -68,7 +68,7 @@ class JsonResponse(EqualByContent):
     def __init__(self, content: Buffer) -> None:
         self.content = bytes(content)
         try:
-            # RFC 8259 §8.1 allows a parser to ignore a byte order mark; .NET and some Java libraries write one.
+            # RFC 8259 §8.1 allows a parser to ignore a byte order mark, which .NET and some Java libraries write.
             self.data: Any = json.loads(str(self))
         except (ValueError, RecursionError) as error:
             raise wrong_kind("JSON", self.content, BodyError(str(error))) from error

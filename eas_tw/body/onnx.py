@@ -96,7 +96,7 @@ class OnnxRequest(EqualByBody):
 
 
 class OnnxResponse(TensorResponse):
-    """The outputs of a prediction, by index, and by name if they have one.
+    """The outputs of a prediction, by index, and by name if they are named.
 
     Args:
         content: The body of the response.

@@ -42,7 +42,7 @@ def pack(flat: Flat, dtype: DType, where: str) -> bytes | memoryview:
         The payload. For floats that already have the wire's layout it is a view of the caller's memory, without a copy.
 
     Raises:
-        BodyError: An element has the wrong type or is out of range; the message names the first one.
+        BodyError: An element has the wrong type or is out of range; the message names the first such element.
     """
     if not isinstance(flat.values, list | tuple | memoryview):
         return numeric().pack(_numbers(flat.values, dtype, where), dtype, where)  # type: ignore[no-any-return]  # a module loaded at run time

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PART_BYTES = 1 << 16
 """Maximum size in bytes of a part of gzip or deflate output."""
 _MAX_WINDOW_BYTES = 8 << 20
-"""Maximum zstd window: every decoder should support 8 MiB (RFC 8878 §3.1.1.1.2), HTTP's maximum (RFC 9659)."""
+"""Maximum zstd window, in bytes: the maximum in HTTP (RFC 9659); decoders should support it (RFC 8878 §3.1.1.1.2)."""
 
 
 class Decompressor(Protocol):

@@ -70,7 +70,7 @@ class LineSplitter:
             text = text.removeprefix("\n")
         self._after_cr = text.endswith("\r")
         lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        # No line can be longer than the limit unless the unfinished line and this piece together are.
+        # A line can exceed the limit only if the unfinished line and this piece together exceed it.
         is_long = self._size + len(piece) > self._max and self._is_exceeded(lines)
         if self._rest and len(lines) > 1:
             lines[0] = "".join([*self._rest, lines[0]])
@@ -89,7 +89,7 @@ class LineSplitter:
 
     @property
     def is_at_start_of_line(self) -> bool:
-        """Whether the input so far ends with a whole line; after a CR this is unknown, because LF may follow."""
+        """Whether the input so far ends with a whole line; `False` after a CR, because an LF may follow."""
         return not (self._rest or self._after_cr or self._decoder.getstate()[0])
 
     def finish(self) -> list[str]:

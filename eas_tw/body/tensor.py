@@ -92,7 +92,7 @@ def dtype_for(layout: Layout, number: int | None, content: Any, where: str) -> D
     """Return the dtype with a number; if the number is `None`, the dtype of the content.
 
     Raises:
-        BodyError: There is no such dtype, or the content has no element type, or one that this body cannot carry.
+        BodyError: There is no such dtype, the content has no element type, or this body has no dtype for its elements.
     """
     return layout.dtype_told(code_told(content, where), where) if number is None else layout.dtype_of(number, where)
 

@@ -27,7 +27,7 @@ class TFRequest(EqualByBody, ArrayDataTypes):
 
     Args:
         signature_name: The signature of the saved model, such as `predict_images`; `saved_model_cli show --all` lists
-            them.
+            the signatures.
     """
 
     def __init__(self, signature_name: str = "") -> None:

@@ -139,7 +139,7 @@ def _sizes(numbers: Words) -> NDArray[np.uint8]:
     """Return the size of each varint in bytes; the exponent of a number as a double is the position of its top bit."""
     top = numbers >> _U(1)
     np.invert(top, out=top)
-    top &= numbers  # clear the bit below the top one, so that no number is rounded up to the next power of two
+    top &= numbers  # clear the bit below the top bit, so that no number is rounded up to the next power of two
     exponents = top.astype(np.float64).view(_U)
     exponents >>= _U(52)
     return _SIZE_BY_EXPONENT.take(exponents.view(np.int64))

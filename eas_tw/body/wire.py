@@ -101,7 +101,7 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def scan(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Iterate over the fields of one message. Groups are checked and skipped, because no EAS body has any.
+    """Iterate over the fields of one message. Groups are checked and skipped, because EAS bodies have no groups.
 
     Args:
         data: The whole body.

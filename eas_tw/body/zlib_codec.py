@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 GZIP, ZLIB, RAW = 31, 15, -15
 """Values of `wbits`, which select the format in zlib."""
 
-_LEVEL = 1  # the call waits for the result: level 6 takes three times as long, for a result that is only 10 % smaller
+_LEVEL = 1  # low, because the call waits: level 6 takes three times as long, and its result is only 10 % smaller
 _LEAST_FED, _MOST_FED = 1 << 10, 1 << 16
 _INPUT_COST = 4
 """Cost of one byte of input, in bytes of output; input is counted because blocks without output take time as well."""

@@ -49,7 +49,7 @@ async def score(
     try:
         return await engine.run().asFuture(loop)
     except asyncio.CancelledError:
-        for future in list(sink_futures):  # as if the caller had awaited the sink directly
+        for future in list(sink_futures):  # the sink is cancelled too, as if the caller had awaited it directly
             future.cancel()
         raise
     finally:

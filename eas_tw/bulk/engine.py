@@ -87,8 +87,8 @@ class Engine:
     def _turn(self) -> None:
         """Send and deliver everything that is possible now, and fire the Deferred of `run` if the job is done.
 
-        A request may end while it is being sent, and `deliver` may return `None`. These are handled in a loop, because
-        a recursion could be as deep as the number of rows.
+        A request may end while it is being sent, and `deliver` may return `None`. Both cases are handled in a loop,
+        because a recursion could be as deep as the number of rows.
         """
         if self._is_turning:
             return

@@ -44,7 +44,7 @@ class Job:
             An iterator may return `NOT_READY` for a row that has not arrived.
         options: The settings.
         began_at: The current time in seconds, from the same clock as the argument `now` of the methods.
-        bucket: The token bucket, if several jobs share one; `None` to use `options.rate_per_s` for this job alone.
+        bucket: A token bucket that several jobs share; `None` to use `options.rate_per_s` for this job alone.
         first_position: The position of the first row, ≥ 0.
 
     Attributes:
@@ -104,8 +104,9 @@ class Job:
         Returns:
             1. A `Send`: a request to send.
             2. A `Pause`, if the rate does not allow a request yet.
-            3. `None`, if no request can be sent until another ends, an output is delivered or a row arrives. Outputs
-               may have become ready, because a row that cannot be encoded becomes an error row immediately.
+            3. `None`, if all rows have been sent, if the job has ended early, or if no request can be sent until
+               another ends, an output is delivered or a row arrives. Outputs may have become ready, because a row that
+               cannot be encoded becomes an error row immediately.
 
         Raises:
             Exception: Any exception of the iterator of the rows.

@@ -121,7 +121,7 @@ class Journal:
         self._database.execute("INSERT OR REPLACE INTO job VALUES (?, ?)", (name, json.dumps(value)))
 
     def begin(self, facts: dict[str, dict[str, Any]]) -> None:
-        """Begin a job, or resume one.
+        """Store the facts of a new job, or compare them with the stored facts of a job that is resumed.
 
         Args:
             facts: Values that must be the same when a job is resumed, by topic, such as `{"input": {"bytes": 5}}`.

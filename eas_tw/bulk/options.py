@@ -158,7 +158,7 @@ def check_arguments(rows: object, sink: object) -> None:
 
 
 def check_rows(rows: object) -> None:
-    """Check that rows are iterable, without reading one.
+    """Check that rows are iterable, without reading a row.
 
     Raises:
         ConfigError: The rows are not iterable.

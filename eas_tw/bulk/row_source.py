@@ -1,4 +1,4 @@
-"""The input rows of a job on the command line: skips rows that are done, and computes hashes for the journal."""
+"""The input rows of a job on the command line, without the rows that are done, and their hashes for the journal."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class DigestedRows:
 
 
 class RowsOfThread:
-    """An iterator of rows that a thread reads, because reading standard input may block, and the reactor must not.
+    """An iterator of rows that a thread reads, because reading standard input would block the reactor.
 
     Args:
         rows: The rows, which the thread reads after `start`.
@@ -96,7 +96,7 @@ class RowsOfThread:
         return self
 
     def __next__(self) -> Any:
-        # Set before the queue is checked, so that a row that arrives in between wakes the job.
+        # The flag is set before the queue is checked, so that a row that arrives after the check wakes the job.
         self._is_waiting = True
         try:
             row = self._queue.get_nowait()

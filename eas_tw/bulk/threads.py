@@ -54,16 +54,17 @@ def score_partition(
     Args:
         rows: The rows, any iterable.
         scoring: The service, and the settings of the job.
-        client: A client to use, such as one for all partitions of a process; it is not closed. `None` to make a client
-            from `scoring`, which is closed at the end.
-        bucket: The token bucket, if several partitions share one; `None` for a bucket for this partition alone.
+        client: A client that the caller closes, such as a client for all partitions of a process. `None` to make a
+            client from `scoring`, which is closed at the end.
+        bucket: A token bucket that several partitions share; `None` for a bucket for this partition alone.
 
     Yields:
         The outputs, in the order of the rows if `scoring.ordered`. For a row that fails, the output is an `ErrorRow`,
         if `scoring.on_error` is `keep`.
 
     Raises:
-        ConfigError: `rows` is not iterable, or `scoring` is not a `Scoring`.
+        ConfigError: `rows` is not iterable, `scoring` is not a `Scoring`, a function that is given by name cannot be
+            imported, or the token cannot be read.
         PredictException: The client cannot be made.
         EasError: The error of a row, if `scoring.on_error` is `raise`.
         TooManyErrors: More rows failed than `scoring.max_errors` allows.
@@ -109,7 +110,7 @@ def _send(
 
     Returns:
         1. The seconds until `rate_per_s` allows another request.
-        2. `None`, if no request can be sent until a request ends.
+        2. `None`, if `rate_per_s` is not the reason why no further request can be sent.
     """
     while isinstance(decided := job.next(monotonic()), Send):
         batch = decided.batch
@@ -131,7 +132,7 @@ def _note(ended: SimpleQueue[tuple[Batch, CallFuture]], batch: Batch, future: An
 def _wait(
     job: Job, ended: SimpleQueue[tuple[Batch, CallFuture]], in_flight: set[CallFuture], pause_s: float | None
 ) -> None:
-    """Wait until a request has ended, or the rate allows another one."""
+    """Wait until a request has ended, or the rate allows another request."""
     try:
         first = ended.get(timeout=_WAKES_EVERY_S if pause_s is None else min(pause_s, _WAKES_EVERY_S))
     except Empty:

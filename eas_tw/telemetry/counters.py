@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
 FORMER = "former instances"
-"""The address under which the counts of instances that left the list long ago are added up."""
+"""The key, in counters by address, of the total count of the instances that left the list long ago."""
 FORMER_KEPT = 256
-"""The number of removed instances whose counts are kept by address; older ones are added to `FORMER`."""
+"""The number of removed instances whose counts are kept by address; the other counts are added to `FORMER`."""
 
 
 @define
 class Counters:
     """The counters of a client since its creation.
 
-    When no call is in flight, the counters are equal to the sum of the events. In counters by address, `FORMER` stands
-    for instances that left the list long ago.
+    When no call is in flight, the counters are equal to the sum of the events. In counters by address, the key
+    `FORMER` has the total count of the instances that left the list long ago.
 
     Attributes:
         calls: The number of calls that began.
@@ -38,8 +38,8 @@ class Counters:
         streams_broken: The number of streams that ended before their body was complete, by attempt status; `cancelled`
             if the caller closed the stream.
         watches: The number of times a watch of a queue was opened, the first time and after each loss.
-        watches_lost: The number of times an open watch was lost or could not be opened, by HTTP status or attempt
-            status.
+        watches_lost: The number of times an open watch was lost, or a watch could not be opened, by HTTP status or
+            attempt status.
         frames: The number of frames that watches received for the first time.
         frames_repeated: The number of frames that watches received again, and did not pass to their reader.
         commits: The number of frames that were committed.
@@ -72,7 +72,7 @@ class Counters:
     balancer_fallbacks: int = 0
 
     def fold(self, listed: Container[str]) -> None:
-        """Move the counts of removed instances to `FORMER`, except for the `FORMER_KEPT` most recent ones.
+        """Move the counts of removed instances to `FORMER`, except for the last `FORMER_KEPT` of them in `attempts`.
 
         This bounds the memory of a client that runs for months, while instances with new addresses replace others. The
         sums do not change.

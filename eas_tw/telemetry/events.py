@@ -42,7 +42,7 @@ class CallEnded:
 
 @frozen
 class AttemptEnded:
-    """An attempt ended. A call has one or more attempts; it has none if it failed before an instance was chosen.
+    """An attempt ended. A call that failed before an instance was chosen has no attempts.
 
     Attributes:
         service: The service's name.
@@ -207,7 +207,7 @@ class Returned:
         why: The reason of the return:
 
             1. `answered`, or the status of the response to the probe;
-            2. if the probe failed, a text that says that too many instances are ejected already.
+            2. if the probe failed, a text that states that too many instances are ejected already.
     """
 
     service: str

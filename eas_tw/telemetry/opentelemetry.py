@@ -68,7 +68,7 @@ _log = Logger(namespace="eas_tw.telemetry")
 
 
 class OpenTelemetry:
-    """Instruments clients of `eas_tw`, `eas_tw.aio` and `eas_tw.blocking`; it is thread-safe.
+    """Instruments clients of `eas_tw`, `eas_tw.aio` and `eas_tw.blocking`. The class is thread-safe.
 
     A closed client is removed from the gauges, and is no longer referenced.
 
@@ -311,13 +311,13 @@ class TracedClient:
         self._predict = predict
         self._telemetry = telemetry
         self._account = _Account()
-        client.listen(self._hear)  # never removed: the client removes its listeners when it closes
+        client.listen(self._hear)  # not removed here, because the client removes its listeners when it closes
 
     def __repr__(self) -> str:
         return f"<TracedClient {self.__wrapped__!r}>"
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # `copy` and `pickle` read such names before __init__; this would recurse forever
+        if name.startswith("_"):  # `copy` and `pickle` read such names before __init__, and would recurse forever
             raise AttributeError(name)
         # If a ClientService was given, its attributes are available as well as those of its client.
         return getattr(self._given if hasattr(self._given, name) else self.__wrapped__, name)

@@ -44,8 +44,8 @@ _log = Logger(namespace="eas_tw.telemetry")
 _SERVICES_KEPT = 128
 """The number of services without an open client whose series are kept.
 
-Counts remain after a close, because Prometheus takes a decrease of a counter for a restart. The number of services is
-bounded, because a program may create clients for more and more services.
+Counts remain after a close, because Prometheus interprets a decrease of a counter as a restart. The number of services
+is bounded, because a program may create clients for more and more services.
 """
 
 
@@ -86,7 +86,7 @@ class _Service:
 
 
 class PrometheusMetrics(Collector):
-    """Metrics of clients of `eas_tw`, `eas_tw.aio` and `eas_tw.blocking`; it is thread-safe.
+    """Metrics of clients of `eas_tw`, `eas_tw.aio` and `eas_tw.blocking`. The class is thread-safe.
 
     The values of clients of the same service are added up. A closed client is removed from the gauges. Its counts
     remain, so that no counter decreases, until 128 other services have closed their last client.

@@ -142,7 +142,7 @@ class Record:
             counters.hedges += 1
 
     def attempt_answered(self, attempt: RecordedAttempt, call: RecordedCall) -> None:
-        """Record that an attempt succeeded. No counter counts it, so the call may be omitted if `is_heard` is false."""
+        """Record that an attempt succeeded. No counter changes, so callers skip this method if `is_heard` is false."""
         if self.is_heard:
             self._tell_attempt(attempt, call, (attempt.instance, ANSWERED, self._seconds() - attempt.began))
 

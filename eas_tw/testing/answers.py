@@ -61,7 +61,7 @@ def matching(
     contains: str | None = None,
     json: Any = _ABSENT,
 ) -> dict[str, Any]:
-    """Describe the requests that a canned response is for; a request must match all arguments.
+    """Describe the requests that get a canned response; a request must match all arguments.
 
     Args:
         method: The HTTP method; `None` for any.

@@ -107,7 +107,7 @@ class Remote:
         """Reset the simulator to its state at the start.
 
         Args:
-            seed: The new seed; `None` for the current one.
+            seed: The new seed; `None` for the current seed.
 
         Returns:
             The seed.
@@ -140,7 +140,7 @@ class Remote:
         return self.ask("PATCH", self._path(instance_id), changes)
 
     def crash(self, instance_id: str) -> Any:
-        """Crash an instance, which resets its connections and refuses new ones."""
+        """Crash an instance, which resets its connections and refuses new connections."""
         return self.change(instance_id, state="crashed")
 
     def restart(self, instance_id: str) -> Any:
@@ -217,7 +217,7 @@ class Remote:
         """Add a fault, such as `add_fault("latency", {"service": "s"}, latency=200, when={"times": 3})`.
 
         Args:
-            type_: The fault's type, one of those that `GET /v1/fault-types` lists.
+            type_: The fault's type, as listed by `GET /v1/fault-types`.
             target: `{"service": …, "instance": …}` or `{"discovery": True}`.
             when: A mapping with `name`, `probability`, `times`, `skip` and `duration_s`, all optional; `None` for a
                 fault that is always active.

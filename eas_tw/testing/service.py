@@ -69,7 +69,7 @@ def start_service(
 
 @contextmanager
 def first_service(remote: Remote) -> Iterator[RemoteService]:
-    """Return the first service of a simulator, such as that of a scenario, for the duration of the context."""
+    """Return the first service of a simulator, such as the service of a scenario, for the duration of the context."""
     name = remote.services()[0]["name"]
     service = RemoteService(remote, name, remote.tokens.get(name, ""))
     try:
@@ -117,7 +117,7 @@ class RemoteService:
     # -- instances and faults
 
     def crash(self, number: int = 0) -> Any:
-        """Crash an instance, which resets its connections and refuses new ones."""
+        """Crash an instance, which resets its connections and refuses new connections."""
         return self._change(number, state="crashed")
 
     def restart(self, number: int = 0) -> Any:
@@ -148,7 +148,7 @@ class RemoteService:
         """Add a fault to the service, such as `fault("http_status", 0, code=503, when={"times": 3})`.
 
         Args:
-            type_: The fault's type, one of those that `GET /v1/fault-types` lists.
+            type_: The fault's type, as listed by `GET /v1/fault-types`.
             number: The number of the instance, ≥ 0; `None` for all instances.
             when: The conditions of the fault, as for `Remote.add_fault`; `None` for a fault that is always active.
             attrs: The attributes of the fault's type.
@@ -162,7 +162,7 @@ class RemoteService:
         """Add a discovery fault for this service, such as `discovery_fault("empty_list")`.
 
         Args:
-            type_: The fault's type, one of those that `GET /v1/fault-types` lists.
+            type_: The fault's type, as listed by `GET /v1/fault-types`.
             when: The conditions of the fault, as for `Remote.add_fault`; `None` for a fault that is always active.
             attrs: The attributes of the fault's type.
         """
@@ -185,10 +185,10 @@ class RemoteService:
         times: int | None = None,
         **one: Any,
     ) -> str:
-        """Add canned responses for matching requests; they are used in order, and the last one is repeated.
+        """Add canned responses for matching requests; they are used in order, and the last response is repeated.
 
-        From then on, a request that matches no canned response gets a 404. If several patterns match, the one that was
-        added first is used.
+        From then on, a request that matches no canned response gets a 404. If several patterns match, the pattern
+        that was added first is used.
 
         Args:
             answers: The responses: `answer(...)`, bytes, text, or a function of a `Received` that returns one of these,
