@@ -91,8 +91,8 @@ class Advertised:
     def is_ours(self, host: str, connection: ServerConnection) -> bool:
         """Return whether a Host header names this machine. Other requests are rejected, to prevent DNS rebinding.
 
-        In that attack the name of a web page's origin is resolved to this machine, and the browser sends that name as
-        Host. An address cannot be rebound, so the local address of the connection is as trustworthy as `localhost`.
+        In that attack, the DNS name of a web page is changed to resolve to this machine. The browser then sends the
+        page's name as Host. An IP address cannot be rebound, so the connection's local address is accepted as well.
         """
         name = (host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host).strip("[]").lower()
         known = ("localhost", "127.0.0.1", "::1", self.host.lower(), self.advertise.lower())

@@ -1,7 +1,7 @@
 """Authentication of requests: the token in clear text, as a bearer token, or as a signature made with the token.
 
-The module is written from the wire contract and shares no code with the client. An error in the client's signing
-therefore makes requests fail.
+The module follows the documented wire format and shares no code with the client, so an error in the client's signing
+makes requests fail.
 """
 
 from __future__ import annotations

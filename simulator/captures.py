@@ -1,7 +1,7 @@
-"""Headers and bodies of requests and responses, stored with the journal's rows for services that enable it.
+"""Headers and bodies of requests and responses, stored for the journal's rows of services that enable capturing.
 
-Capturing is disabled by default, because the contents may be secret and large. The memory of all services together is
-bounded; the oldest captures are dropped first.
+Capturing is disabled by default, because the contents may be secret and large. The memory for all captures together
+is bounded; the oldest captures are dropped first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Message:
     """The headers and body of a request or a response.
 
     Attributes:
-        headers: Names in lower case.
+        headers: Header fields, with names in lower case.
         body: The stored beginning of the body.
         body_bytes: Size of the whole body, in bytes.
     """
@@ -40,7 +40,11 @@ class Message:
         return len(self.body) + sum(len(name) + len(value) for name, value in self.headers.items()) + _OVERHEAD_BYTES
 
     def to_json(self, mask: Callable[[str], str]) -> dict[str, Any]:
-        """Return a JSON value without tokens: the body as text if it is UTF-8, otherwise in base64."""
+        """Return a JSON value, with the body as text if it is UTF-8, otherwise in base64.
+
+        Args:
+            mask: Masks tokens in a text; it is not applied to a body in base64.
+        """
         headers = {name: mask(value) for name, value in self.headers.items()}
         shown: dict[str, Any] = {"headers": headers, "body_bytes": self.body_bytes}
         try:
@@ -52,7 +56,7 @@ class Message:
 
 @frozen
 class Capture:
-    """A request and its response; `response` is `None` when no complete response was sent."""
+    """A request and its response; `response` is `None` if none was sent."""
 
     request: Message
     response: Message | None

@@ -1,4 +1,4 @@
-"""Child processes that end when their parent process ends, even if it is killed."""
+"""Child processes that end when their parent process ends, even if the parent is killed."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ The exit codes:
 - 1: the command failed, or the simulator rejected a request.
 - 2: wrong usage.
 - 65: the scenario, recording or plan cannot be read, or is invalid.
-- 69: the port cannot be listened on, or no simulator listens at the URL.
+- 69: a port cannot be opened for listening, or no simulator listens at the URL.
 - 130: interrupted.
 """
 

@@ -34,7 +34,7 @@ class IdleEnd:
     """The close of an idle connection without notice.
 
     Attributes:
-        after_s: Seconds from the response to the close, unless a request arrives before the close.
+        after_s: Seconds from the end of the response to the close. A request that arrives earlier cancels it.
         at_next_request: Whether to close when the next request arrives, without a response, instead of after `after_s`.
         reset: Whether to close with an RST instead of a FIN.
     """
@@ -69,7 +69,7 @@ class Pacer:
     Args:
         clock: Clock for the pauses.
         transport: Transport to write to.
-        wire: What to send.
+        wire: The delivery to perform.
         done: Called after the last piece and `after_s`, unless the connection is lost before that.
     """
 

@@ -78,7 +78,7 @@ class DiscoveryFaults:
 
 
 class _Flapping:
-    """A `flapping` fault: leaves out some instances in every second period; a period of 0 is one reply."""
+    """A `flapping` fault omits some instances in every second period; with `period` 0, each reply is a period."""
 
     def __init__(self, fault: Fault, now: float) -> None:
         self._fault = fault

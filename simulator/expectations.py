@@ -33,7 +33,13 @@ class CallRecord:
 
 @frozen
 class RequestRecord:
-    """One request that reached an instance: when it ended, at which instance, and with which status."""
+    """One request that reached an instance.
+
+    Attributes:
+        at_s: End of the request, in seconds from the beginning of the scenario.
+        instance: Id of the instance.
+        status: HTTP status of the response; 0 for no response.
+    """
 
     at_s: float
     instance: str
@@ -47,12 +53,12 @@ class TrafficAccount:
     Attributes:
         calls: Calls of the client.
         requests: Requests that reached instances.
-        retries: Attempts beyond the first of each call.
-        discovery_requests: Requests that reached the control plane.
-        discovery_refused: Replies that the client rejected, by reason.
+        retries: Number of attempts beyond the first of each call.
+        discovery_requests: Number of requests that reached the control plane.
+        discovery_refused: Number of discovery replies that the client rejected, by reason.
         ready_s: Seconds until the client had its first list; `None` if it never had one.
-        known: Instances in the client's list at the end.
-        ejected: Instances that the client had ejected at the end.
+        known: Number of instances in the client's list at the end.
+        ejected: Number of instances that the client had ejected at the end.
     """
 
     calls: list[CallRecord] = field(factory=list)
@@ -65,11 +71,13 @@ class TrafficAccount:
     ejected: int = 0
 
     def window(self, from_s: float, until_s: float | None) -> TrafficAccount:
-        """Return the account with only the calls and requests in a window of time; the totals are unchanged.
+        """Return the account of a window of time: the calls that start and the requests that end in the window.
+
+        The totals, such as `retries`, are those of the whole scenario.
 
         Args:
             from_s: Beginning of the window, in seconds from the beginning of the scenario.
-            until_s: End of the window; `None` for no end. A call counts by its start, a request by its end.
+            until_s: End of the window, exclusive, in the same unit; `None` for no end.
         """
 
         def is_in(record: CallRecord | RequestRecord) -> bool:
@@ -115,7 +123,7 @@ class Metric:
     Attributes:
         says: Description, one line.
         value: Computes the metric from an account and the expectation's `of`.
-        of: Kind of value that `of` takes, in words; empty if the metric does not use it.
+        of: Description of the value of an expectation's `of`, such as `an HTTP status`; empty if `of` is not used.
         has_window: Whether the metric can be restricted to a window of time.
     """
 
@@ -229,5 +237,5 @@ NOTHING_LOST = (Expectation("lost", high=0),)
 
 
 def judge(expectations: Sequence[Expectation], account: TrafficAccount) -> list[ExpectationResult]:
-    """Compare every expectation with an account."""
+    """Compare every expectation with an account; if there are none, compare `NOTHING_LOST`."""
     return [expectation.judge(account) for expectation in expectations or NOTHING_LOST]

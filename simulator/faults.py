@@ -34,7 +34,7 @@ _DURATION = Attribute(
     "duration_s", None, "time until it ends; null for no limit", unit="seconds", high=DAY_S, is_optional=True
 )
 WHEN = (_NAME, _PROBABILITY, _TIMES, _SKIP, _DURATION)
-"""The attributes that every fault has beside its type, target and own attributes."""
+"""The attributes that every fault has in addition to its type, its target and the attributes of its type."""
 
 _PLACES = {
     "service": "the service; for `group/service` the whole name",
@@ -104,7 +104,7 @@ def _frozen(attributes: Any) -> Any:
 
 @frozen
 class Fault:
-    """One fault.
+    """A fault: its type, target, attributes and schedule.
 
     Attributes:
         type: A key of `ON_INSTANCES` or `ON_DISCOVERY`.

@@ -27,7 +27,10 @@ _SPREAD_NETS = range(16, 32)
 The addresses resemble the addresses 172.16.x.y in the EAS documents. If an address is in use, the next octet is tried.
 """
 _PER_NET, _BLOCKS = 250, 15
-"""Instances for each second octet, and blocks of 16 octets from 16 to 255. After 3,750 instances addresses repeat."""
+"""Number of instances for each second octet, and number of blocks of 16 second octets (16 to 255).
+
+After 3,750 instances of a service, addresses repeat.
+"""
 
 
 def spread_ips(service: int, number: int) -> list[str]:
@@ -42,7 +45,7 @@ def spread_ips(service: int, number: int) -> list[str]:
 
 
 class Service:
-    """A running service."""
+    """A running service: its instances, processor, stubs and queues."""
 
     def __init__(self, world: Simulator, spec: ServiceSpec, number: int = 0) -> None:
         self.world = world
@@ -168,7 +171,7 @@ class Service:
     def stop(self) -> Deferred[Any]:
         """Stop all instances; the Deferred fires when all ports and connections are closed."""
         if self.queues is not None:
-            self.queues.clear()  # otherwise the frames of a stopped instance would go to the next instance
+            self.queues.clear()  # otherwise a stopped instance's frames would be sent to another instance
         return DeferredList([instance.stop() for instance in self.instances.values()])
 
     def _id(self, number: int) -> str:

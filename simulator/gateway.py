@@ -1,4 +1,6 @@
-"""The gateway: forwards requests on new connections to registered instances by weight; sends 502, 503 and 504.
+"""The gateway: forwards each request on a new connection to a registered instance, which is chosen by weight.
+
+If forwarding fails, the gateway answers 502, 503 or 504.
 
 A response is forwarded while it arrives, and read no faster than the client reads it. A response whose body arrives
 together with its head is sent as a whole. After the head no error status can be sent: if the instance then closes the
@@ -147,7 +149,10 @@ class _Trip(ClientFactory):
         return _Messenger(self)
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:  # noqa: ARG002
-        """Try another instance in the mode `retry`; the request has not been sent, so no instance gets it twice."""
+        """Connect to another instance in the mode `retry`, otherwise answer 502.
+
+        The request has not been sent yet, so no instance gets it twice.
+        """
         if self._untried and self._tried.service.gateway == "retry" and not self.answer.called:
             self._connect()
         else:

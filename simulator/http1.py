@@ -135,7 +135,7 @@ class ServerConnection(Protocol):
     # -- called by the reader
 
     def head_came(self, method: str, target: str) -> None:
-        """Handle a complete head, and send `100 Continue` if the client waits for it before it sends the body."""
+        """Handle a complete head, and send `100 Continue` if the client waits for this response."""
         if self._reader.wants_continue:
             self._write_continue()
         if self.server.on_head is not None:
@@ -183,7 +183,7 @@ class ServerConnection(Protocol):
     def _write_continue(self) -> None:
         """Send `100 Continue`, unless an earlier request is unanswered.
 
-        The client would take `100 Continue` for the response to the earlier request.
+        Otherwise the client would take `100 Continue` for the response to the earlier request.
         """
         if self._is_open and not self._is_busy and not self._waiting:
             self._reader.wants_continue = False
@@ -224,7 +224,7 @@ class ServerConnection(Protocol):
         ).start()
 
     def _write(self, data: bytes) -> None:
-        """Write directly to the socket, which saves a turn of the reactor; the transport sends what remains."""
+        """Write directly to the socket, which saves a turn of the reactor; the transport sends the rest."""
         write_to_socket = self._write_to_socket
         if write_to_socket is not None:
             try:

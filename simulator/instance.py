@@ -208,8 +208,8 @@ class SimulatedInstance:
         self.life += 1
         self._held.clear()
         self._timers.cancel()
-        # The caller resets the connections afterwards. The streams that end then release workers of this object, which
-        # must not begin queued jobs.
+        # The caller resets the connections afterwards, which ends their streams. Each ended stream releases its worker,
+        # and the released worker must not begin a queued job.
         self.workers.discard_waiting()
         self._staff()
 

@@ -85,7 +85,7 @@ class Matcher:
     Attributes:
         equal: Required values, by field.
         status_class: First digit of the status; `None` for any.
-        after: Number of a row; only rows with greater numbers are selected.
+        after: Number of a row; `Journal.newest` returns only rows with greater numbers.
     """
 
     equal: Mapping[str, Any] = field(factory=dict)
@@ -130,8 +130,8 @@ class RequestTotals:
         bytes_in: Sum of the sizes of the request bodies.
         bytes_out: Sum of the sizes of the response bodies.
         elapsed_s: Sum of the response times, in seconds.
-        slower: Histogram of the response times: `slower[i]` counts those up to `BUCKETS_S[i]` and above the previous
-            bound; the last element counts those above all bounds.
+        slower: Histogram of the response times: `slower[i]` is the number of times up to `BUCKETS_S[i]` and above the
+            previous bound; the last element is the number of times above all bounds.
     """
 
     service: str

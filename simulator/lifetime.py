@@ -78,7 +78,7 @@ class Lifetime:
         self._stop().addBoth(lambda _: self._timer.active() and (self._timer.cancel(), self._reactor.stop()))
 
     def end_with_stdin(self) -> None:
-        """End when standard input is closed, also because the program that writes to it was killed."""
+        """End the process when standard input is closed, even if this is because the writing program was killed."""
         threading.Thread(target=_wait_for_eof, daemon=True).start()
 
     def _signalled(self, *_: Any) -> None:

@@ -17,7 +17,7 @@ _MAX_DECODED = 8
 
 
 class TokenMask:
-    """Masks the tokens that were added; a callable from text to text."""
+    """A callable that returns a text with the added tokens replaced by `MASK`."""
 
     def __init__(self) -> None:
         self._services: dict[str, str] = {}
@@ -63,7 +63,7 @@ class TokenMask:
         tokens = dict.fromkeys(token for token in (*self._services.values(), *self._retired) if token)
         spellings = {spelling for token in tokens for spelling in _spellings(token)}
         self._spellings = _longest_first(spellings)
-        # A token may have percent signs, so its decoded form is searched for as well.
+        # A token may contain percent signs, so its decoded form is searched for as well.
         self._encoded = _longest_first({*spellings, *map(_decoded, tokens)})
         self._have_blanks = any(" " in token for token in self._encoded)
 

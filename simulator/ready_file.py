@@ -148,9 +148,10 @@ def remove_stale(path: str | Path) -> bool:
 
 
 def remove_stale_in(arguments: Sequence[str]) -> None:
-    """Remove the stale ready file that a command line names, before a program that waits for the new file reads it.
+    """Remove the stale ready file that a command line names.
 
-    The function is called before the command line is parsed, because imports and parsing take time.
+    The function is called before the slow imports and the parsing of the command line. Otherwise a program that waits
+    for the new file could read the stale file in the meantime.
     """
     for at, argument in enumerate(arguments):
         if argument.startswith("--ready-file="):

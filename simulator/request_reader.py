@@ -30,7 +30,7 @@ _USUAL = (
 _NAMES = {name.encode(): name.lower() for name in _USUAL}
 """Header names as most clients spell them. A lookup takes a third of the time of decoding the name."""
 _JOINED = frozenset({"connection", "transfer-encoding"})
-"""List fields that affect framing. Repeated lines form one list (RFC 9110 §5.3), so that no value may be dropped."""
+"""List fields that affect framing. Repeated lines form one list (RFC 9110 §5.3), so no value may be dropped."""
 
 
 class RequestReader:

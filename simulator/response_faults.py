@@ -5,8 +5,8 @@ entry in two tables: a function in one of `_ON_BODIES`, `_ON_BYTES`, `_ON_POSITI
 responses (`apply_response_faults`), and one in `_BODY_STEPS`, `_WIRE_STEPS` or `_ON_PLANS` changes streams (`plan_of`).
 tests/simulator/test_stream_faults.py fails for a fault that has an effect on whole responses only.
 
-The functions have no I/O. The order of the steps does not depend on the order in which faults were added: first the
-body, then the head, then the delivery and the end of the connection.
+The functions have no I/O. The groups of steps have a fixed order, which does not depend on the order in which faults
+were added: first the body, then the head, then the delivery and the end of the connection.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Roster:
         self.ever = {name: dict(found) for name, found in self.services.items()}
 
     def take(self, step: TimelineStep) -> None:
-        """Apply a step."""
+        """Apply a step of the timeline to the instances."""
         if step.do == "add":
             self._add(step.service, step.count)
         elif step.do == "replace":

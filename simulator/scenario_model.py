@@ -26,7 +26,7 @@ class Scenario:
 
     Attributes:
         title: Title.
-        story: Description of what happens and why it matters, for people.
+        story: Description for readers: the events, and why they matter.
         seed: Seed of all random draws.
         length_s: Length of a demo of the scenario, in seconds.
         services: Services to simulate.

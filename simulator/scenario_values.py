@@ -20,21 +20,21 @@ def tables(given: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def table(path: str, given: Any) -> dict[str, Any]:
-    """Return `given`, if it is a table; otherwise raise."""
+    """Return `given`, if it is a table; otherwise raise `ScenarioError`."""
     if not isinstance(given, dict):
         wrong(path, "a table", given)
     return given
 
 
 def text(path: str, given: Any) -> str:
-    """Return `given`, if it is a string; otherwise raise."""
+    """Return `given`, if it is a string; otherwise raise `ScenarioError`."""
     if not isinstance(given, str):
         wrong(path, "a string", given)
     return given
 
 
 def number(path: str, given: Any, low: float, high: float, *, whole: bool = False) -> float:
-    """Return `given`, if it is a number from `low` to `high`, with `whole` an integer; otherwise raise."""
+    """Return `given`, if it is a number from `low` to `high` (with `whole`, an integer); else raise `ScenarioError`."""
     kinds = int if whole else (int, float)
     if not isinstance(given, kinds) or isinstance(given, bool) or not low <= given <= high:
         bounds = (f" ≥ {low:.10g}" if low > -inf else "") + (f" and ≤ {high:.10g}" if high < inf else "")

@@ -1,4 +1,4 @@
-"""The specification of a service, from which its fleet is started and to which a reset returns."""
+"""The specification of a service: the initial state of its fleet, which a reset restores."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_PAYLOAD_BYTES = 64 * 2**20
 WORKERS, QUEUE, KEEPALIVE_S = 5, 64, 5.0
 """Defaults of EAS: worker threads, length of the queue, and `rpc.keepalive` in seconds."""
 LLM_WORKERS, LLM_KEEPALIVE_S = 256, 600.0
-"""Defaults of a language model, which computes answers in parallel (vLLM's `max_num_seqs`), each for a long time."""
+"""Defaults of the processor `llm`, which computes many answers at a time (vLLM's `max_num_seqs`), each slowly."""
 
 GATEWAY_MODES = ("fail", "retry", "avoid")
 """Modes of the gateway for the case that an instance refuses the connection.
@@ -68,7 +68,7 @@ class ServiceSpec:
             connection closed; 0 for no limit. By default `KEEPALIVE_S`, or `LLM_KEEPALIVE_S` with the processor `llm`.
         rate_limit: Requests per second that an instance accepts; further ones are answered with 429. `None` for no
             limit.
-        zones: Availability zones, to which the instances are assigned in turn.
+        zones: Availability zones, to which the instances are assigned round robin.
         gateway: Mode of the gateway when an instance refuses connections: one of `GATEWAY_MODES`.
         capture_bytes: Bytes of each request's and response's body that the journal stores, with the headers; `None` to
             store neither.

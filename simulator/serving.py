@@ -1,4 +1,4 @@
-"""Serves a simulator until a signal, with the banner, the ready file and the log.
+"""Serves a simulator until a signal is received, with the banner, the ready file and the log.
 
 Only this module and `simulator.demo` use the global reactor; all other modules get a reactor as an argument.
 """

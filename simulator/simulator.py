@@ -65,6 +65,8 @@ class Simulator(TwistedService):
         gateway_timeout_s: Seconds that the gateway waits for the head of an instance's response before it answers 504,
             and between two pieces of the body.
         nonce: Random text that identifies this simulator in its ready file and its state; empty if not set.
+        on_reset: Called by `reset`, after all faults and rows have been removed.
+        on_capture: Called with the service, a captured request and its response; not called without a response.
     """
 
     def __init__(

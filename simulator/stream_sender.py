@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _log = Logger(namespace="simulator.streaming")
 MAX_BATCH_BYTES = 2**16
-"""Maximum size, in bytes, of available pieces that are written together."""
+"""Available pieces are written together; no piece is added to a write that has at least this many bytes."""
 
 
 @implementer(IPullProducer)

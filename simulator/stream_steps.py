@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class AfterBytes:
-    """Replaces the rest of one piece, once, after a number of bytes.
+    """Replaces the rest of the piece in which the stream reaches a number of bytes; later pieces are unchanged.
 
     Args:
         after_bytes: Number of unchanged bytes before the replaced rest.

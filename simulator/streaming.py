@@ -73,7 +73,7 @@ class Step(Protocol):
     """Changes the pieces of one stream; it may keep state from one piece to the next."""
 
     def apply(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Return the changed items; unknown items pass unchanged."""
+        """Return the items that replace the given items, in order."""
 
 
 class Gate(Protocol):

@@ -1,6 +1,6 @@
 """Stubs: canned responses of a service, with the requests that they match and the number of their uses.
 
-They are for tests of an application; the terms are those of WireMock's stub mappings. Stubs take precedence over the
+Stubs are for tests of an application; the terms are those of WireMock's stub mappings. They take precedence over the
 service's processor. A service with stubs answers an unmatched request with 404, so that tests detect a missing stub.
 """
 
@@ -38,7 +38,7 @@ class StubError(ValueError):
 
 @frozen
 class RequestPattern:
-    """The requests that a stub answers; all conditions must hold.
+    """The conditions of a stub; the stub answers only requests that meet all of them.
 
     Attributes:
         method: HTTP method; empty for any.

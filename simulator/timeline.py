@@ -74,7 +74,7 @@ class Verb:
 
     Attributes:
         says: Description, one line.
-        takes: Fields of the step that it uses, beside `at_s`, `do` and `says`.
+        takes: Fields of the step that the verb uses, in addition to `at_s`, `do` and `says`.
         act: Carries out the step; `None` if the player of the scenario carries it out.
     """
 
@@ -170,7 +170,7 @@ class Timeline:
         self._timers = Timers(world.reactor)
 
     def start(self) -> None:
-        """Start or restart the timeline; the steps at 0 are carried out before this returns."""
+        """Start or restart the timeline; the steps at 0 are carried out before the method returns."""
         self.stop()
         for step in self._steps:
             if step.at_s <= 0:
@@ -188,7 +188,7 @@ class Timeline:
             if act is not None:
                 act(self._world, step)
         except Exception:  # noqa: BLE001
-            # The step may be impossible, because the fleet was changed through the admin API. That must not stop the
-            # timeline.
+            # The step may be impossible, because the fleet was changed through the admin API. The exception must not
+            # stop the timeline.
             _log.failure("a step of the scenario failed: {step}", step=str(step))
         self._told(step)

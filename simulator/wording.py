@@ -11,6 +11,6 @@ _MANY = 8
 
 
 def shortened(names: Iterable[str]) -> str:
-    """Join names with commas; more than eight are truncated. Without names, return `none`."""
+    """Join names with commas; `…` replaces the names after the eighth. Without names, return `none`."""
     found = list(names)
     return (", ".join(found[:_MANY]) or "none") + (", …" if len(found) > _MANY else "")

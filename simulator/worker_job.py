@@ -107,7 +107,7 @@ class WorkerJob:
         self._handler.respond(response)
         self._workers.done()
 
-    # -- streams: the first piece decides between the response and a 400
+    # -- streams: an exception before the first piece becomes a 400
 
     def _begin_stream(self, stream: StreamResponse) -> None:
         self._reader = PieceReader(stream.body, self._handler.clock, self._instance.rng)

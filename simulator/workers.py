@@ -1,6 +1,7 @@
 """The workers of one instance, their queue, and the rate limit.
 
-EAS processors have 5 workers and a queue of 64 by default; a request that finds both full is answered with 450.
+EAS processors have 5 workers and a queue of 64 by default; if all workers are busy and the queue is full, a
+request is answered with 450.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ _ROUNDING = 1e-9
 
 
 class Job(Protocol):
-    """A unit of work."""
+    """A unit of work for a worker."""
 
     def begin(self) -> None:
         """Begin, because a worker is free; `Workers.done` must be called when the job has ended."""
 
 
 class Workers:
-    """Workers and their queue.
+    """The workers of an instance, and the queue of their jobs.
 
     Args:
         count: Number of jobs that run at a time.
@@ -68,7 +69,7 @@ class Workers:
         """Release the worker of a job that has ended, and begin the next job."""
         self.busy -= 1
         if self._is_starting:
-            return  # a job ended inside its own `begin`: the loop below continues
+            return  # a job has ended inside its own `begin`: the loop of the outer call continues
         self._is_starting = True
         while self._waiting and self.busy < self.count:
             self.busy += 1
@@ -77,7 +78,7 @@ class Workers:
 
 
 class RateLimit:
-    """A token bucket: `rate` requests per second, with a burst of `rate` requests, or of 1 if `rate` is less.
+    """A token bucket: `rate` requests per second, with a burst of `rate` requests, or of 1 if `rate` is below 1.
 
     Args:
         rate: Requests per second.

@@ -1,7 +1,7 @@
 """The named schemas of the OpenAPI document: the request bodies of `schemas`, and the response bodies.
 
-The schemas of rows, states, faults and processors are derived from the classes themselves, so that the document cannot
-differ from the code.
+The schemas of rows, states, faults and processors are derived from the simulator's classes and tables, so that the
+document cannot differ from the code.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def _said(value: type) -> dict[str, str]:
-    """Read the description of each attribute from the docstring of an attrs class."""
+    """Read the description of each attribute from the docstring of a class."""
     lines = (inspect.getdoc(value) or "").partition("Attributes:\n")[2].splitlines()
     return {name.strip(): says.strip() for name, _, says in (line.partition(":") for line in lines)}
 

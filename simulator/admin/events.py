@@ -12,8 +12,8 @@ The events, each with an id of `run.change.row`:
 - `instance`, `fault`: an instance or a fault was added or changed. `instance_gone`, `fault_gone`: an instance
   or a fault was removed.
 - `discovery`: the last discovery reply of a service, if there was a reply since the last comparison.
-- `request`: a row of the journal. The rate of a stream is limited; failed requests are sent first. The row numbers of a
-  stream may therefore have gaps.
+- `request`: a row of the journal. The rate of a stream is limited, and failed requests take precedence. The row numbers
+  of a stream may therefore have gaps.
 - `tick`: sent once a second with the counts `total`, `failures`, `instances` (`{id: [requests, failures, in flight,
   connections, streams]}`), `discovery`, `queues` and `struck` (activations of each fault), and with `streams`, at most
   20 of the running streamed responses.
@@ -58,7 +58,13 @@ _ID = re.compile(r"([0-9a-f]{1,20})\.(\d{1,18})\.(\d{1,18})")
 
 @frozen
 class Change:
-    """One difference between the states of two consecutive comparisons."""
+    """One difference between the states of two consecutive comparisons.
+
+    Attributes:
+        number: Number of the change in the log, from 1.
+        event: Name of the event.
+        data: JSON value of the event; `None` for `state`, whose data are built when the event is sent.
+    """
 
     number: int
     event: str
@@ -308,7 +314,7 @@ class Stream:
 
 
 def _sample(rows: list[tuple[int, Row]], limit: int) -> list[tuple[int, Row]]:
-    """Choose at most `limit` of the rows, in order: failed requests first, then evenly spaced ones."""
+    """Choose at most `limit` evenly spaced rows, of failed requests before others, and return them in their order."""
     if len(rows) <= limit:
         return rows
     failed = [pair for pair in rows if not pair[1].is_good]

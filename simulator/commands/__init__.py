@@ -49,7 +49,7 @@ def flush_output() -> None:
 def check_reader() -> None:
     """Raise BrokenPipeError if standard output has no reader.
 
-    A command that seldom prints would not detect this by a failed write. Standard output has no reader if it was
+    A command that seldom prints would detect this only at its next write. Standard output has no reader if it was
     closed before the program began, or if it is a pipe, a socket or a terminal whose other end is closed.
     """
     if sys.__stdout__ is None:

@@ -1,4 +1,4 @@
-"""The command `completion`, which prints a script that completes `eas-simulator` in a shell."""
+"""The `completion` command: print a script that completes `eas-simulator` in a shell."""
 
 from __future__ import annotations
 

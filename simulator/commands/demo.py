@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Play a scenario; return 1 if one of its expectations was not met."""
     sys.path.insert(0, "")
-    # Imported here, because no other command needs the client.
+    # Imported here, because most commands do not need the client, which is slow to import.
     from simulator import demo  # noqa: PLC0415
     from simulator.demo.player import client_config  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""The `serve` command: the options of a served simulator. They are validated before anything listens."""
+"""The `serve` command: run a simulator. The options are validated before anything listens."""
 
 from __future__ import annotations
 

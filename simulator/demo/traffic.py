@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from eas_tw import PredictClient
 
 MNIST, ECHO, ANY = "mnist", "echo", "any"
-"""Checks of a response: it equals the scores of the image, it equals the request's text, or there is no check."""
+"""Checks of a response: equality with the scores of the image, equality with the request's text, or no check."""
 
 
 class DemoTraffic:

@@ -1,9 +1,9 @@
 """Processors, which compute the responses of an instance; `compute` runs one.
 
-A processor is a callable of the request's body, or of the value that a codec decodes from it, or a `RequestProcessor`,
-which takes the whole request. It returns bytes, text, a `Response` or a value that the codec encodes: immediately,
-later (`Later`), or as a Deferred or coroutine. A generator, an asynchronous generator or a `StreamResponse` is sent
-piece by piece. An exception becomes a 400 with the exception's text.
+A processor is a callable that takes the request's body, or the value that a codec has decoded from the body, or a
+`RequestProcessor`, which takes the whole request. It returns bytes, text, a `Response` or a value that the codec
+encodes: immediately, later (`Later`), or as a Deferred or coroutine. A generator, an asynchronous generator or a
+`StreamResponse` is sent piece by piece. An exception becomes a 400 with the exception's text.
 
 Built-in processors run immediately. A user's ordinary function runs in its own thread, so that a blocking function
 occupies only its worker.
@@ -159,7 +159,7 @@ def find(name: str | Processor | Callable[[Any], Any], service: str) -> Processo
     1. A key of `BUILT_IN`.
     2. `sleep:` and a duration; `llm:` and settings; `forward:` and a URL.
     3. `MODULE:CALLABLE`; `CODEC+MODULE:CALLABLE` for a callable that takes and returns decoded values;
-       `request+MODULE:CALLABLE` for one that takes the whole request.
+       `request+MODULE:CALLABLE` for a callable that takes the whole request.
     4. Empty: `mnist` for a service whose name after `group/` starts with `mnist`; `echo` for every other service.
     5. `gzip+NAME` decompresses requests, `NAME+gzip` compresses responses (see `compressed.COMPRESSIONS`).
 

@@ -1,7 +1,6 @@
 """Decompression of requests before a processor, as with `rpc.decompressor`, and compression of its responses.
 
-The module shares no code with the client's compression. An error in the client's
-compression therefore makes requests fail.
+The module shares no code with the client's compression, so an error in the client's compression makes requests fail.
 """
 
 from __future__ import annotations

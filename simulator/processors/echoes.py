@@ -1,7 +1,7 @@
 """Echo processors, one for each kind of body: parse the request with protobuf, validate it, and return its content.
 
-Tensors are returned under their names or positions. User features of recommendation requests are returned as text, and
-items with scores that depend only on the ids of the items.
+Tensors are returned under their names or positions. For a recommendation request, user features are returned as text,
+and each item is returned with a score that depends only on the item's id.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Forward:
             path: Path of the request relative to the service's path.
 
         Returns:
-            A Deferred that fires with the response, or with a 502 that has the reason if no response is received. The
+            A Deferred that fires with the response or, if none is received, with a 502 whose body gives the reason. The
             Deferred never fails.
         """
         return Deferred.fromCoroutine(self._send(reactor, request, path))

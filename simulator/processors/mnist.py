@@ -22,7 +22,7 @@ def mnist(body: bytes) -> bytes:
     """Return the serialised response to a serialised request.
 
     Raises:
-        ValueError: The request has no `images` of the right type and shape; the text describes what it has.
+        ValueError: The request has no `images` of the right type and shape; the text gives the actual input.
     """
     images = _images(body)
     response = _message("PredictResponse")()

@@ -29,7 +29,7 @@ class ProcessorRequest:
         clock: Clock of the simulator: `clock.seconds()`, `clock.callLater(seconds, function)`.
         rng: Random numbers of the instance.
         seed: Seed of the simulator.
-        memory: State that the processor stores on this instance between requests; a crash clears it.
+        memory: State that the processor stores on this instance between requests; a crash or a reset clears it.
     """
 
     method: str
@@ -49,7 +49,7 @@ class RequestProcessor(ABC):
 
     @abstractmethod
     def answer(self, request: ProcessorRequest) -> Any:
-        """Return bytes, text, a `Response`, a `StreamResponse`, an iterator of pieces, or a Deferred of these."""
+        """Return a result: bytes, text, `Response`, `StreamResponse`, an iterator of pieces, `Later`, or a Deferred."""
 
 
 @frozen

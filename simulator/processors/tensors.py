@@ -16,7 +16,7 @@ from simulator.processors.arrays import FIELDS
 
 @frozen
 class Tensor:
-    """One tensor.
+    """A tensor of a request or a response.
 
     Attributes:
         shape: Dimensions.

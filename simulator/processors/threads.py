@@ -1,8 +1,8 @@
 """Runs a user's ordinary function in a thread, so that it cannot block the reactor.
 
-Each call has its own daemon thread, because a thread of a pool in which a function never returns would prevent the
-process from ending. The number of workers of the instance limits the number of threads. A reactor without threads (in
-virtual time) runs the function immediately.
+Each call has its own daemon thread. In a pool of threads, a function that never returns would prevent the process from
+ending. The number of workers of the instance limits the number of threads. A reactor without threads (in virtual time)
+runs the function immediately.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A model like a TorchScript model: the input has rows of floats, the outputs are their means and argmax positions.
 
-It is computed in double precision in a fixed order and rounded once, so the same input gives the same bits on every
-platform.
+The outputs are computed in double precision in a fixed order and rounded once, so the same input gives the same bits on
+every platform.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from simulator.processors.arrays import FLOAT, INT64, decode, elements, make
 def torch(body: bytes) -> bytes:
     """Return the serialised response to a serialised request.
 
-    Input 0 is DT_FLOAT `[n, m]`. Output 0 is the mean of each row, DT_FLOAT `[n]`; output 1 is the position of its
-    largest element, DT_INT64 `[n]`. Each named input becomes an output of the same name with the
-    means of its rows. `output_filter` selects positions.
+    Input 0 is DT_FLOAT `[n, m]`. Output 0 is the mean of each row, DT_FLOAT `[n]`. Output 1 is the position of the
+    largest element of each row, DT_INT64 `[n]`. Each named input becomes an output of the same name with the means of
+    the input's rows. `output_filter` selects positions.
 
     Raises:
-        ValueError: An input is missing, or has another type or shape; the text describes what it has.
+        ValueError: An input is missing, or has another type or shape; the text gives the actual type and shape.
     """
     request = decode("torch.PredictRequest", body)
     if not request.inputs and not request.map_inputs:

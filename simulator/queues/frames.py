@@ -19,7 +19,7 @@ SHUTDOWN = "Shutdown"
 
 
 class QueueFullError(Exception):
-    """Raised for a put into a full queue in which no frame is committed by every group, so that none can be dropped."""
+    """Raised for a put into a full queue that cannot drop a frame, because no frame is committed by every group."""
 
 
 class StreamEndedError(Exception):
@@ -31,7 +31,7 @@ class Frame:
     """An entry of a queue.
 
     Attributes:
-        index: Place in the queue, from 1.
+        index: Number of the frame in its queue, from 1, in the order of the puts.
         tags: Tags, among them `requestId`.
         data: The payload.
         priority: Priority; frames of a greater priority are delivered first.
@@ -71,7 +71,7 @@ class WatchSettings:
     """The settings of a consumer, from the parameters of its watch.
 
     Attributes:
-        index: Least index of the frames to send; `NEWEST` for the newest frame and all later ones.
+        index: Lowest index of the frames to send; `NEWEST` for the newest frame and all later ones.
         window: Maximum number of pending frames.
         index_only: Whether frames are sent without their data.
         auto_commit: Whether a frame is committed when it is sent; then the window is ignored.
@@ -92,7 +92,7 @@ class Consumer:
     Attributes:
         user: Id of the consumer.
         settings: Settings of its last watch.
-        first_index: Least index of the frames to send to it.
+        first_index: Lowest index of the frames to send to it.
         is_running: Whether its watch is open.
         is_ending: Whether it has rejected a frame because it will end soon.
         seen_at: Time of its last watch, frame or commit, or of the end of its watch.

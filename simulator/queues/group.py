@@ -57,12 +57,12 @@ class Group:
         insort(self._waiting, frame.sort_key)
 
     def remove(self, frame: Frame) -> None:
-        """Remove a frame that is being removed from the queue."""
+        """Discard the state of a frame that is removed from the queue."""
         self._settle(frame)
         self.committed.discard(frame.index)
 
     def place_of(self, frame: Frame) -> int | None:
-        """Return the number of waiting frames before a waiting frame; `None` if it does not wait."""
+        """Return the number of waiting frames before a waiting frame; `None` if the frame does not wait."""
         at = bisect_left(self._waiting, frame.sort_key)
         return at if at < len(self._waiting) and self._waiting[at] == frame.sort_key else None
 
@@ -90,7 +90,7 @@ class Group:
 
         Returns:
             1. The frame.
-            2. `None` if no waiting frame suits this consumer, its window is full, or its watch has ended.
+            2. `None` if no waiting frame may be sent to this consumer, its window is full, or its watch has ended.
         """
         if not consumer.can_take:
             return None
@@ -111,7 +111,7 @@ class Group:
     # -- commits
 
     def commit(self, frame: Frame, now: float) -> None:
-        """Commit a frame, whichever consumer it is pending at, even if it waits again."""
+        """Commit a frame, even if it waits again or is pending at a consumer other than the committing one."""
         user = self._settle(frame)
         self.committed.add(frame.index)
         if user is not None:

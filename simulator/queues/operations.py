@@ -1,4 +1,4 @@
-"""The operations of a queue service: selects the operation of a request, runs it, and builds the response."""
+"""The operations of a queue service: `QueueJob` selects the operation of a request, runs it, and responds."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ _METHODS: dict[str, Callable[[QueueJob, Parameters], Response | None]] = {
 
 
 class _WaitingGet:
-    """A get, which is answered when the queue has the requested number of frames, or after its timeout.
+    """A get that is answered when the queue has the requested number of frames, or after its timeout.
 
     Args:
         queue: The queue.
@@ -245,7 +245,7 @@ class _WaitingGet:
         self.stop()
         frames = self._queue.store.find(self._index, self._length, self._tags, self._group)
         answer = wire.frames_response(frames, self._request, raw=self._is_raw)
-        if self._deletes and frames:  # before the response, after which the connection may handle another get
+        if self._deletes and frames:  # first, since the connection may handle another get after the response
             self._queue.store.delete([frame.index for frame in frames])
             self._queue.changed()
         self._owner.respond(answer)

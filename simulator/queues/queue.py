@@ -28,7 +28,7 @@ class QueueListener(Protocol):
 
 
 class Queue:
-    """A queue.
+    """A queue: its store, and the listeners to its changes.
 
     Args:
         store: Frames and groups.
@@ -69,7 +69,7 @@ class Queue:
         """Notify the listeners that the store has changed."""
         self._has_changed = True
         if self._is_notifying:
-            return  # called by a listener: the loop below runs once more
+            return  # called by a listener: the loop of the outer call runs once more
         self._is_notifying = True
         try:
             while self._has_changed:
@@ -131,7 +131,7 @@ class QueueService:
         """Find the queue of a path.
 
         Args:
-            below: Path relative to the service's path: empty, or such as `/sink` or `/more/path`.
+            below: Path relative to the service's path: empty, or a path such as `/sink` or `/more/path`.
 
         Returns:
             The queue, and the rest of the path.

@@ -1,4 +1,4 @@
-"""One queue: its frames, the groups that consume them, and the rules of both. No I/O; time is an argument.
+"""One queue: its frames, and the groups that consume them. No I/O; the time is an argument.
 
 A committed frame stays in the queue, since another group may still need it. A frame is removed when it is deleted,
 truncated, or read with auto-delete. A put into a full queue removes the oldest frame that every group has committed.
@@ -30,7 +30,7 @@ class Position:
 
     Attributes:
         is_pending: Whether the frame is pending in any group.
-        wait_count: Number of frames that are delivered before it, the least of all groups; 0 if it does not wait.
+        wait_count: Number of frames that are delivered before it, in the group with the fewest; 0 if it does not wait.
     """
 
     is_pending: bool
@@ -38,7 +38,7 @@ class Position:
 
 
 class QueueStore:
-    """A queue.
+    """The frames and the groups of one queue.
 
     Args:
         name: Name of the queue.
@@ -126,7 +126,7 @@ class QueueStore:
         """Return frames without consuming them.
 
         Args:
-            index: Least index; 0 for the head; `NEWEST` for the newest frame that is not pending in the group.
+            index: Lowest index; 0 for the head; `NEWEST` for the newest frame that is not pending in the group.
             length: Maximum number of frames; 0 for no limit.
             tags: Tags that the frames must have.
             group: Group of the reader; frames that it has committed are left out.

@@ -1,7 +1,7 @@
 """A watch: the frames of one consumer as the pieces of a streamed response, over WebSocket or plain HTTP.
 
-A frame is taken from the queue only when the connection can send it. While a client reads slowly, the frames are
-available to the other consumers of its group.
+A frame is taken from the queue only when the connection can send it. While a client reads slowly, the frames
+remain available to the other consumers of its group.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class Watch:
             if frame is not None:
                 self._send(frame)
                 if self._settings.auto_commit:
-                    self._queue.changed()  # watches end with the last commit after the end of the stream
+                    self._queue.changed()  # watches of an ended stream end with the last commit
             elif not self._consumer.is_running or self._queue.store.has_ended_for(self._group):
                 self._close(NORMAL)
         return bool(self._pieces)

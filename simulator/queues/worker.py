@@ -1,6 +1,6 @@
 """The worker of an instance: takes frames from the input queue, computes them, and puts the results into the sink.
 
-Each instance of a queue service is a consumer of the group `workers`, whose window is the number of workers. A frame is
+Each instance of a queue service is a consumer of the group `workers`, with its number of workers as window. A frame is
 committed when its result is in the sink. If the instance crashes before that, another instance computes it again.
 """
 
@@ -70,7 +70,7 @@ class QueueWorker:
     def queue_changed(self) -> None:
         """Put waiting results into the sink, and take frames (`QueueListener`)."""
         if self._is_taking:
-            return  # called by a computation that ended immediately: the loop below continues
+            return  # called by a computation that has ended immediately: the loop of the outer call continues
         self._is_taking = True
         try:
             while self._put_results() and self._can_take and (frame := self._take()) is not None:
@@ -143,7 +143,7 @@ class _FrameJob:
 
     @property
     def is_over(self) -> bool:
-        """Whether the instance has crashed since the frame was taken."""
+        """Whether the instance has crashed or been stopped since the frame was taken."""
         return self._life != self.instance.life
 
     def work_s(self) -> float:

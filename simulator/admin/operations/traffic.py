@@ -1,4 +1,4 @@
-"""Admin operations on past traffic: the journal, the connections, the discovery replies, and the event stream."""
+"""Admin operations on traffic: the journal, connections, streamed responses, discovery replies and events."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _LAST_ID = Parameter("last_event_id", "Id of the last received event, for client
 
 
 class TrafficOperations:
-    """The operations on past traffic."""
+    """The operations on traffic."""
 
     def __init__(self, world: Simulator, hub: Hub) -> None:
         self._world = world

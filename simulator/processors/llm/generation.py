@@ -26,8 +26,8 @@ class Limits:
     """The limits that a request sets on the length of its answer.
 
     Attributes:
-        max_tokens: Greatest number of tokens; `None` for no limit.
-        min_tokens: Least number of tokens, if `max_tokens` permits it (vLLM).
+        max_tokens: Maximum number of tokens; `None` for no limit.
+        min_tokens: Minimum number of tokens, if `max_tokens` permits it (vLLM).
         ignore_eos: Whether the answer has exactly `max_tokens` tokens (vLLM).
         stop: Texts at which the answer ends; they are not part of the answer.
     """

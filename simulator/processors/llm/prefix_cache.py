@@ -1,4 +1,4 @@
-"""The prefix cache of one instance, with the beginnings of prompts that it has already computed.
+"""The prefix cache of one instance: the beginnings of the prompts that the instance has already computed.
 
 As in vLLM, a prompt is divided into blocks of a fixed number of tokens, and a block's key covers the whole prompt up to
 the end of the block.
@@ -34,7 +34,7 @@ class PrefixCache:
         """Look up a prompt, and cache its blocks.
 
         Returns:
-            Number of first tokens that were cached; never all, since the last token must be computed.
+            Number of the prompt's first tokens that were cached; at least the last token is always computed.
         """
         found, is_prefix = 0, True
         for block in _blocks(tokens):

@@ -52,13 +52,12 @@ class Llm(RequestProcessor):
 
     Attributes:
         ttft: Seconds until the first token of a completely cached prompt, as a `Duration`.
-        tokens_per_s: Tokens per second, drawn for each answer; a distribution like a `Duration`. 0 for no
-            pauses.
+        tokens_per_s: Tokens per second, drawn for each answer; a distribution like a `Duration`. 0 for no pauses.
         prefill_tokens_per_s: Speed at which uncached tokens of the prompt are computed; 0 for no delay.
         tokens: Tokens of an answer, drawn for each prompt; a distribution like a `Duration`.
         models: Names of the models; `*` accepts any name.
         cache_tokens: Tokens in the prefix cache of an instance; 0 for none.
-        context_tokens: Greatest number of tokens of prompt and answer together.
+        context_tokens: Maximum number of tokens of prompt and answer together.
     """
 
     ttft: Duration = field(default=Duration("lognormal", (0.05, 0.1)), converter=_distribution)

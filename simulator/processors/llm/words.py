@@ -46,7 +46,7 @@ def tokens(rng: Random) -> Iterator[str]:
 
 
 def value_of(schema: Any, rng: Random, depth: int = 0) -> Any:
-    """Draw a JSON value that fits a JSON Schema; keywords that this function does not know are ignored."""
+    """Draw a JSON value that fits a JSON Schema; unsupported keywords are ignored."""
     if not isinstance(schema, dict) or depth > _MAX_DEPTH:
         return None
     if "const" in schema:
