@@ -4,7 +4,7 @@ import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # the last two extensions
+sys.path.insert(0, str(Path(__file__).parent))  # contains the last two extensions
 
 project = "eas_tw"
 author = "The eas_tw authors"
@@ -38,8 +38,8 @@ nitpick_ignore_regex = [
     (r"py:class", r"TokenSource"),  # str | Callable[[], str]; the text describes it
 ]
 
-# Links to other documentation. The inventories are excerpts with the names that we
-# refer to, so that a build needs no network, and any other name is a warning.
+# Links to other documentation. The inventories contain only the names that we refer
+# to. So a build needs no network, and a reference to any other name is a warning.
 intersphinx_mapping = {
     "python": ("https://docs.python.org/3/", "inventories/python.txt"),
     "twisted": (

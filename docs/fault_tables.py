@@ -4,7 +4,7 @@ from simulator.fault_kinds import ON_DISCOVERY, ON_INSTANCES
 from simulator.virtual.faults.catalog import GROUPS
 
 UNITS = {"milliseconds": "ms", "microseconds": "µs", "seconds": "s"}
-MANY = 8  # so many choices have a table of their own on the page
+MANY = 8  # from this number on, the page has a separate table of the choices
 
 
 def instances():
@@ -26,7 +26,7 @@ def queues():
 
 
 def groups():
-    """Return the table of the kinds that the simulation draws, in Markdown."""
+    """Return the table of the fault kinds that the simulation draws, in Markdown."""
     return ["| group | kinds |", "|---|---|"] + [
         f"| {group} | {', '.join(f'`{name}`' for name in found)} |"
         for group, found in GROUPS.items()
@@ -37,7 +37,7 @@ TABLES = {table.__name__: table for table in (instances, discovery, queues, grou
 
 
 def kinds(heading, described, above=None):
-    """Return a table; kinds that the table above has are not described twice."""
+    """Return a table of kinds. Attributes that `above` describes are only named."""
     lines = [f"| type | {heading} | attributes |", "|---|---|---|"]
     for name, kind in described.items():
         if above is not None and kind is above.get(name) and kind.attributes:

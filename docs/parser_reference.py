@@ -38,7 +38,7 @@ def sections(parser):
 
 
 def section(parser):
-    """Make the section of one command. Its id is its name's, as for a heading."""
+    """Make the section of one command. Its name gives its id, as for a heading."""
     made = nodes.section(ids=[nodes.make_id(parser.prog)], names=[parser.prog])
     made += nodes.title(text=parser.prog)
     if parser.description:

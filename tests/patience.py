@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 PATIENCE_S = 120.0
 """Maximum time of a wait for another process, thread or socket, in seconds.
 
-Only a defect reaches this limit, never a slow machine. A test that shows that nothing waits for a fault uses a fault
-that lasts longer, such as a processor that sleeps for an hour.
+A wait reaches this limit only because of a defect, also on a slow machine. If a test asserts that nothing waits for a
+fault, the fault lasts longer than this limit, for example a processor that sleeps for an hour.
 """
 PATIENT: dict[str, float] = {
     "timeout_s": PATIENCE_S,

@@ -65,7 +65,7 @@ ABOVE_1 = ("outlier_latency_ratio", "hash_load_factor")
 
 
 def is_told(error: BaseException, name: str) -> bool:
-    """Whether the error is one line of bounded length, with the name of the setting and the allowed values."""
+    """Return whether the error is one bounded line with the setting's name, the allowed values and the given value."""
     text = str(error)
     return text.startswith(f"{name} must be ") and "got " in text and len(text) < 250 and "\n" not in text
 
@@ -374,7 +374,7 @@ def test_a_listener_must_be_a_function() -> None:
 
 
 def test_every_setting_is_used() -> None:
-    """Some module of the client reads each setting. A setting that is not read would have no effect."""
+    """Each setting is read in a module of the client. A setting that no module reads would have no effect."""
     package = Path(eas_tw.__file__).parent
     trees = [ast.parse(path.read_text("utf-8")) for path in package.rglob("*.py") if path != package / "config.py"]
     read = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}

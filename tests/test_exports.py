@@ -30,7 +30,7 @@ def test_a_misspelt_name_is_an_attribute_error() -> None:
 
 
 def test_importing_the_package_imports_no_framework() -> None:
-    """The pytest plug-in makes each pytest run in an environment with eas_tw import this package."""
+    """Where eas_tw is installed, each run of pytest imports this package, because of the pytest plug-in."""
     program = "import eas_tw, sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     names = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
     assert not {"twisted", "google", "httptools", "numpy", "attrs", "simulator"} & set(names.stdout.split())

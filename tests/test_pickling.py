@@ -200,7 +200,7 @@ def test_unpickled_events_of_one_call_share_the_call() -> None:
 
 
 def tensors() -> dict[str, Any]:
-    """Return a request of each class with tensors: with borrowed memory, copied elements, and text where possible."""
+    """Return requests with tensors: one of each class, and two with other contents and options."""
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     made: dict[str, Any] = {}
     for name, kind in KINDS.items():

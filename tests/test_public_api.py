@@ -86,8 +86,8 @@ def test_blocking_has_every_request_response_and_setting() -> None:
     These names are left out:
 
     * the errors, which `PredictException` replaces, and the classes that only their attempts use;
-    * `Request`, a protocol for annotations, and the keyword arguments of calls;
-    * what a stream returns before it is open, and the tools for reading bytes without a stream.
+    * `Request`, a protocol for annotations, and the types of the keyword arguments of calls;
+    * `OpeningStream`, a stream that is not open yet, and the tools for reading bytes without a stream.
 
     `__all__` is written out, because type checkers do not compute it.
     """

@@ -38,7 +38,7 @@ def test_a_request_without_a_token_has_type_and_length() -> None:
 
 
 def test_a_signed_request_covers_its_query_and_its_type() -> None:
-    """Another path, query, type, body or second changes only the signature."""
+    """Another path, query or type gives another signature. An equal request in the same second gives equal headers."""
     made = builder("t0ken")
     usual = fields(made)
     assert usual["Date"] == formatdate(NOW, usegmt=True)
@@ -166,7 +166,7 @@ def test_a_function_that_raises_fails_the_call_with_its_error_as_cause() -> None
 
 
 def test_a_client_without_a_token_takes_the_authorization_of_a_call() -> None:
-    """If the client has a token, Authorization is refused, because there would be two."""
+    """If the client has a token, Authorization is refused, because the request would have two such headers."""
     made = builder("").build(b"", headers={"authorization": "Bearer x"})
     assert b"authorization: Bearer x\r\n" in made.fields
     with pytest.raises(ConfigError, match="Authorization is set by the client"):

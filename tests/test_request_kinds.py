@@ -37,8 +37,8 @@ def text(*paths: str) -> str:
 def names(place: str, read: Callable[[], Iterable[Any]]) -> dict[str, str]:
     """Return a place with the text that `read` returns.
 
-    A name that one place forgets may raise an error in a module that imports it. The place then has the error in its
-    name and no text, so that the other places are still checked.
+    If a place lacks a name, a module that imports the name may raise an error. The error then becomes part of the
+    place's name and its text is empty, so that the other places are still checked.
     """
     try:
         return {place: "\n".join(read())}

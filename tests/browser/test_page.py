@@ -128,7 +128,7 @@ def test_a_running_watch_is_one_line_that_fits_a_phone(served: Served, page: Pag
 
 
 def test_every_button_of_a_card_changes_the_instance(served: Served, page: Page) -> None:
-    """The buttons hang, drain, restart, reweigh, add and remove. Changes by the admin API are shown as well."""
+    """The buttons hang, drain, restart, reweigh, add and remove instances. Changes by the admin API are shown, too."""
     for act in ("hung", "draining", "running"):
         page.click(f"{card(0)} [data-act={act}]")
         page.until(state(0, act))
@@ -167,7 +167,7 @@ def rows(reply: tuple[int, bytes]) -> Any:
     ],
 )
 def test_buttons_activate_and_remove_a_discovery_fault(served: Served, page: Page, kind: str, seen: Any) -> None:
-    """The page shows the reply of discovery, which a client would receive. The first button removes the fault."""
+    """The page shows the discovery reply that a client would receive. The first button removes the fault."""
     path = f"/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{SERVICE}"
     page.click(f"[data-discovery-fault={kind}]")
     page.until(f"document.querySelector('[data-discovery-fault={kind}]').getAttribute('aria-pressed') === 'true'")
@@ -432,7 +432,8 @@ _FLOOD = """new Promise(done => {
     done({at_once, drawings, made, shown, kept: rows.length});
   }));
 })"""
-# One second with the given numbers of request events and of requests, in one script so that no other event arrives.
+# Dispatch the given number of `request` events, and a `tick` event that adds the given number of requests to the total.
+# One script dispatches them all, so that no other event arrives between them.
 _SECOND = """(() => {
   stream.second = 0;
   for (let number = 1; number <= %d; number++) say("request", row(number));

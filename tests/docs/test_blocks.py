@@ -16,7 +16,7 @@ from tests.docs.pages import EXAMPLES, READMES, ROOT, blocks, pages
 CONSOLE = "console"  # tests/docs/test_commands.py runs the commands of these blocks
 SHOWN = {"text", "http", "json", "diff"}  # blocks of output or data, which cannot be run
 DIRECTIVES = {"{literalinclude}", "{include}", "{image}", "{toctree}", "{eval-rst}", "{commands}", "{faults}"}
-UNSEEN = DIRECTIVES - {"{literalinclude}"}  # these show no code
+UNSEEN = DIRECTIVES - {"{literalinclude}"}  # directives that show no code
 WIDTH = 85
 """Columns of code that fit into a page of the furo theme."""
 

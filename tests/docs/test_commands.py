@@ -65,7 +65,7 @@ def test_every_command_of_a_page_works(console: Console, page: str) -> None:
 
 
 def mentioned() -> Iterator[tuple[str, list[str]]]:
-    """Yield the commands in the running text of a page, and those in blocks of plain text."""
+    """Yield (page, commands): the commands in the running text of a page, or in one of its blocks of plain text."""
     for page in pages() if EXAMPLES.is_dir() else ():
         prose = re.sub(r"^(`{3,}).*?^\1$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
         yield (

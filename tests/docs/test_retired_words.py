@@ -100,6 +100,6 @@ def test_a_retired_word_does_not_come_back(word: str) -> None:
 
 @pytest.mark.parametrize("word", RETIRED)
 def test_every_exception_is_needed(word: str) -> None:
-    """An exception is removed when its file no longer contains the word."""
+    """An exception must be removed when its file no longer contains the word."""
     pattern = re.compile(word)
     assert [name for name in RETIRED[word] if name not in OLD_NAMES and not pattern.search(texts().get(name, ""))] == []

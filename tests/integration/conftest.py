@@ -17,7 +17,7 @@ TOKEN = "t0ken-nobody-may-see"
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Start a simulator for a module, with the services `echo`, which returns the body, and `mnist`, which computes."""
+    """Start a simulator for a module, with the services `echo`, which returns the body, and `mnist`, an image model."""
     services = ("--service", "echo=3", "--service", "mnist=2")
     with Served(tmp_path_factory.mktemp("simulator"), *services, "--token", TOKEN, "--seed", "7") as served:
         yield served

@@ -138,7 +138,7 @@ def test_a_call_works_with_every_way_of_running_a_coroutine(served: Served) -> N
 
 
 def test_nothing_is_sent_before_the_coroutine_runs(served: Served) -> None:
-    """A coroutine that is never awaited warns. One that is cancelled before it runs makes no call."""
+    """A coroutine that is never awaited causes a warning. A task that is cancelled before it runs makes no call."""
     ended = program(
         served,
         BEGIN
@@ -211,7 +211,7 @@ def test_a_parser_that_raises_stop_iteration_is_an_error(served: Served) -> None
 
 
 def test_a_client_belongs_to_its_loop(served: Served) -> None:
-    """A call on another event loop raises an error and sends nothing. Closing after the loop has ended is silent."""
+    """A call on another event loop raises an error and sends nothing. Closing after the end of the loop raises none."""
     ended = program(
         served,
         BEGIN

@@ -342,7 +342,7 @@ def test_a_forked_child_has_a_working_client(served: Served) -> None:
 
 
 def test_a_reactor_of_the_program_is_shared_and_its_thread_is_warned(served: Served) -> None:
-    """`reactor=` uses a running reactor. Calls in its thread, in a fork, and after it has stopped are clear errors."""
+    """`reactor=` uses a running reactor. Calls in its thread, in a fork, and after it has stopped raise an error."""
     ended = program(
         served,
         BEGIN

@@ -71,7 +71,7 @@ def test_chunks_are_printed_when_they_arrive_and_an_interrupt_closes_the_stream(
 
 
 def test_the_stream_ends_when_standard_output_is_closed(served: Served) -> None:
-    """The command notices a closed standard output even while no bytes arrive."""
+    """The command detects a closed standard output even while no bytes arrive."""
     add_fault(served, "stall_stream", after_bytes=600)
     with subprocess.Popen(  # noqa: S603
         [*COMMAND, *CALL, "--sse", "data", STREAM],
@@ -88,7 +88,7 @@ def test_the_stream_ends_when_standard_output_is_closed(served: Served) -> None:
 
 
 def test_a_stream_that_breaks_is_one_line_and_69(served: Served) -> None:
-    """The line is printed after the received chunks, and begins at the start of a line."""
+    """The received chunks are printed. With `--sse`, they end with a line break, so the error begins a line."""
     add_fault(served, "cut_stream", after_bytes=900)
     for way in (("--stream",), ("--sse", "data"), ("--sse", "json")):
         ended = eas(served, *CALL, *way, STREAM)

@@ -44,7 +44,7 @@ def journal(served: Served) -> list[dict[str, Any]]:
 
 
 def when(count: int, calls: list[Deferred[Any]]) -> Deferred[None]:
-    """Return a Deferred that fires when the given number of calls have ended."""
+    """Return a Deferred that fires when the given number of calls have succeeded."""
     enough: Deferred[None] = Deferred()
     answered = 0
 
@@ -136,7 +136,7 @@ async def test_the_deadline_bounds_the_whole_call(served: Served, kind: str) -> 
 @pytest.mark.parametrize("kind", ENDPOINT_TYPES)
 @pytest_twisted.ensureDeferred
 async def test_close_cancels_what_does_not_end_and_leaves_nothing(served: Served, kind: str) -> None:
-    """Ten calls hang, one of them cancelled by the caller. Afterwards a fixture checks that the reactor is empty."""
+    """Eleven calls hang, and the caller cancels one of them. The fixture `_nothing_left` then checks the reactor."""
     client = client_of(served, kind, drain_timeout_s=0.1)
     await client.init()
     for number in range(3):
@@ -193,7 +193,7 @@ class TestHttpsGateway:
 
     @pytest_twisted.ensureDeferred
     async def test_a_call_succeeds_when_the_authority_is_configured(self, served: Served, tls: TlsProxy) -> None:
-        """`trust_roots` is the path of a PEM file. Any other value makes `init` fail."""
+        """`trust_roots` is the path of a PEM file. If the file is missing or not PEM, `init` fails."""
         config = ClientConfig(trust_roots=str(tls.authority_file))
         async with PredictClient(tls.url, "echo", token=TOKEN, reactor=reactor, config=config) as client:
             assert str(await client.predict("[1]")) == "[1]"

@@ -83,7 +83,7 @@ async def test_responses_are_decompressed_as_configured(served: Served, codec: s
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 @pytest_twisted.ensureDeferred
 async def test_large_bodies_go_both_ways_in_threads(served: Served, codec: str) -> None:
-    """Three megabytes of random bytes and one of zeros are compressed and decompressed in a thread."""
+    """Three megabytes of random bytes and one megabyte of zeros are compressed and decompressed in a thread."""
     body = random.Random(7).randbytes(3 << 20) + bytes(1 << 20)
     assert (await answer(served, "plain", body, compress=codec, decompress=codec, timeout_s=60)).content == body
 
@@ -106,7 +106,7 @@ async def test_a_response_has_one_limit_compressed_or_not(served: Served, codec:
 
 @pytest_twisted.ensureDeferred
 async def test_requests_with_tensors_are_compressed(served: Served) -> None:
-    """A `TorchRequest` is compressed with the compression that is configured for the service."""
+    """A `TorchRequest` is compressed with the codec of the client's setting `compress`."""
     request = TorchRequest()
     request.add_feed(0, [1, 1000], request.DT_FLOAT, [0.5] * 1000)
     assert (await answer(served, "zstd-torch", request, compress="zstd")).get_values(0) == [0.5]

@@ -57,7 +57,7 @@ react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
 
 @contextlib.contextmanager
 def serving(length: int) -> Iterator[str]:
-    """Run a server that sends one body of `length` bytes as fast as the client reads it, and yield its port."""
+    """Run a server that sends one body of `length` bytes as fast as the client reads it. Yield the server's port."""
     command = [sys.executable, "-c", _SERVER, str(length)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:  # noqa: S603
         assert server.stdout is not None

@@ -63,7 +63,7 @@ SIMULATOR = {
 
 
 def lines(*long: str) -> list[Any]:
-    """Return module and arguments of each run. All are marked long, except the first of each command not in `long`."""
+    """Return module and arguments of each run. Only the first run of a command that is not in `long` has no mark."""
     return [
         pytest.param(module, line, id=f"{module} {line}", marks=[pytest.mark.long] if number or name in long else [])
         for module, commands in (("eas_tw.cli", EAS_TW), ("simulator", SIMULATOR))

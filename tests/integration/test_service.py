@@ -164,7 +164,7 @@ class TestClientService:
 
     @pytest_twisted.ensureDeferred
     async def test_a_service_runs_once(self, served: Served) -> None:
-        """A closed client cannot be started again."""
+        """A service that was stopped cannot be started again, because its client is closed."""
         service = ClientService(client_of(served))
         service.startService()
         await service.when_ready()

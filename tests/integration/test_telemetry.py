@@ -258,7 +258,7 @@ class TestOpenTelemetry:
 
     @pytest_twisted.ensureDeferred
     async def test_a_span_for_each_attempt_under_one_for_its_call(self, served: Served) -> None:
-        """A call fails over: its span is under the program's span, and contains two attempts in order."""
+        """A call fails over. Its span is a child of the program's span, and the parent of two attempts' spans."""
         collected = Collected()
         served.patch("echo", "echo-0", state="crashed")
         tracer = collected.tracer_provider.get_tracer("program")

@@ -1,4 +1,4 @@
-"""Request classes of the official Python SDK and ours get the same calls, and have equal bytes and responses."""
+"""Equal calls of the request classes of the official Python SDK and of ours give equal bytes and responses."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def our_answers(served: Served, service: str, *requests: Any) -> list[Any]
 
 @pytest.mark.parametrize("name", CASES)
 def test_bodies_are_the_same_bytes(name: str) -> None:
-    """If a map has several entries, parsed messages are compared, because protobuf does not define their order."""
+    """Messages with maps are compared after parsing, because protobuf does not define the order of a map's entries."""
     ours, theirs = CASES[name].build(OURS).to_string(), CASES[name].build(OFFICIAL).to_string()
     message = {"easyrec": "easyrec.PBRequest", "torchrec": "torchrec.PBRequest"}.get(name)
     if message is None:
@@ -75,7 +75,7 @@ def test_bodies_are_the_same_bytes(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 @pytest_twisted.ensureDeferred
 async def test_answers_are_the_same(served: Served, name: str) -> None:
-    """The clients are the official one with its request, ours with our request, and ours with the official request."""
+    """The official client sends the official request. Our client sends our request and the official request."""
     case = CASES[name]
     expected = case.read(official_answers(served, name, case.build(OFFICIAL)))
     assert expected
@@ -85,7 +85,7 @@ async def test_answers_are_the_same(served: Served, name: str) -> None:
 
 COMMON = ["FLOAT", "DOUBLE", "INT8", "UINT8", "INT16", "INT32", "INT64"]
 TENSORS: dict[str, tuple[Any, Any, list[str]]] = {
-    # class: (its argument, the call that adds a tensor, its types)
+    # class: (the argument of its constructor, the call that adds a tensor, the types of tensors)
     "TFRequest": ("s", lambda *tensor: ("add_feed", "x", *tensor), [*COMMON, "UINT16", "BOOL"]),
     "TorchRequest": (False, lambda *tensor: ("add_feed", 1, *tensor), COMMON),
     "BladeRequest": ("s", lambda *tensor: ("add_feed", "x", 3, *tensor), ["FLOAT", "INT32", "INT64"]),

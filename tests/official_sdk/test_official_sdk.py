@@ -1,7 +1,7 @@
 """The official Python SDK, unmodified, against `python -m simulator`, compared with ours.
 
-These tests run in a separate environment (`tox -e official-sdk`), because the SDK requires protobuf 3.20. What they
-expect of the SDK is from its public documentation and from observing it.
+These tests run in a separate environment (`tox -e official-sdk`), because the SDK requires protobuf 3.20. The
+expected behaviour of the SDK is from its public documentation and from observation.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def test_a_wrong_token_is_refused(served: Served, kind: str) -> None:
 
 
 def test_the_simulator_checks_signatures_of_the_official_sdk(served: Served) -> None:
-    """The journal has the SDK's requests with status 200. A body that is changed after signing gets status 401."""
+    """The service has a token. The journal has all requests of the SDK with status 200, on both instances."""
     served.admin("POST", "/v1/reset", {})
     client = official(served, SCORECARD, "direct")
     for _ in range(20):

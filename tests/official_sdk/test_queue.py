@@ -138,7 +138,7 @@ def test_frames_that_a_lost_watch_has_not_committed_are_sent_to_the_next(officia
 
 @pytest.mark.parametrize("status", [401, 429])
 def test_an_error_is_raised_after_six_tries(served: Served, official: Callable[..., Any], status: int) -> None:
-    """The official SDK was recorded to make six requests without a pause, whatever the status is."""
+    """The official SDK makes six requests without a pause, whatever the status is."""
     fault = {"name": "f", "type": "full", "target": {"service": "qservice"}}
     assert served.admin("POST", "/v1/faults", fault)[0] == 201
     client = official(token="wrong" if status == 401 else TOKEN)
@@ -152,7 +152,7 @@ def test_an_error_is_raised_after_six_tries(served: Served, official: Callable[.
 def test_a_watch_gets_all_frames_when_its_instance_crashes_and_runs_again(
     served: Served, official: Callable[..., Any]
 ) -> None:
-    """The official SDK was recorded to connect a direct watch to the same address until the instance runs again."""
+    """The official SDK reconnects a direct watch to the same address until the instance runs again."""
     sink = official("sink", uid="u1")
     sink.put(b"0")
     watcher = sink.watch(0, 1, auto_commit=False)

@@ -1,8 +1,8 @@
-"""Failures of a fleet, with the official Python SDK and with our client; each has its own service.
+"""Failures of a fleet, with the official Python SDK and with our client; each client has its own service.
 
 The official SDK is unmodified, and only its behaviour is observed. Where it fails because of a bug, the docstring of
 the test describes the bug, and the test shows that our client works. The simulator is a separate process. The official
-SDK polls discovery every three seconds. A test counts its polls by the activations of a discovery fault.
+SDK polls discovery every three seconds. A test counts the polls of a client by the activations of a discovery fault.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def test_one_of_two_refuses_the_work(stage: Stage, code: int) -> None:
 
 @pytest.mark.parametrize(("sdk", "attempts"), [(OFFICIAL, 5), (OURS, 1)], ids=["official", "ours"])
 def test_the_users_code_fails_with_500(stage: Stage, sdk: Any, attempts: int) -> None:
-    """The official SDK sends the request five times, our client once, because the request may have had effects."""
+    """The official SDK sends the request five times. Our client sends it once, because it may have had effects."""
     caller = stage.met(sdk)
     caller.service.fault("http_status", code=500)
     assert caller.told() == 500
@@ -314,7 +314,7 @@ def test_discovery_does_not_respond_once(stage: Stage) -> None:
 
 
 def test_discovery_gives_every_instance_weight_zero(stage: Stage) -> None:
-    """Bug of the official SDK: calls fail because it has no instance. Our client uses its last list."""
+    """Bug of the official SDK: each call fails, because the SDK uses no instance. Our client uses its last list."""
     theirs, ours = stage.met(OFFICIAL), stage.met(OURS)
     ours.polled_under_fault("zero_weights", polls=2)
     theirs.polled_under_fault("zero_weights")
@@ -342,7 +342,7 @@ def test_a_client_that_is_destroyed(stage: Stage, sdk: Any, told: object) -> Non
 
 
 class Dates(BaseHTTPRequestHandler):
-    """Responds with its own Date header and that of the request."""
+    """Responds with its own time, and with the Date header of the request."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -371,7 +371,7 @@ print(round((sent - now).total_seconds() / 3600))
 
 @pytest.mark.parametrize(("sdk", "hours"), [("eas_prediction", 8), ("eas_tw.blocking", 0)], ids=["official", "ours"])
 def test_the_date_of_a_signature(sdk: str, hours: int) -> None:
-    """The time zone is UTC+8. Bug of the official SDK: it sends local time labelled GMT, so it is eight hours ahead."""
+    """The time zone is UTC+8. Bug of the official SDK: its Date is local time labelled GMT, eight hours ahead."""
     with HTTPServer(("127.0.0.1", 0), Dates) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         command = [sys.executable, "-c", DATES.format(sdk=sdk), f"http://127.0.0.1:{server.server_port}"]

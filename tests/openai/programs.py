@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def asynchronous(served: Served, service: str = "chat", **settings: Any) -> AsyncIterator[Any]:
-    """Make an `openai.AsyncOpenAI` on a transport. Of `settings`, `timeout` and `max_retries` are for openai."""
+    """Make an `openai.AsyncOpenAI` on a transport. openai gets the settings `timeout` and `max_retries`."""
     ours = {name: settings.pop(name) for name in ("timeout", "max_retries") if name in settings}
     transport = AsyncTransport(served.ready["url"], service, **{"token": TOKEN, "endpoint_type": "DIRECT", **settings})
     async with httpx2.AsyncClient(transport=transport) as http:

@@ -33,7 +33,7 @@ def test_importing_the_plugin_imports_four_small_modules() -> None:
 
 
 def test_a_project_that_names_the_plugin_by_hand(tmp_path: Path) -> None:
-    """The second run passes the URL of a running simulator, and starts none."""
+    """The second run passes the URL of a running simulator, and starts no simulator."""
     project = tmp_path / "project"
     shutil.copytree(PROJECT, project)
     command = [
@@ -60,7 +60,7 @@ def test_a_project_that_names_the_plugin_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", ["simulator.py", "simulator/__init__.py"])
 def test_a_project_may_have_a_module_named_simulator(tmp_path: Path, layout: str) -> None:
-    """The project's tests import its module, the fixtures run ours, and a processor of the project is found."""
+    """The tests import the project's module, the fixtures run our simulator, and the project's processor is found."""
     files = {
         layout: "VALUE = 42\n",
         "json.py": "raise RuntimeError('the project folder shadows the standard library')\n",
@@ -108,7 +108,7 @@ def test_a_simulator_ends_when_its_parent_process_is_killed(tmp_path: Path) -> N
     command = [sys.executable, "-c", program, str(tmp_path)]
     ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
     remote = Remote(ended.stdout.strip())
-    # The stream of events ends when the simulator ends. If it has ended already, the stream cannot be opened.
+    # The stream of events ends when the simulator ends. If the simulator has ended already, opening the stream fails.
     with contextlib.suppress(ConnectionError), remote.events() as events:
         for _ in events:
             pass

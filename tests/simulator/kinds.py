@@ -134,7 +134,7 @@ def read_onnx(response: Any) -> Any:
 
 
 def read_rec(response: Any) -> Any:
-    """Return the text form of a message, in which protobuf sorts the maps, and the item ids."""
+    """Return the text form of a response, with the maps sorted by protobuf, and the item ids."""
     return str(response), list(response.item_ids)
 
 

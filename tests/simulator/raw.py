@@ -27,8 +27,8 @@ class Raw:
     """A TCP connection.
 
     Attributes:
-        received: All received bytes.
-        took_s: Seconds from the last `send` to the end of the last `read`.
+        received: The received bytes, without the responses that `response` has returned.
+        took_s: Seconds from the last `send` to the end of the last `read` or `response`.
     """
 
     def __init__(self, instance: Mapping[str, Any]) -> None:

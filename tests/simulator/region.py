@@ -54,7 +54,7 @@ class Wire(Protocol):
 
     @property
     def received(self) -> bytes:
-        """Join the chunks only when they are read: joining after each chunk would copy gigabytes."""
+        """Return all received bytes. The chunks are joined only here: joining after each chunk would copy gigabytes."""
         self._chunks = [b"".join(self._chunks)]
         return self._chunks[0]
 

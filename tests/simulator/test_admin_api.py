@@ -154,7 +154,7 @@ class TestJournal:
     """Queries of the journal."""
 
     def test_filters(self, world: World) -> None:
-        """Rows are filtered by equal fields, by a class of statuses, and by the number of the row before."""
+        """Rows are filtered by equal fields, by a class of statuses, and with `after` by a minimum row number."""
         for status in (200, 503, 500, 450):
             world.row(status=status)
         world.row("echo-1")
@@ -181,7 +181,7 @@ class TestJournal:
 
 
 class TestActivations:
-    """The list of activations contains those of removed faults, too."""
+    """The list of activations, which also contains the activations of removed faults."""
 
     def test_activations_on_discovery_are_listed_until_a_reset(self, world: World) -> None:
         wanted = {"name": "bad-list", "type": "empty_list", "target": {"discovery": True}, "times": 2}

@@ -1,4 +1,4 @@
-"""Addresses that a simulator listening on all addresses returns: advertised ones, or that of the request."""
+"""Addresses that a simulator returns if it listens on all addresses: advertised, or the request's local address."""
 
 # ruff: noqa: S104  listening on all addresses is what is tested
 
@@ -122,7 +122,7 @@ def test_the_page_shows_the_address_at_which_it_was_requested() -> None:
     ],
 )
 def test_which_host_header_names_this_machine(host: str, is_ours: bool) -> None:  # noqa: FBT001
-    """The local address of the connection is accepted, because DNS rebinding changes the address of a name only."""
+    """The local address of the connection is accepted, because DNS rebinding needs a name in the Host header."""
     listener: Any = Listener(StringTransport(hostAddress=V4))
     assert Advertised("0.0.0.0", "simulator").is_ours(host, listener) is is_ours
 

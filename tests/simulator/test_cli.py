@@ -75,7 +75,7 @@ def test_the_banner_shows_only_a_generated_token(tmp_path: Path) -> None:
     ("service", "token", "says"), [("mnist", None, "0.283447265625"), ("echo", None, "[1]"), ("echo", "g1ven", "[1]")]
 )
 def test_the_commands_of_the_banner_work(tmp_path: Path, service: str, token: str | None, says: str) -> None:
-    """Shell lines run in a shell, and Python lines in Python. Both print the response of the service."""
+    """The Python lines print the response of the service. The requests of the curl lines get status 200."""
     given = [] if token is None else ["--token", token]
     with Served(tmp_path, "--service", f"{service}=1", *given) as served:
         lines = [line.strip() for line in served.output.splitlines()]
@@ -213,7 +213,7 @@ class TestOverRealSockets:
             yield served
 
     def test_checks_of_an_instance(self, served: Served) -> None:
-        """Wrong tokens and paths get their statuses with each method, and all requests are in the journal."""
+        """A missing or wrong token is status 401, and another service is 404. All requests are in the journal."""
         good = {"Authorization": "t0ken"}
         assert served.predict("echo", b"hi", good) == (200, b"hi")
         assert served.predict("echo", b"hi")[0] == 401
@@ -347,7 +347,7 @@ class TestOverRealSockets:
         assert served.raw("POST", "/api/predict/echo", b"hi", good)[0] == 503
 
     def test_discovery_supports_every_path_and_format(self, served: Served) -> None:
-        """The paths are both documented ones, one with a double slash or `internal`, and VIPServer's."""
+        """The paths are the two documented paths, also with a double slash or `internal`, and those of VIPServer."""
         rows = served.discover("echo")
         for path in (
             "/api/v1/servicediscovery/upstreams/echo?internal=true",

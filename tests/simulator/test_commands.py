@@ -36,7 +36,6 @@ def says(served: Served, *arguments: str) -> str:
 
 
 def test_status_is_printed_as_text_and_as_json(served: Served) -> None:
-    """The command has the option `--json`."""
     served.predict("echo", b"hi", {"Authorization": "t0ken"})
     served.predict("echo", b"hi")
     served.patch("echo", "echo-1", state="hung")

@@ -27,7 +27,7 @@ def rows(wire: Wire) -> Any:
 
 
 class TestDiscoveryFaults:
-    """Each discovery fault, as a raw client sees it."""
+    """Each discovery fault, tested by the reply that a raw client receives."""
 
     def test_http_status(self) -> None:
         region = Region()
@@ -274,7 +274,7 @@ class TestGroups:
         region.close()
 
     def test_the_root_of_the_endpoint_gives_the_address_of_the_page(self, region: Region) -> None:
-        """The text is for people who open the endpoint in a browser. A 404 of another path does not have it."""
+        """The text is for people who open the endpoint in a browser. A 404 of another path does not have this text."""
         assert (region.get("/").status, region.get("/").body) == (
             404,
             b"404 page not found\nThe page of the simulator is at /_eas/\n",
@@ -283,7 +283,7 @@ class TestGroups:
         region.close()
 
     def test_an_unknown_service_is_404(self, region: Region) -> None:
-        """Unknown services and unknown groups are 404 on each path."""
+        """The names are an unknown group, no name, an unknown service of a group, and a service without its group."""
         for name in ("h", "", "g/c", "b"):
             assert reply(region, name).status == 404
         region.close()
@@ -299,7 +299,7 @@ class TestGateway:
         return wire
 
     def test_it_forwards(self) -> None:
-        """Path, query and body are forwarded. The row of the journal has the instance."""
+        """Path, query and body are forwarded."""
         region = Region()
         wire = self.ask(region, "echo/v2?x=1")
         assert (wire.status, wire.body) == (200, b"hi")
@@ -326,13 +326,11 @@ class TestGateway:
         region.close()
 
     def test_an_unknown_service_of_the_gateway_is_404(self) -> None:
-        """The gateway itself responds 404 to a request for an unknown service."""
         region = Region()
         assert self.ask(region, "other").status == 404
         region.close()
 
     def test_a_service_without_registered_instances_is_503(self) -> None:
-        """The gateway itself responds 503 when it has no instance to choose."""
         region = Region(instances=1)
         region.instance.registered = False
         assert self.ask(region).status == 503
@@ -352,7 +350,6 @@ class TestGateway:
         region.close()
 
     def test_an_instance_that_does_not_respond_in_time_is_504(self) -> None:
-        """The instance sends nothing within the gateway's timeout."""
         region = Region(instances=1)
         region.instance.hang()
         wire = self.ask(region)
@@ -409,7 +406,7 @@ class TestGatewayModes:
         region.close()
 
     def test_retry_is_only_for_requests_that_were_not_sent(self) -> None:
-        """A connection that is lost after the request was sent is a 502, because the instance may have started it."""
+        """A connection lost after the request was sent is status 502: the instance may have started the work."""
         region = self.region("retry")
         region.world.faults.add(Fault("reset_peer", Target("echo"), times=1))
         assert self.statuses(region, 1) == [502]

@@ -1,4 +1,4 @@
-"""Each fault of an instance over real sockets, as a raw client sees it, and its row in the journal."""
+"""Each fault of an instance over real sockets: the bytes that a raw client receives, and the row in the journal."""
 
 from __future__ import annotations
 
@@ -311,7 +311,7 @@ def test_refuse(harness: Harness) -> None:
 
 
 def test_a_refusal_with_a_limit_is_a_reset_at_the_accept(harness: Harness) -> None:
-    """The kernel does not report refused connections, so they could not be counted."""
+    """The simulator counts connections that it resets. The kernel does not report connections that it refuses."""
     harness.fault("refuse", times=2)
     for _ in range(2):
         with Raw(harness.instance) as raw:

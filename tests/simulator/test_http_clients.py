@@ -31,7 +31,7 @@ PLACES = ["instance", "gateway", "discovery"]
 
 
 def head(place: str, fields: str = "", *, version: str = "1.1", host: str = "Host: x\r\n", target: str = "") -> bytes:
-    """Return the head of a valid request. If it is a prediction, its body has five bytes."""
+    """Return the head of a valid request. The head of a prediction is for a body of five bytes."""
     method, path = ("GET", f"{DISCOVERY}echo") if place == "discovery" else ("POST", "/api/predict/echo")
     length = "" if place == "discovery" else "Content-Length: 5\r\n"
     return f"{method} {target or path} HTTP/{version}\r\n{host}{fields}{length}\r\n".encode()
@@ -377,7 +377,7 @@ class TestRealClients:
             yield served
 
     def test_the_standard_library(self, served: Served) -> None:
-        """The tests are a reused connection, a chunked body, and a request with an absolute target as to a proxy."""
+        """The requests reuse a connection, have a chunked body, or have an absolute target as for a proxy."""
         instance = served.instances[0]
         connection = http.client.HTTPConnection(instance["ip"], instance["port"], timeout=PATIENCE_S)
         for body in (b"one", iter([b"t", b"wo"]), b"three"):

@@ -80,7 +80,7 @@ def test_a_fast_response_leaves_no_timer() -> None:
 
 
 def test_the_rate_limit_is_429_with_retry_after() -> None:
-    """A burst of the requests of one second is accepted. After that, each request needs a token."""
+    """A burst of as many requests as the limit allows in a second is accepted. Later requests are limited."""
     region = Region(rate_limit=2)
     wires = [region.ask() for _ in range(4)]
     region.wait(0.01)
@@ -263,7 +263,7 @@ def test_the_long_tail_of_a_latency() -> None:
     ],
 )
 def test_results_of_a_processor(answer: Any, status: int, body: bytes) -> None:
-    """Results are bytes or text. An exception is status 400 with its text, another type is status 500."""
+    """Results are bytes or text. An exception is status 400 with its text. A result of another type is status 500."""
     region = Region(ServiceSpec("mine", processor=answer))
     for _ in range(2):
         wire = region.ask()

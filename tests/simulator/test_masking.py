@@ -79,7 +79,7 @@ def test_tokens_in_mixed_encodings_are_masked(text: str) -> None:
     "token", ["a b c d", "ключ-секрет", "täglich", 'quo"te\\d', "per%2fcent", "100%", "•••", "tab\tx"]
 )
 def test_unusual_tokens_are_masked(token: str) -> None:
-    """These tokens have blanks, quotes, percent signs, or letters that are not Latin."""
+    """These tokens have blanks, tabs, quotes, percent signs, or characters outside ASCII."""
     mask = masked(token)
     spellings = [
         token,
@@ -120,7 +120,7 @@ def test_other_text_is_not_changed() -> None:
 
 
 def test_a_truncated_token_is_masked() -> None:
-    """At least half of the token is at the end of the truncated text."""
+    """The token is masked if at least its first half is at the end of a truncated text."""
     mask = masked(TOKEN)
     for length in range(len(TOKEN) // 2, len(TOKEN)):
         assert mask(f"/x?t={TOKEN[:length]}…", is_cut=True) == f"/x?t={MASK}…"
@@ -158,7 +158,7 @@ class TestWhereItIsShown:
 
     @pytest.mark.parametrize("spelled", SPELLINGS)
     def test_tokens_are_masked_everywhere(self, world: World, spelled: str) -> None:
-        """The tokens are in data of clients, of tests and of scenarios."""
+        """The token is in names and attributes of faults, in paths of requests, and in discovery requests."""
         listener = world.listen()
         fault = Fault("http_status", Target("echo"), {"body": spelled}, name=spelled.replace("/", "_") + TOKEN[:4])
         named = Fault("http_status", Target("echo"), name=encoded_in_part(TOKEN, list(range(20))))
@@ -191,7 +191,6 @@ class TestWhereItIsShown:
 
     @pytest.mark.parametrize("spelled", SPELLINGS)
     def test_error_details_are_masked(self, world: World, spelled: str) -> None:
-        """The details still give the reason of the error."""
         asked: list[tuple[str, str, Any]] = [
             ("GET", f"/v1/services/{quote(spelled, safe='')}", None),
             ("GET", f"/v1/faults/{quote(spelled, safe='')}", None),

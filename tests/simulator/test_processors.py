@@ -138,7 +138,7 @@ def test_a_callable_may_return_a_later_response() -> None:
 
 @pytest.mark.parametrize("body", [b"soon", b"-1", b"inf", b"nan", b""])
 def test_sleep_with_an_invalid_delay_is_a_400(body: bytes) -> None:
-    """A body that is not a number is an invalid delay."""
+    """A valid delay is a number of seconds from 0 to 3600."""
     region = Region(ServiceSpec("s", processor="sleep"))
     wire = region.ask(body)
     region.wait(0.1)

@@ -40,7 +40,7 @@ class QueueRegion(Region):
         assert self.service.queues is not None
         self.queues = self.service.queues
         numbers = count(1)
-        for queue in self.queues.queues:  # the ids of the recorded responses
+        for queue in self.queues.queues:  # the request ids of the recorded responses
             queue.store._make_request_id = lambda: f"req-{next(numbers)}"
 
     @property

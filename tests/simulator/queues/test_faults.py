@@ -1,4 +1,4 @@
-"""Faults on queue requests, on a `Clock`: those for all services, and those only for queues."""
+"""Faults on queue requests, on a `Clock`: the faults for all services, and the faults only for queues."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_faults_of_every_instance_act_on_queue_requests(region: QueueRegion) -> 
 
 
 def test_a_put_whose_response_is_cut_has_entered_the_queue(region: QueueRegion) -> None:
-    """The client cannot know whether the put was stored, so it must not repeat it automatically."""
+    """Without the response, a client cannot determine whether the put was stored, so it must not repeat the put."""
     region.queue_fault("limit_data", times=1, bytes=0)
     assert region.send("POST", body=b"one").received == b""
     assert list(region.input.frames) == [1]

@@ -171,13 +171,13 @@ def test_a_commit_may_be_repeated_and_may_name_frames_that_are_not_in_the_queue(
 
 
 def test_a_watch_of_the_same_user_takes_the_place_of_the_earlier_one() -> None:
-    """A client that reconnects before its lost connection is noticed gets its frames again."""
+    """If a client reconnects before the loss of its connection is detected, it gets its frames again."""
     store = make_store(2)
     first = Watch(store, window=2)
     assert first.take_all() == [1, 2]
     second = Watch(store, window=2)
     assert (first.take(), second.take_all()) == (None, [1, 2])
-    first.leave()  # the loss of the first connection is noticed late
+    first.leave()  # the loss of the first connection is detected late
     assert second.consumer.is_running
     assert store.pending == 2
 
@@ -254,7 +254,7 @@ def test_a_full_queue_drops_the_oldest_frame_that_every_group_has_committed() ->
     first.take_all()
     second.take_all()
     store.commit("g", [1, 2], 0.0)
-    with pytest.raises(QueueFullError):  # the other group has not committed it yet
+    with pytest.raises(QueueFullError):  # the other group has not committed any frame yet
         store.put(b"", {})
     store.commit("another", [2], 0.0)
     assert store.has_room

@@ -89,7 +89,7 @@ class Queue(RuleBasedStateMachine):
             assert sorted(states) == sorted(self.store.frames), "a frame is lost, or in two states"
 
     def teardown(self) -> None:
-        """Let a last consumer take the remaining frames: each group has received each frame that was not deleted."""
+        """Take the remaining frames. Assert that each group has received or committed each frame in the queue."""
         for name in list(self.store.groups):
             last = self.store.join(name, "last", WatchSettings(0, 1, auto_commit=True), 0.0)
             for user in ("u", "v", "w"):
