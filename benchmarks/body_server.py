@@ -1,7 +1,8 @@
-"""The server of large bodies: it reads a whole request, and then writes a response that is ready in memory.
+"""The server of large bodies, which reads a whole request, and then writes a response that is ready in memory.
 
-nginx answers a request before it has read the body, if it does not need the body. Each connection has a thread with
-blocking calls, so the cost for each byte is that of the sockets. It belongs to none of the compared clients.
+nginx is not suitable, because it answers a request before it has read a body that it does not need. Each connection has
+a thread with blocking calls, so that only the sockets have a cost per byte. The server shares no code with the compared
+clients.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def _serve_until_lost(connection: socket.socket, upstreams: bytes, response: byt
     with connection:
         try:
             _serve(connection, upstreams, response)
-        except ConnectionError:  # the client has closed it
+        except ConnectionError:  # the client has closed the connection
             return
 
 

@@ -50,7 +50,12 @@ def _print_cases(before: dict[str, dict[str, float]], after: dict[str, dict[str,
 
 
 def _slowdown(figure: str, speed: float) -> float:
-    """Return the ratio that the machine's speed alone explains: of a rate, a time, or another figure."""
+    """Return the ratio of the second value of a figure to the first if only the machine's speed has changed.
+
+    Args:
+        figure: The name of the figure. It shows whether the figure is a rate, a time, or independent of the speed.
+        speed: The time of the fixed loop in the second file, divided by its time in the first file.
+    """
     if figure.endswith("_per_s"):
         return 1 / speed
     is_time = "_us" in figure or "_ms" in figure or figure.endswith("_s")

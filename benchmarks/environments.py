@@ -14,7 +14,7 @@ def python_of(environments: Path, name: str, needs: list[str] | None) -> str:
     """Return the interpreter of a client's environment; create the environment on first use.
 
     Args:
-        environments: Folder that holds the environments.
+        environments: Folder of the environments.
         name: Name of the client.
         needs: Packages to install, as pip takes them; `None` to use the environment that runs this program. This
             package must be installed with `-e`, because environments are reused: a copy would become out of date.

@@ -7,14 +7,15 @@ hundredth of the work.
 
 The groups and their targets:
 
-instances   3, 100 and 1,000 instances: CPU per call with 1,000 at most 1.1 of that with 3
+instances   3, 100 and 1,000 instances: CPU per call with 1,000 at most 1.1 times the CPU per call with 3
 in-flight   1, 32, 256 and 1,000 concurrent calls
-bodies      52 B, 3 KiB, 600 KiB and 8 MiB each way, in MB/s beside aiohttp and two bare sockets; with 8 MiB and
-            auth="token" at least 0.6 of the sockets
+bodies      52 B, 3 KiB, 600 KiB and 8 MiB in both directions: MB/s, compared with aiohttp and two bare sockets; with
+            8 MiB and auth="token" at least 0.6 times the MB/s of the sockets
 held        10,000 calls in flight, each with a connection: at most 24 KiB each; lag while they connect at most 50 ms
 list        a list of 10,000 instances: lag at most 50 ms
 response    one response of 64 MiB: lag at most 50 ms
-latency     open loop at 25, 50 and 75 % of what the client can do, beside aiohttp and httpx2, and at their rates
+latency     open loop at 25, 50 and 75 % of a client's saturation, for eas_tw, aiohttp and httpx2; eas_tw also at the
+            rates of the other two
 processes   one process, and two concurrent ones: calls per second
 discovery   1,000 clients that only poll, as 1,000 processes do: polls per second, CPU per poll
 hour        one hour at 2,000 calls per second, every tenth a stream: growth of memory, objects, files and timers; only
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FILES = 2 * HELD + 200
-"""The limit of open files. Each end of a held call is a socket of its process, so one limit suits both processes."""
+"""The limit of open files. Each call of `held` has a socket in the driver and one in the server, so both need this."""
 _TIMEOUT_S = 7200  # longer than the group `hour`
 
 
@@ -113,7 +114,7 @@ def _measure(python: str, case: Case, options: list[str]) -> dict[str, float]:
     if any(driver.returncode for driver in drivers):
         sys.exit(f"benchmarks: {' '.join(command)} failed")
     found = [_figures(json.loads(output.splitlines()[-1]), case) for output in outputs]
-    # The rates of the processes are added; of every other figure, the worst is used.
+    # Add the rates of the processes, and use the worst value of every other figure.
     return {name: (sum if name.endswith("_per_s") else max)(each[name] for each in found) for name in found[0]}
 
 
@@ -129,7 +130,7 @@ def _command(case: Case, ports: list[int]) -> list[str]:
 
 
 def _figures(found: dict[str, float], case: Case) -> dict[str, float]:
-    """Return the figures of a driver's output, in the names of this program."""
+    """Convert the figures of a driver's output to the names and units of this program."""
     if "wall_s" in found:  # of `measuring.Account`
         calls = found["calls"]
         found = {"cpu_us_per_call": found["cpu_s"] / calls * 1e6, "calls_per_s": calls / found["wall_s"]}

@@ -1,4 +1,4 @@
-"""The cases of `growth.py`: what each of them measures, with which client, and against which server."""
+"""The cases of `growth.py`, each with its measurement, client and server, and the targets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 _OURS = str(Path(__file__).parents[1])
 _MIB = 1 << 20
 HELD = 10_000
-"""Calls that are in flight at once."""
+"""The number of calls that are in flight at the same time in the group `held`."""
 
 CLIENTS: dict[str, tuple[str, list[str] | None]] = {
     # name: (driver and its options, packages its environment needs or None for this environment)
@@ -17,7 +17,7 @@ CLIENTS: dict[str, tuple[str, list[str] | None]] = {
     "aiohttp + uvloop": ("aiohttp_uvloop.py", ["aiohttp", "uvloop"]),
     "two bare sockets": ("sockets.py", None),
     "eas_tw, open loop": ("open_loop_ours.py", None),
-    # They need this package for the schedule and the histograms.
+    # The environments of these two drivers need this package for the schedule and the histograms.
     "aiohttp + uvloop, open loop": (
         "open_loop_peers.py --client aiohttp",
         ["-e", f"{_OURS}[cli]", "aiohttp", "uvloop"],
@@ -30,17 +30,18 @@ class Case(NamedTuple):
     """One measurement.
 
     Attributes:
-        what: The measurement of `drivers/growing.py`, `calls` of other drivers.
+        what: The measurement of `drivers/growing.py`; `calls` for other drivers.
         client: One of `CLIENTS`.
         server: `nginx`; `streams` for the server of the stream benchmarks, whose response does not end for minutes;
             `bodies` for a server that reads a whole request before it answers.
-        instances: Ports of nginx; rows of the list of the other servers.
-        response_bytes: Length of a response.
-        calls: How many calls are made, or how many clients `discovery` has.
-        in_flight: How many of them at once.
-        body_bytes: Length of a request.
-        processes: How many drivers run at once.
-        rates_of: The case whose rates an open loop has; empty for the shares of its own saturation.
+        instances: The number of ports of nginx, or of rows in the list of the other servers.
+        response_bytes: The length of a response's body.
+        calls: The number of calls; for `discovery`, the number of clients.
+        in_flight: The number of concurrent calls.
+        body_bytes: The length of a request's body.
+        processes: The number of drivers that run at the same time.
+        rates_of: The case of the group `latency` whose saturation determines the rates of this open loop; empty for the
+            saturation of this client.
     """
 
     what: str = "calls"
@@ -64,8 +65,8 @@ class Case(NamedTuple):
 
 
 def _bodies(size: int, text: str, in_flight: tuple[int, ...] = (1,)) -> dict[str, Case]:
-    """Return the cases of a size: one call at a time, as with a pair of sockets, and other numbers."""
-    calls = max(32, min(10_000, (256 << 20) // (size + 10_000)))  # about a second, but at least 32
+    """Return the cases of a body size: each client with each number of calls in flight."""
+    calls = max(32, min(10_000, (256 << 20) // (size + 10_000)))  # about one second of work
     clients = ("two bare sockets", 'eas_tw, auth="token"', "eas_tw", "aiohttp + uvloop")
     return {
         f"{text}, {count} in flight, {client}": Case(
@@ -108,14 +109,14 @@ LONG = frozenset({"hour"})
 
 
 class Target(NamedTuple):
-    """A bound on a figure, or on its ratio to that of another case.
+    """A bound on a figure, or on its ratio to the same figure of another case.
 
     Attributes:
         case: The group and the case.
         figure: The name of the figure.
         bound: The bound.
-        base: The case by whose figure it is divided; empty for none.
-        is_least: Whether the figure must not be below the bound, instead of above it.
+        base: The case whose figure is the divisor of the ratio; empty for no ratio.
+        is_least: Whether the bound is a minimum; otherwise it is a maximum.
     """
 
     case: str

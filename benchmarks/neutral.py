@@ -50,7 +50,7 @@ def nginx(instances: int = 3, core: int | None = None, *, response_bytes: int = 
     Args:
         instances: Number of ports.
         core: The processor on which nginx runs; `None` for any.
-        response_bytes: Length of a response's body: 16 for a JSON text from memory; another length for a file.
+        response_bytes: Length of a response's body. A body of 16 bytes is sent from memory, any other from a file.
     """
     program = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
     if program is None:

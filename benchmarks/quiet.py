@@ -1,4 +1,4 @@
-"""Checks that the machine is quiet enough for a measurement, with a fixed loop before and after it.
+"""`Quiet`, which checks with a fixed loop that the machine is quiet before and after a measurement.
 
 Other work on the machine has two effects: the loop waits for a processor (its wall time exceeds its CPU time), and the
 loop itself becomes slower (shared caches, a lower clock frequency, other virtual machines on the host).
@@ -25,7 +25,7 @@ class Quiet:
 
     Attributes:
         before_s: CPU seconds of the loop before the measurement.
-        after_s: CPU seconds of the loop after it; 0 before `finish`.
+        after_s: CPU seconds of the loop after the measurement; 0 before `finish`.
         waits: Wall time divided by CPU time of each loop.
         load: Load averages over one minute, before and after.
     """
@@ -65,14 +65,14 @@ class Quiet:
         }
 
     def require(self, *, is_busy_allowed: bool) -> None:
-        """Print the complaint, if any, and then exit with code 3 unless `is_busy_allowed`."""
+        """If there is a complaint, print it, and exit with code 3 unless `is_busy_allowed`."""
         if self.complaint:
             print(f"benchmarks: not for publication: {self.complaint}", file=sys.stderr)
             if not is_busy_allowed:
                 sys.exit(3)
 
     def _loop(self) -> float:
-        """Return the least CPU time of the rounds, and note how long the whole loop waited for a processor."""
+        """Run the loop, record its wait and the load average, and return the least CPU time of a round, in seconds."""
         least, cpu_s, wall_s = float("inf"), 0.0, 0.0
         for _ in range(_ROUNDS):
             wall, cpu = time.perf_counter(), time.process_time()

@@ -1,6 +1,7 @@
-"""Measure what reading connections together saves (`eas_tw.net.read_set`), with 1, 32 and 256 calls in flight.
+"""Measure the CPU time that `eas_tw.net.read_set` saves, with 1, 32 and 256 calls in flight.
 
-Each row is one process with two clients, with and without, in alternating batches, against nginx on the other core.
+For each row, one process has a client with the read set and one without, and alternates between batches of calls of the
+two. nginx runs on the other core.
 `--json` prints the figures, `--output FILE` writes them. On a busy machine the program prints no table and ends with
 exit code 3, unless `--busy` is given.
 """

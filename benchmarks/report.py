@@ -43,7 +43,10 @@ def parse(made: argparse.ArgumentParser, peers: Collection[str]) -> argparse.Nam
 
 
 def publish(given: argparse.Namespace, quiet: Quiet, figures: dict[str, Any], table: Iterable[str]) -> None:
-    """Write the figures to `--output`, and print them, or the table, unless the machine was busy."""
+    """Write the figures to `--output`, and print the table, or with `--json` the figures.
+
+    If the machine was busy, nothing is printed, and the program ends with exit code 3, unless `--busy` is given.
+    """
     found = {"machine": machine(), "quiet": quiet.as_dict(), **figures}
     if given.output:
         given.output.write_text(json.dumps(found, indent=1) + "\n")

@@ -1,7 +1,7 @@
 """Measure the CPU time of a simulated hour: one default client, five instances, 2 calls/s, about one fault a minute.
 
-The faults are those of the chaos profile; each seed draws its own fault kinds. The chaos profile draws more than one
-fault a minute, so only every second or third is used. `--dense` uses all of them: one every twenty seconds on average.
+The faults are drawn from the chaos profile; each seed draws other fault kinds. The profile draws more than one fault a
+minute, so only every second or third fault is used. `--dense` uses all faults: one every twenty seconds on average.
 
     python benchmarks/simulated_hours.py --hours 1000 --jobs 2
 

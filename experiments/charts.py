@@ -18,7 +18,7 @@ def chart(figures: dict[str, Any], says: dict[str, str]) -> str:
 
     Args:
         figures: The results of each client, by its name; `timeline` has the due time and latency of calls, in seconds.
-        says: The title of each client.
+        says: The title of each client, by its name.
     """
     height = TOP + BAND * len(figures) + 30
     end_s = max((due for row in figures.values() for due, _ in row["timeline"]), default=1.0)

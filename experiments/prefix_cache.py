@@ -48,7 +48,7 @@ def words(rng: random.Random, count: int) -> str:
 
 
 async def turn(client: PredictClient, messages: list[dict[str, str]]) -> tuple[str, float, int, int]:
-    """Send a prompt; return the answer, the seconds to its first token, and the cached and all tokens of the prompt."""
+    """Send a prompt; return the answer, the seconds to its first token, and the prompt's cached and total tokens."""
     chat = {"model": "llm", "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
     began = time.perf_counter()
     first_s, answer = None, []

@@ -1,10 +1,10 @@
 """Measure rows per second on one core, CPU per row and peak memory of programs that score a file, and print a table.
 
 Each program reads JSON Lines, sends each row, and writes the answers in the order of the rows as JSON Lines. It runs in
-its own process and environment on one core; nginx runs on the other. CPU and memory are those of the whole process, its
-start included, so `--rows` should be large. The runs of the programs are interleaved. `--only ours,aiohttp` selects
-programs, `--json` prints the figures. On a busy machine the program prints no table and ends with exit code 3, unless
-`--busy` is given. `--only ours --rows 1000000` shows that memory does not depend on the number of rows.
+its own process and environment on one core; nginx runs on the other. CPU and memory of the whole process are measured,
+including its start, so `--rows` should be large. The runs of the programs are interleaved. `--only ours,aiohttp`
+selects programs, `--json` prints the figures. On a busy machine the program prints no table and ends with exit code 3,
+unless `--busy` is given. `--only ours --rows 1000000` shows that memory does not depend on the number of rows.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def client_of(given: argparse.Namespace, reactor: Any) -> PredictClient:
 
 
 async def calls(given: argparse.Namespace, reactor: Any) -> dict[str, float]:
-    """Measure calls with a response, with `--in-flight` of them at a time."""
+    """Measure calls, with `--in-flight` calls at a time."""
     body = b"x" * given.body_bytes
     async with client_of(given, reactor) as client:
 
@@ -100,8 +100,8 @@ async def calls(given: argparse.Namespace, reactor: Any) -> dict[str, float]:
 async def held(given: argparse.Namespace, reactor: Any) -> dict[str, float]:
     """Measure calls that are all in flight together, each on a separate connection, and cancel them.
 
-    The program makes all calls in one turn of the reactor, whose duration is `calling_ms`. The lag is that of the later
-    turns, in which the connections are opened and the requests are sent.
+    The program makes all calls in one iteration of the reactor, whose duration is `calling_ms`. The lag is measured in
+    the later iterations, in which the connections are opened and the requests are sent.
     """
     async with client_of(given, reactor) as client:
         before_kb = _rss_kb()
@@ -124,7 +124,7 @@ async def held(given: argparse.Namespace, reactor: Any) -> dict[str, float]:
 
 
 async def long_list(given: argparse.Namespace, reactor: Any) -> dict[str, float]:
-    """Measure the first discovery reply, from the start of the client to its list."""
+    """Measure memory and lag of a client that receives a long list of instances."""
     heart = Heart(reactor)
     await deferLater(reactor, 0.1)
     before_kb = _rss_kb()
@@ -137,7 +137,7 @@ async def long_list(given: argparse.Namespace, reactor: Any) -> dict[str, float]
 
 
 async def discovery(given: argparse.Namespace, reactor: Any) -> dict[str, float]:
-    """Measure clients that only poll: the load of as many processes on the control plane."""
+    """Measure the polls of many clients without calls, which load the control plane like as many processes."""
     clients = [client_of(given, reactor) for _ in range(given.calls)]
     for client in clients:
         await client.init()

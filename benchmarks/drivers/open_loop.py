@@ -1,8 +1,8 @@
 """Shared parts of the drivers with an open loop: the load, and the figures of its latencies.
 
-The calls are due at the times of `eas-tw perf`'s schedule, whatever the client does. A latency counts from the time at
-which the call was due, so a client that is late cannot hide it. Calls may be sent up to 1 ms early, as in `eas-tw
-perf`, because the timers of an event loop count in milliseconds.
+The calls are due at the times of `eas-tw perf`'s schedule, which does not depend on the client. A latency is measured
+from the time at which the call was due, so it includes the lateness of the client. Calls may be sent up to 1 ms early,
+as in `eas-tw perf`, because the timers of an event loop count in milliseconds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["EARLY_S", "MOST_CONNECTIONS", "SHARES", "Schedule", "figures", "numb
 SHARES = (25, 50, 75)
 """The loads, in percent of the saturation."""
 MOST_CONNECTIONS = 384
-"""Of each client; 128 for each of three instances."""
+"""The maximum number of connections of each client: 128 for each of three instances."""
 _PERCENTILES = {50: "p50", 99: "p99", 99.9: "p999"}
 
 
@@ -37,7 +37,7 @@ def options() -> argparse.Namespace:
 
 
 def number_of(rate: float, seconds: float) -> int:
-    """Return how many calls a load has."""
+    """Return the number of calls of a load, at least 2."""
     return max(2, int(rate * seconds))
 
 

@@ -38,7 +38,7 @@ async def main(reactor: Any) -> None:
                 await client.predict(body)
 
         async def batch(calls: int) -> float:
-            """Make calls in a closed loop, and return how many there were in a second."""
+            """Make calls in a closed loop, and return the number of calls per second."""
             each, began = max(1, calls // given.in_flight), time.monotonic()
             await gatherResults([Deferred.fromCoroutine(caller(each)) for _ in range(given.in_flight)])
             return each * given.in_flight / (time.monotonic() - began)

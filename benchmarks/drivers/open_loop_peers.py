@@ -1,6 +1,6 @@
 """Benchmark driver: latencies of aiohttp or httpx2 on uvloop under an open loop.
 
-The schedule and the histograms are those of `eas-tw perf`, and the latencies count from the same times.
+The driver uses the schedule and the histograms of `eas-tw perf`, and measures latencies from the same times.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Benchmark driver: blocking sockets that send a request and count the bytes of the response; nothing is parsed.
 
-With one call in flight it is the pair of a client's and a server's socket. With more, each has a pair: all requests are
-sent, and then all responses are read.
+Each call in flight has a connection. With more than one call in flight, the driver sends the requests on all
+connections, and then reads all responses.
 """
 
 import argparse

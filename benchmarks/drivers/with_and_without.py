@@ -1,7 +1,7 @@
 """Benchmark driver: two clients of one process, with and without `eas_tw.net.read_set`, in alternating batches.
 
-Alternation cancels the other load of the machine. It prints one line of JSON: the minimum CPU time of a call with and
-without, in µs, and the median of the ratios of adjacent batches.
+The batches alternate, so that other load on the machine affects both clients equally. The driver prints one line of
+JSON: the minimum CPU time per call with and without the read set, in µs, and the median ratio of adjacent batches.
 """
 
 import asyncio

@@ -89,7 +89,7 @@ class Server:
                 for stream in streams[step::steps]:
                     if stream.left > 0:
                         stream.send(chunk)
-            due = max(due, time.monotonic() - self._period_s)  # does not make up for missed sends
+            due = max(due, time.monotonic() - self._period_s)  # if the server is late by more than a period, skip sends
 
 
 def main() -> None:

@@ -59,7 +59,8 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, _: None) 
             try:
                 await while_read(reactor, watching)
             finally:
-                # Removed before the client is closed, because removals during `close` are not changes of the service.
+                # Remove the listener before the client closes. Closing empties the list, and the listener would print
+                # each instance as removed.
                 stop()
 
 

@@ -88,7 +88,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
-    """Join `perf compare` to one argument, because `perf` has a positional argument of its own, the body."""
+    """Join `perf compare` to one argument, because `perf` itself has a positional argument, the body."""
     first, *rest = arguments or [""]
     return ["perf compare", *rest[1:]] if (first, *rest[:1]) == ("perf", "compare") else list(arguments)
 
@@ -100,7 +100,7 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     given = settings.read(options)
     prepared = options.prepare(options)
-    # Imported after the checks, so that a usage error is reported without the time that importing Twisted takes.
+    # Imported after the checks, so that a usage error is reported without the time of importing the reactor.
     from twisted.internet import reactor, task  # noqa: PLC0415, TID251  an entry module
     from twisted.internet.defer import Deferred  # noqa: PLC0415
 
@@ -110,7 +110,7 @@ def _run(options: argparse.Namespace) -> int:
         _log_to_stderr()
     ended: list[Any] = []
     interrupted: list[bool] = []
-    # The shutdown closes the connections, and the command would fail with their error. This records the interrupt.
+    # Record an interrupt: the shutdown closes the connections, and then the command fails with a connection error.
     reactor.addSystemEventTrigger("before", "shutdown", lambda: interrupted.append(not ended))
 
     def begin(_: object) -> Deferred[None]:
@@ -132,7 +132,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 class _Version(argparse.Action):
-    """An action that prints the version; it reads the package's metadata only when used, because that is slow."""
+    """An action that prints the version; it reads the package's metadata only when used, because reading it is slow."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         print(f"eas-tw {version('eas-tw')}")

@@ -193,7 +193,7 @@ def _array(file: Path) -> Any:
         raise ConfigError(f"--tensor takes .npy and .csv files, got {str(file)!r}")
     try:
         with file.open("rb") as content, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy warns of an empty file, which `BodyError` reports
+            warnings.simplefilter("ignore")  # numpy warns about an empty file; `BodyError` is raised below
             if file.suffix == ".npy":
                 return np.lib.format.read_array(content, allow_pickle=False)
             found = np.loadtxt(content, delimiter=",", dtype=np.float32, ndmin=2, encoding="utf-8-sig")

@@ -89,8 +89,8 @@ def job_options(options: argparse.Namespace) -> JobOptions:
         return JobOptions(
             in_flight=options.in_flight,
             rate_per_s=options.rate,
-            # After a kill, rows that were sent but are not in the output are sent again. Without an order buffer,
-            # these are at most the rows of `in_flight` requests.
+            # After a kill, rows that were sent but are not in the output are sent again. Without an order buffer, at
+            # most the rows of `in_flight` requests are sent again.
             order_buffer=0 if options.output != STDIN else None,
             max_errors=_max_errors(options.max_errors),
             path=options.path,

@@ -56,7 +56,7 @@ class Snapshot:
         return ", ".join(parts)
 
     def instances(self) -> list[str]:
-        """Return a line for each of the eight instances with the most attempts, and a line that counts the rest."""
+        """Return a line for each of the eight instances with the most attempts, and a line that counts the others."""
         total = sum(self.attempts.values()) or 1
         busiest = sorted(self.attempts.items(), key=lambda item: -item[1])
         lines = [f"{address:21} {count / total:4.0%} of the attempts" for address, count in busiest[:_INSTANCES_SHOWN]]
@@ -134,7 +134,7 @@ def _shown(value: Any) -> str:
 
 
 def _rich() -> Any:
-    """Import rich, and return it; `None` if it is not installed, and plain lines are shown instead."""
+    """Import rich, and return it; return `None` if it is not installed, so that plain lines are shown instead."""
     try:
         import rich.console  # noqa: PLC0415  an optional dependency
         import rich.live  # noqa: PLC0415

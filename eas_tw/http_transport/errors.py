@@ -99,5 +99,5 @@ def _name(error: EasError) -> str:
         return usual
     found = _BY_ATTEMPT.get(attempts[-1].outcome.attempt_status, usual)
     if isinstance(error, DeadlineExceeded) and found not in _TIMEOUTS:
-        return usual  # the call timed out, whatever the status of its last attempt is
+        return usual  # the call timed out, even if its last attempt did not
     return found

@@ -114,7 +114,7 @@ class QueueClient(QueueOperations, PredictClient):
 
     @property
     def queue_name(self) -> str:
-        """The name of the queue."""
+        """The name of the queue service; without a name, the `custom_url`."""
         return self.service_name or self._target.custom_url
 
     def context_for(self, what: str) -> QueueContext:
@@ -182,7 +182,7 @@ class SinkQueue(ProcessBound, QueueOperations):
 
     @property
     def queue_name(self) -> str:
-        """The name of the queue."""
+        """The name of the input queue, followed by `/sink`."""
         return self._client.queue_name + SINK
 
     def _context_for(self, what: str) -> QueueContext:

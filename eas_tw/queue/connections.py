@@ -68,7 +68,7 @@ class WatchOwner(Protocol):
     """The receiver of a connection's reports. After `close` or `abort`, only `connection_gone` is called."""
 
     def connection_opened(self, instance: Instance) -> None:
-        """Handle that the service has accepted the watch."""
+        """Handle the acceptance of the watch by the service."""
 
     def connection_received(self, instance: Instance, frames: Sequence[bytes]) -> None:
         """Handle the bytes of one or more frames that have arrived together."""
@@ -77,7 +77,7 @@ class WatchOwner(Protocol):
         """Handle the end of the connection."""
 
     def connection_gone(self) -> None:
-        """Handle that the connection no longer has a socket or a timer; called once."""
+        """Handle the release of the connection's last socket or timer; called once."""
 
 
 class WatchConnection(Protocol):

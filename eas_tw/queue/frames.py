@@ -84,7 +84,7 @@ class PutResult:
 class SearchResult(Mapping[str, Any]):
     """The position of a frame in its queue.
 
-    As in the official SDKs, it is also a mapping with the service's names, `IsPending` and `WaitCount`.
+    As in the official SDKs, the result is also a mapping with the service's names, `IsPending` and `WaitCount`.
 
     Attributes:
         is_pending: Whether the frame is being processed now.

@@ -123,7 +123,7 @@ class HttpWatch:
         self._is_paused = self._is_reading = False
         self._call = connector.call(request)
         self._running: Deferred[ResponseStream] | None = None
-        # In the next reactor iteration, so that the owner is not called before it has this object.
+        # Start in the next reactor iteration, so that the owner is not called before this constructor has returned.
         self._starting = connector.context.reactor.callLater(0, self._start)
 
     def pause(self) -> None:

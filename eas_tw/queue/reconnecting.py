@@ -30,7 +30,7 @@ class ReconnectingOwner(Protocol):
     """The receiver of reports about the connections of a watch."""
 
     def watch_opened(self) -> None:
-        """Handle that a connection is open."""
+        """Handle the opening of a connection."""
 
     def watch_received(self, instance: Instance, frames: Sequence[bytes]) -> None:
         """Handle the bytes of frames."""
@@ -43,7 +43,7 @@ class ReconnectingOwner(Protocol):
         """
 
     def watch_disconnected(self) -> None:
-        """Handle that no connection has a socket."""
+        """Handle the release of the last socket of the watch."""
 
 
 class Reconnecting:
@@ -51,8 +51,8 @@ class Reconnecting:
 
     Args:
         queue: The queue, which opens the connections.
-        watching: The state of the watch, which determines from which frame the next connection watches, and after what
-            pause it is opened.
+        watching: The state of the watch, which has the start index of the next connection and the length of the pause
+            before it.
         owner: The receiver of the reports.
 
     Attributes:
@@ -121,7 +121,7 @@ class Reconnecting:
     # -- called by the connection (`WatchOwner`)
 
     def connection_opened(self, instance: Instance) -> None:
-        """Handle that a connection is open."""
+        """Handle the opening of a connection."""
         if self._is_stopped:
             return
         self.instance = instance
@@ -151,7 +151,7 @@ class Reconnecting:
             self._go_on(False, end)
 
     def connection_gone(self) -> None:
-        """Handle that a connection no longer has a socket or a timer."""
+        """Handle the release of a connection's last socket or timer."""
         self._held -= 1
         if not self._held:
             self._owner.watch_disconnected()

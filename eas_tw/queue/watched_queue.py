@@ -78,12 +78,20 @@ class WatchedQueue:
         return self._websockets.connect(self._context.rendered(request, self.suffix), owner)
 
     def has_ended(self) -> Deferred[bool]:
-        """Return a Deferred of whether the queue's attributes state the end of the stream; `False` after an error."""
+        """Request the queue's attributes, and check whether they state the end of the stream.
+
+        Returns:
+            A Deferred that fires with the answer; `False` if the request fails.
+        """
         asking = self._context.attributes(self.suffix)
         return asking.addCallbacks(lambda attributes: attributes.get(_STATE, _NORMAL) != _NORMAL, lambda _: False)
 
     def last_index(self) -> Deferred[int | None]:
-        """Return a Deferred of the index of the newest frame, 0 for an empty queue; `None` if it cannot be read."""
+        """Request the index of the newest frame.
+
+        Returns:
+            A Deferred that fires with the index, 0 for an empty queue; `None` if the index cannot be read.
+        """
 
         def last(attributes: dict[str, str]) -> int:
             return number_of(attributes.get(LAST_ENTRY, "").encode(), LAST_ENTRY)

@@ -117,7 +117,7 @@ class Watcher(FrameIterator, ProcessBound):
             return fail(ConfigError("a watcher has one reader at a time: wait for the frame before asking for another"))
         if not self._is_begun:
             return fail(ConfigError("the watcher is not open: use it in `async with`, or call open()"))
-        # While `_deliver` calls the reader, only `_deliver` passes frames; otherwise each frame would be a recursion.
+        # While `_deliver` calls the reader, only `_deliver` passes frames. Otherwise each frame would be a nested call.
         frame = None if self._is_delivering else self.ready_frame()
         if frame is not None:
             return succeed(frame)
@@ -225,7 +225,7 @@ class Watcher(FrameIterator, ProcessBound):
     # -- called by the connections (`ReconnectingOwner`)
 
     def watch_opened(self) -> None:
-        """Handle that the watch is open."""
+        """Handle the opening of a connection."""
         self._stop_open_timer()
         opening, self._opening = self._opening, None
         if opening is not None:
@@ -254,11 +254,11 @@ class Watcher(FrameIterator, ProcessBound):
             self._connections.pause_if_full()
 
     def watch_ended(self, error: EasError | None) -> None:
-        """Handle that an error, or the service, has ended the watch."""
+        """Handle the end of the watch, by an error or by the service."""
         self._finish(error)
 
     def watch_disconnected(self) -> None:
-        """Handle that no connection has a socket."""
+        """Handle the release of the last socket of the watch."""
         self._tell_if_gone()
 
     # -- internals
@@ -332,7 +332,8 @@ class Watcher(FrameIterator, ProcessBound):
         timer, self._stale_timer = self._stale_timer, None
         if timer is not None:
             timer.cancel()
-        # Disconnect only after the commits, because the service then sends uncommitted frames to other consumers.
+        # Disconnect only after the commits, because the service sends uncommitted frames to other consumers when the
+        # connection is closed.
         self._commits.when_idle().addCallback(self._disconnect)
         opening, self._opening = self._opening, None
         if opening is not None:

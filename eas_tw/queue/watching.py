@@ -4,7 +4,7 @@ This module does no I/O, and its rng is an argument. It guarantees:
 
 - The reader gets every frame that arrives, except frames that it already has or has committed.
 - The reader has at most `window` frames that are neither committed nor rejected. On one connection, the service ensures
-  this, and it also takes commits of other clients into account. So this module limits the reader only while there are
+  this, and its count includes commits of other clients. Therefore this module limits the reader only while there are
   frames that arrived on an earlier connection and were not sent again.
 - After the loss of a connection, the watch continues from the first frame that may be uncommitted. Indexes start at 1.
   A missing index may be a frame of another consumer of the group, which is sent to this client if that consumer ends.
@@ -50,8 +50,8 @@ class Watching:
         self._unread: deque[Frame] = deque()
         self._unread_bytes = 0
         self._known: dict[int, str] = {}  # received and neither committed nor rejected: index to request id
-        self._in_hand: dict[int, None] = {}  # those of `_known` that the reader has
-        self._stale: dict[int, None] = {}  # those of `_known` that arrived on an earlier connection only
+        self._in_hand: dict[int, None] = {}  # the part of `_known` that the reader has
+        self._stale: dict[int, None] = {}  # the part of `_known` that only earlier connections sent
         self._committed: OrderedDict[int, str] = OrderedDict()  # index to request id
         self._start = max(index, _FIRST_INDEX)  # all frames from the given index up to this one are committed
         self._is_placed = index != _NEWEST

@@ -283,14 +283,14 @@ def as_indexes(given: int | Frame | Iterable[int | Frame]) -> tuple[int, ...]:
         given: An index, a frame, or an iterable of these.
 
     Raises:
-        ConfigError: The argument is none of these, or an index is out of range.
+        ConfigError: The argument has another type, or an index is out of range.
     """
     several = given if isinstance(given, Iterable) and not isinstance(given, str | bytes) else (given,)
     return tuple(checked(INDEX, "index", one.index if isinstance(one, Frame) else one) for one in several)
 
 
 def go_duration(seconds: float) -> str:
-    """Return a duration in the format of Go, in which the service is written, such as `3s` or `1.5s`."""
+    """Return a duration in the format of Go, such as `3s` or `1.5s`, because the service is written in Go."""
     checked(_SECONDS, "timeout_s", seconds)
     return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
 

@@ -5,7 +5,8 @@
     EAS_SERVICE = "scorecard_pmml_example"
     EAS_SCORER = "myproject.scoring.MyScorer"
 
-The client runs on Scrapy's reactor, whatever its class is. Spiders and other components get it with `get_client`.
+The client runs on Scrapy's reactor, which may be of any class. Spiders and other components get the client
+with `get_client`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The Scrapy add-on, which checks the settings and enables the components.
 
-A wrong setting ends the crawl before its first request, with one log line, because its items would otherwise pass
+A wrong setting ends the crawl before its first request, with one log line. Otherwise all items of the crawl would pass
 without a score.
 """
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
 _CRAWL_NAMES = {key: f"EAS_{key.upper()}".removesuffix("_S") for key in SETTINGS}
-"""The names of the Scrapy settings for those settings that the command line has as well."""
+"""The name of the Scrapy setting for each setting that the command line has, too."""
 _NEEDED = tuple(_CRAWL_NAMES[key] for key in NEEDED)
 NAMES = (*_CRAWL_NAMES.values(), "EAS_TOKEN", "EAS_CONCURRENT_REQUESTS", "EAS_ITEM_ERROR", "EAS_SCORER")
 _ALIKE = 0.85

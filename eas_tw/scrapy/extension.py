@@ -133,7 +133,7 @@ class ClientExtension(ProcessBound):
             self._crawler.stats.set_value(name, value)
 
     def _look(self) -> None:
-        """When the crawl is being stopped, make the limiter reject calls that start after a further `EAS_TIMEOUT`.
+        """If the crawl is being stopped, make the limiter reject calls that would start more than `EAS_TIMEOUT` later.
 
         Scrapy has no signal for the beginning of a stop, and waits for the items in the pipelines.
         """

@@ -25,7 +25,7 @@ def caffe(names: list[str], tensors: int) -> CaffeResponse:
 
 
 def test_a_signature_may_be_left_out() -> None:
-    """The official class requires a signature. Here an empty signature is encoded, and a missing one is no field."""
+    """The official class requires a signature. Here the argument is optional; without it, the field is omitted."""
     assert BladeRequest().to_string() == b""
     assert BladeRequest("").to_string() == b"\n\x00"
     request = BladeRequest()

@@ -184,7 +184,7 @@ def test_a_broken_body_allocates_little_memory(codec: str, kept: int) -> None:
 
 
 def test_a_broken_lz4_block_costs_at_most_255_times_its_size() -> None:
-    """A broken block and a too small buffer raise the same error, so buffers of up to 255 times its size are tried."""
+    """A broken block and a too small buffer raise the same error, so buffers up to 255 times the block are tried."""
     assert steps_of(decompressing("lz4-block", compress("lz4-block", NOISE)[:5000], BIG)) == 3
 
 
@@ -257,7 +257,7 @@ def test_deflate_is_taken_with_and_without_zlibs_header(data: bytes) -> None:
 
 
 def test_raw_deflate_has_an_end() -> None:
-    """Raw deflate has no checksum, so bytes after the end of the data are an error. `zlib` requires the zlib header."""
+    """Raw deflate has no checksum, so the decoder checks its end. The coding `zlib` does not accept raw deflate."""
     with pytest.raises(BodyError, match="4 bytes follow its end"):
         decode("deflate", raw_deflate(PLAIN) + b"more", LIMIT)
     with pytest.raises(BodyError, match="cut short"):

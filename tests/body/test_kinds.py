@@ -1,4 +1,4 @@
-"""Each request class and dtype: protobuf decodes what this package encodes, and this package what protobuf encodes."""
+"""Tensors of each request class and dtype, exchanged with protobuf in both directions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ shapes = st.lists(st.integers(0, 4), max_size=3)
 
 
 def elements(code: str, shape: list[int]) -> st.SearchStrategy[Any]:
-    """Generate arrays of arbitrary bits, so that any NaN, either zero and the limits of each range occur."""
+    """Generate arrays of arbitrary bits, so that NaNs, both zeros and the limits of each range occur."""
     count, size = math.prod(shape), np.dtype(code).itemsize
     anything = st.binary(min_size=count * size, max_size=count * size)
     ends = [b"\x00" * size, b"\xff" * size, b"\x00" * (size - 1) + b"\x80", b"\xff" * (size - 1) + b"\x7f"]

@@ -38,7 +38,7 @@ CUBE = np.arange(24, dtype=np.float64).reshape(2, 3, 4)
 
 
 def feed(content: Any, dtype: int | None, shape: list[int] | None = None) -> Any:
-    """Return what protobuf parses from an input."""
+    """Encode an input, and return it as protobuf parses it."""
     request = TFRequest("s")
     request.add_feed("x", shape, dtype, content)
     return schema.message("eas_tw.tf.PredictRequest").FromString(request.to_string()).inputs["x"]

@@ -30,7 +30,7 @@ def test_arrays_become_messages_and_come_back(code: str) -> None:
 
 
 def test_the_bytes_are_the_official_sdks() -> None:
-    """The expected bytes are those of the official SDK's `OnnxDataHelper.from_array`, for an array and for a scalar."""
+    """The official SDK's `OnnxDataHelper.from_array` gives the same bytes, for an array and for a scalar."""
     request = OnnxRequest()
     request.add_tensor(OnnxDataHelper.from_array(np.ones((2, 1), "f4"), "n"))
     assert request.to_string() == b"\n\x13\n\x01n\x12\x02\x02\x01\x18\x01*\x08\x00\x00\x80?\x00\x00\x80?"

@@ -71,7 +71,7 @@ def test_an_empty_response_has_no_outputs() -> None:
 
 
 def test_a_response_is_read_from_any_buffer() -> None:
-    """`content` is `bytes`, whatever the type of the buffer."""
+    """`content` is `bytes` for every type of buffer."""
     whole = response(TFRequest.DT_FLOAT, [1], float_val=[0.5]).content
     read = TFResponse(memoryview(bytearray(whole)))
     assert (read.content, type(read.content), read.get_values("y")) == (whole, bytes, [0.5])

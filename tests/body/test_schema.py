@@ -16,7 +16,7 @@ from eas_tw.body.dtypes import DTYPES, UNCARRIED, ArrayDataTypes
 
 
 def test_the_pool_is_private() -> None:
-    """The default pool may contain messages of the official SDK or of TensorFlow, with which ours would conflict."""
+    """In the default pool, our messages could conflict with those of the official SDK or of TensorFlow."""
     schema.message("eas_tw.tf.PredictRequest")
     with pytest.raises(KeyError):
         descriptor_pool.Default().FindMessageTypeByName("eas_tw.tf.PredictRequest")

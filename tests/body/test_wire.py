@@ -24,7 +24,8 @@ SETTINGS = settings(derandomize=True, deadline=None, max_examples=400)
 def entries_message() -> Any:
     """Return the class of PredictResponse with its map declared as repeated entries, which are encoded equally.
 
-    upb, one of protobuf's implementations, drops a map entry that has an unknown field. So maps cannot be compared.
+    upb, one of protobuf's implementations, drops a map entry that has an unknown field. Therefore the tests compare
+    repeated entries instead of maps.
     """
     pool = DescriptorPool()
     for file in FileDescriptorSet.FromString(COMPILED.read_bytes()).file:
@@ -136,7 +137,7 @@ def by_us(data: bytes) -> dict[str, Any] | None:
 def test_a_response_is_read_as_protobuf_reads_it() -> None:
     """The responses have packed, unpacked, repeated and merged fields, unknown fields, groups, and repeated map keys.
 
-    Most responses must have elements that both parsers read: agreement about empty results would prove little.
+    The test also requires that most responses have elements, because two empty results are always equal.
     """
     carried: list[bool] = []
 
@@ -176,7 +177,7 @@ def test_a_varint_is_read_back(value: int) -> None:
 
 @pytest.mark.parametrize("data", [b"\x80", b"\xff" * 10 + b"\x01", b"\xff" * 9 + b"\x02", b""])
 def test_a_varint_that_is_cut_or_too_long_is_refused(data: bytes) -> None:
-    """The fields have a varint of eleven bytes, or one of more than 64 bits."""
+    """The data are truncated or empty, or have a varint of eleven bytes or of more than 64 bits."""
     with pytest.raises(BodyError):
         read_varint(data, 0, len(data))
 

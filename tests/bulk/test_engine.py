@@ -58,7 +58,7 @@ def test_finished_rows_wait_for_an_earlier_one_up_to_the_order_buffer() -> None:
 def test_outputs_come_in_the_order_of_the_rows_each_once(
     rng: random.Random, in_flight: int, order_buffer: int, count: int, batch_size: int
 ) -> None:
-    """Outputs are in the order of the rows, whatever the order of the responses is and whichever rows fail."""
+    """Outputs are in the order of the rows, for any order of the responses and with failed rows."""
     run = Run(
         range(count),
         in_flight=in_flight,
@@ -298,7 +298,7 @@ class TestBatches:
 
 
 class Stop(BaseException):
-    """An exception that is not an `Exception`. It ends the program or the task, and is not an error of a row."""
+    """A `BaseException` such as `KeyboardInterrupt`: it ends the job, and is not recorded as the error of a row."""
 
 
 class Mute(ValueError):

@@ -1,4 +1,4 @@
-"""Fixtures with each library, and a simulator with a service that returns what it received."""
+"""Fixtures: each HTTP library, and a simulator whose service returns the received request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service under the transports. Its response has the received request, or is another one that a test needs."""
+"""The service of the tests, which returns the received request or, for some paths, a special response."""
 
 from __future__ import annotations
 

@@ -458,7 +458,7 @@ def test_a_fault_on_one_instance_is_retried(kit: Kit, served: Served) -> None:
     ("name", "client"), [("AsyncTransport", eas_tw.aio.PredictClient), ("Transport", eas_tw.blocking.PredictClient)]
 )
 def test_a_transport_takes_every_argument_of_its_client(kit: Kit, name: str, client: type) -> None:
-    """The arguments have the same order, so that none is missing, and the bases are the library's classes."""
+    """The client's arguments come first, in the same order, and the base is the library's class of transports."""
     assert kit.ours.__all__ == ["AsyncTransport", "Transport"]
     transport = getattr(kit.ours, name)
     own = ["keep_authorization", "idempotent", "key", "max_request_bytes"]

@@ -1,4 +1,4 @@
-"""The watcher for threads receives all frames that have arrived in one call to the reactor thread."""
+"""The blocking watcher gets all frames that have arrived with one call to the reactor thread."""
 
 from __future__ import annotations
 

@@ -277,7 +277,7 @@ def test_with_one_attempt_an_operation_that_was_sent_is_not_repeated() -> None:
 def test_a_get_that_waits_for_a_frame_is_not_hedged_and_ejects_no_instance() -> None:
     harness = QueueHarness(2, attempt_timeout_s=1.0)
     harness.client.commit(1)
-    harness.asked().answer()  # a fast response, after which a slow call would be late
+    harness.asked().answer()  # after a fast response, a normal call of 59 s would count as late
     getting = harness.run(harness.client.get(timeout_s=60.0, auto_delete=False))
     asked = harness.asked()
     for _ in range(59):

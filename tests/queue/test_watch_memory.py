@@ -1,4 +1,4 @@
-"""The memory of a watch is bounded, whatever the number of its frames."""
+"""The memory of a watch is bounded, for any number of frames."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_frames_from_before_a_loss_count_in_the_window_for_a_while() -> None:
     assert reading.value.index == 3
     reading = watched.reading()
     assert not reading.fired
-    watched.harness.reactor.advance(STALE_COUNTS_S)  # then another client may have committed frame 2
+    watched.harness.reactor.advance(STALE_COUNTS_S)  # frame 2 no longer counts: another client may have committed it
     assert reading.value.index == 4
     watched.harness.assert_clean()
 

@@ -64,7 +64,10 @@ def test_a_rejected_frame_is_read_again_when_the_service_sends_it_again() -> Non
 @pytest.mark.parametrize("is_answered", [True, False])
 @pytest.mark.parametrize("by", ["watcher", "queue"])
 def test_a_rejected_frame_is_read_again_when_it_comes_before_the_answer(by: str, is_answered: bool) -> None:  # noqa: FBT001
-    """The service sends a rejected frame to the only consumer again. Regression: the watcher waited for its commit."""
+    """The service sends a rejected frame to the only consumer again.
+
+    Regression: the reader did not get the frame, because the watcher waited for a commit of the rejected frame.
+    """
     watched = Watched(window=1, settings={"timeout_s": 1.0})
     sink = watched.harness.client.sink()
     watched.service.send(1)

@@ -1,4 +1,4 @@
-"""How a watcher ends: at the end of the stream, by `close`, with its client, or after a cancelled read."""
+"""The end of a watcher: the end of the stream, `close`, the end of its client, and cancelled reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a watch is lost, refused or silent: when it is reopened, on which instance, and from which frame."""
+"""Reconnects of a watch that is lost, rejected or silent: their time, their instance and their start index."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_recreated_queue_is_watched_from_the_given_index(last_index: str) -> N
 def test_after_a_queue_was_recreated_a_watch_from_the_newest_frame_starts_at_index_0() -> None:
     watched = committed_and_lost("1", index=-1)
     assert watched.reconnected().asked.query["_index_"] == "0"
-    watched.service.send(1)  # without a request id, it cannot be distinguished from the committed frame 1
+    watched.service.send(1)  # without a request id, this frame cannot be distinguished from the old one
     assert watched.indexes(1) == [1]
     watched.harness.assert_clean()
 
@@ -276,7 +276,7 @@ def test_a_watch_that_receives_frames_is_not_lost_without_pongs() -> None:
 
 
 def test_a_clean_close_before_the_end_of_the_stream_is_a_lost_watch() -> None:
-    """A service closes a watch with code 1000 if the same consumer opens another, such as by a delayed upgrade."""
+    """A service also closes a watch with code 1000 if the same consumer opens another watch."""
     watched = Watched()
     watched.service.send(1)
     assert watched.indexes(1) == [1]

@@ -304,7 +304,7 @@ class AgainstAService(RuleBasedStateMachine):
 
     @rule(index=handed, is_early=st.booleans())
     def reject(self, index: int, is_early: bool) -> None:  # noqa: FBT001  hypothesis passes it
-        """Reject a frame. If `is_early`, the service sends it again before it responds."""
+        """Reject a frame. If `is_early`, the service sends the frame again before its response to the reject."""
         if index in self.in_hand:
             self.in_hand.discard(index)
             self.pending.discard(index)

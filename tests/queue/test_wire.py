@@ -58,7 +58,7 @@ def as_sent(recorded: Recorded) -> bytes:
 
 
 def as_set(recorded: Recorded) -> tuple[object, ...]:
-    """Return a request without what differs between SDKs: order of headers and query, and case of header names."""
+    """Return a request without the differences between SDKs: order of headers and query, and case of header names."""
     path, _, query = recorded.target.partition("?")
     headers = {(name.lower(), value) for name, value in recorded.headers}
     return recorded.method, path, sorted(query.split("&")), headers, recorded.body

@@ -1,6 +1,6 @@
 """A Scrapy project with one spider. As a program: `python crawl.py SETTINGS [async]`, with the settings as JSON.
 
-The last line of output is JSON: the stats of Scrapy, the items, and what is left in the reactor.
+The last line of output is JSON: the stats of Scrapy, the items, and the sockets and timers left in the reactor.
 """
 
 import json
@@ -45,7 +45,7 @@ class Numbers(scrapy.Spider):
 
 
 class Reading(Numbers):
-    """Reads requests from a queue whenever it is idle, as spiders for message brokers do."""
+    """Makes a request whenever it is idle, and stays open, as spiders for message brokers do."""
 
     name = "reading"
 

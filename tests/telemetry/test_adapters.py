@@ -268,10 +268,10 @@ class Instrumented:
 
 
 def test_a_listener_that_is_added_during_init_gets_each_event_once() -> None:
-    """An asyncio client is made in the thread of its event loop while another thread adds a listener."""
+    """The event loop's thread creates the inner client while another thread adds a listener."""
 
     class Slow(eas_tw.aio.PredictClient):
-        """A client that is made between the two steps in which another thread adds a listener."""
+        """A client whose inner client is created after `listen` has found that there is none."""
 
         def _current_client(self) -> PredictClient:
             found = super()._current_client()

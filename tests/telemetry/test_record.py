@@ -31,7 +31,7 @@ REFUSED = AttemptResult(A, Outcome(AttemptStatus.CONNECT_REFUSED), 0.5)
 
 
 class Recorded:
-    """A call or an attempt, as far as `Record` uses it."""
+    """A call or an attempt, with only the attributes that `Record` reads."""
 
     def __init__(self, instance: Instance = A, retry_of: AttemptResult | None = None, beside: Any = ()) -> None:
         self.began = 1.0
@@ -216,7 +216,7 @@ def added_up(client: Any) -> EventTotals:
 
 
 def wire_of(harness: Harness) -> Wire:
-    """Return the connection of the only call: a new one, or a reused one."""
+    """Return the connection of the only call, which is new or reused."""
     return harness.accept() if harness.reactor.dials else harness.busy
 
 
@@ -231,7 +231,7 @@ class Picky:
 
 
 def test_counters_equal_the_events_for_each_way_in_which_a_call_ends() -> None:
-    """Calls with a response, an invalid one, a refused connect, a retry, a hedge, a cancel, a timeout, and others."""
+    """The calls end with a response, a parse error, status 400, a cancellation, a deadline, and by `close`."""
     harness = Harness(3, hedge_after_s=0.1, drain_timeout_s=0)
     totals = added_up(harness.client)
     counters = harness.client.counters

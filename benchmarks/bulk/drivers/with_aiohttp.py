@@ -1,6 +1,6 @@
 """Benchmark driver: aiohttp on uvloop, as in a simple script: no discovery, signatures, retries or resume.
 
-Rows are sent in groups, so that memory is bounded; within a group `in_flight` tasks take the next row.
+Rows are sent in groups, so that memory is bounded. The rows of a group are sent by `in_flight` concurrent tasks.
 """
 
 import asyncio

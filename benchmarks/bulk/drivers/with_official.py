@@ -1,4 +1,4 @@
-"""Benchmark driver: the official SDK with a thread pool, as in a simple script: no added retries, no resume.
+"""Benchmark driver: the official SDK with a thread pool, as in a simple script, without resume or further retries.
 
 Rows are sent in groups, because `Executor.map` reads all rows before it returns.
 """

@@ -65,7 +65,7 @@ def on_twisted(port: int, streams: int) -> Watch:
     from twisted.internet import reactor  # noqa: PLC0415
     from twisted.internet.protocol import ClientFactory, Protocol  # noqa: PLC0415
 
-    watch = Watch(streams)  # after the imports, whose memory is not that of a stream
+    watch = Watch(streams)  # after the imports, whose memory must not count as memory of streams
     left = [streams]
 
     class Stream(Counting, Protocol):

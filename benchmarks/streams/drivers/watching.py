@@ -26,9 +26,9 @@ def options() -> argparse.Namespace:
 class Watch:
     """Measures while all streams run: from the last stream's first event to the end of the first stream.
 
-    The time before, in which streams connect, is only in the time to the first event. The time after is left out,
-    because clients connect at different speeds, so their streams end together or one by one. A reactor that wakes up
-    for fewer streams has a higher cost per event, which would be counted as a difference between the clients.
+    CPU and events do not include the time in which streams connect, nor the time after the end of the first stream:
+    clients connect at different speeds, so their streams end together or one by one. A reactor that wakes up for fewer
+    streams has a higher cost per event, which would be counted as a difference between the clients.
     """
 
     def __init__(self, streams: int) -> None:
@@ -41,7 +41,12 @@ class Watch:
         self._found: dict[str, float] | None = None
 
     def first(self, began: float, sent: float) -> None:
-        """Record the first event of a stream, with the times of its request and of its sending (`time.monotonic`)."""
+        """Record the first event of a stream.
+
+        Args:
+            began: The time of the stream's request, in seconds of `time.monotonic`.
+            sent: The time at which the server sent the event, in the same form.
+        """
         now = time.monotonic()
         self._first_s.append(now - began)
         self._delays_s.append(now - sent)

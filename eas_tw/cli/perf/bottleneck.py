@@ -12,9 +12,9 @@ _BUSY = 0.9
 _IDLE = 0.5
 """If the process used less than this share of a core and was late, the operating system did not schedule it in time."""
 _LEAST_LAG_S = 0.002
-"""Minimum lag in seconds that counts; smaller lag is that of the operating system's timers, also in an idle process."""
+"""Minimum lag in seconds that counts; the operating system's timers cause smaller lag even in an idle process."""
 _SHARE_OF_LATENCY = 0.1
-"""Lag and delay count from this share of the median latency on."""
+"""The share of the median latency that a lag or delay must reach to count."""
 _LEAST_DELAY_S = 0.005
 """Minimum delay of calls in seconds that counts."""
 

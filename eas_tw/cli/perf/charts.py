@@ -123,11 +123,11 @@ def line_chart(
 
 
 def bar(value: float, inner: float, most: float) -> str:
-    """Return a bar of a table: `value` in the colour of the 99th percentile, and over it `inner` in that of the median.
+    """Return the SVG of two bars in a cell of a table, one in front of the other.
 
     Args:
-        value: The length of the bar.
-        inner: The length of the bar on top.
+        value: The length of the bar in the background, which has the colour of the 99th percentile.
+        inner: The length of the bar in the foreground, which has the colour of the median.
         most: The length of a bar that fills its cell.
     """
     outer_width, inner_width = (_SIZE * number / most if most else 0.0 for number in (value, inner))

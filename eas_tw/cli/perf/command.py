@@ -150,7 +150,8 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, prepared:
 
     Raises:
         PerfFailed: A result violates a limit.
-        EasError: A call failed, and there is no limit for errors. The error is that of the last failed call.
+        EasError: There is no limit for errors, and a call failed (the error of the last failed call is raised), or no
+            call was made.
     """
     for flag, key in (("--key", options.key), ("--key-from", options.key_from)):
         if key is not None and given.balancer in _KEYLESS:

@@ -25,7 +25,8 @@ class Figures:
         load: The load.
         recorder: The recorder that counted the calls.
         instances: The counts of attempts and ejections for each instance.
-        elapsed_s: The seconds from the beginning of the measurement to the end of its last call.
+        elapsed_s: The seconds from the beginning of the measurement to its end: the end of its last call, the end of
+            `--duration`, or the interrupt.
         unsent: The number of calls that were due but not sent, because too many calls were in flight.
         unfinished: The number of calls that were in flight when the run was interrupted.
         oldest_s: The age of the oldest unfinished call, in seconds; 0 if there is none.
@@ -122,7 +123,7 @@ class Figures:
             metric: `mean`, `max`, or a percentile such as `p99.9`. The mean includes only answered calls.
 
         Returns:
-            The time; infinite if it is that of a call without an answer; `None` if nothing was measured.
+            The time; infinite if it is the time of a call without an answer; `None` if nothing was measured.
         """
         found, histogram = {
             "": (self.answered, self.recorder.answered),

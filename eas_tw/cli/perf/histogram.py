@@ -23,7 +23,7 @@ except ImportError:
 _LONGEST_US = 3_600_000_000
 _DIGITS = 3
 _BUCKET_BITS = 8
-"""Bits of a value that select its bucket; a compact histogram has 128 buckets between a power of 2 and the next."""
+"""Bits of a value that select its bucket; a compact histogram has 128 buckets from each power of 2 to the next."""
 
 
 class Histogram:

@@ -21,9 +21,9 @@ class InstanceRow:
     """The counts of one instance.
 
     Attributes:
-        attempts: The number of attempts that ended, without attempts that the client cancelled because another attempt
-            of the same call had been answered.
-        errors: The number of these attempts that did not get a successful response.
+        attempts: The number of attempts that ended. Cancelled attempts are not included, for example those of a call
+            that another attempt has answered.
+        errors: The number of attempts, without cancelled ones, that did not get a successful response.
         retries: The number of attempts that were retries of an attempt that had failed.
         hedges: The number of attempts that were hedges; a retry of a hedge is counted as a retry.
         ejections: The number of times that the instance was ejected.

@@ -36,7 +36,7 @@ class PerfFailed(EasError):
 
 @frozen
 class Limit:
-    """One limit.
+    """A limit of `--fail-if` for one figure of a result.
 
     Attributes:
         text: The limit as given on the command line.

@@ -36,8 +36,8 @@ class Interval:
 class OverTime:
     """Latencies and failures for each interval of a measurement.
 
-    There are at most 240 intervals, whatever the duration of the measurement. Their length is a quarter of a second at
-    first, and is doubled whenever more intervals would be needed.
+    A measurement of any duration has at most 240 intervals. Their length is a quarter of a second at first, and is
+    doubled whenever more intervals would be needed.
 
     Args:
         begin_s: The beginning of the measurement, in seconds of the reactor's clock.

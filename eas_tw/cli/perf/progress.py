@@ -25,10 +25,10 @@ class Display(Protocol):
     every_s: float
 
     def show(self, line: str) -> None:
-        """Show a line; a display that updates its line replaces the previous line."""
+        """Show a line; on a terminal, it replaces the previous line."""
 
     def close(self) -> None:
-        """End the display; a line that is updated is removed."""
+        """End the display; on a terminal, the line is removed."""
 
 
 class PlainDisplay:

@@ -1,4 +1,4 @@
-"""Computes the times at which the calls of an open loop are due; it does not read a clock."""
+"""`Schedule`, which computes the times at which the calls of an open loop are due, without reading a clock."""
 
 from __future__ import annotations
 

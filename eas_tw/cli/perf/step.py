@@ -120,7 +120,7 @@ class Step:
         Returns:
             1. The current time, if the step was interrupted.
             2. The end of the last call, if there is no `--duration`, or if all `--requests` calls have ended.
-            3. The end of `--duration` or the end of the last call, whichever is later, otherwise.
+            3. Otherwise the end of `--duration`, or the end of the last call if it is later.
         """
         if self._is_interrupted:
             return self._clock.seconds()
