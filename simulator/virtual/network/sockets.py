@@ -351,7 +351,7 @@ class VirtualSocket:
             self.reactor.ready(self)
 
     def read_by_peer(self, size: int) -> bool:
-        """Handle that the other end's program has read `size` bytes; return whether this end needs a window update."""
+        """Handle a read of `size` bytes at the other end; return whether this end needs a window update."""
         if self._out or (self._out_bytes and self.wanted & EPOLLOUT):
             return True
         self._unread_bytes -= size
