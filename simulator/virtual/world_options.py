@@ -125,7 +125,7 @@ def _streams(plan: RunPlan, rng: Random) -> RunPlan:
 
 
 def _balancers(plan: RunPlan, rng: Random) -> RunPlan:
-    """Give clients balancers that use keys or are the program's own, and give calls keys."""
+    """Draw balancers that use keys, or the program's own balancers, for the clients; give calls keys."""
     if plan.profile == "hour" or rng.random() >= _BALANCED:
         return plan
     own = plan.own or ({},)
