@@ -409,7 +409,7 @@ class Oracle:
         self._logged.clear()
 
     def check_well(self, listed: Mapping[str, Mapping[Address, float]]) -> None:
-        """Check `recovers-after-heal`: every client's list is that of its service, and no instance is ejected."""
+        """Check `recovers-after-heal`: every client has the list of its service, and no instance is ejected."""
         for sut in self.clients_under_test.values():
             if sut.view != listed[sut.service]:
                 asked = f"it asked last at {self.discovery.asked_at_s(sut):.3f} s"

@@ -42,7 +42,7 @@ class Programs:
     Args:
         plan: The plan of the run.
         network: The network.
-        oracle: Checks what the programs do.
+        oracle: Checks the behaviour of the programs.
         url: The endpoint.
         token: The token of the services; empty for none.
 

@@ -29,8 +29,8 @@ class Shrinker:
 
     Args:
         run: Runs a plan.
-        progress: Called after each run but the first (that of the given plan), with the number of these runs, and the
-            number of faults in the smallest failing plan; `None` for no call.
+        progress: Called after each run of a changed plan, with the number of these runs, and the number of faults in
+            the smallest failing plan; `None` for no call.
     """
 
     def __init__(self, run: Run, progress: Callable[[int, int], None] | None = None) -> None:

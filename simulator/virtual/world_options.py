@@ -139,7 +139,7 @@ def _balancers(plan: RunPlan, rng: Random) -> RunPlan:
 
 
 def _queues(plan: RunPlan, rng: Random) -> RunPlan:
-    """Add a queue service, a program that puts, gets and watches frames, and faults of both."""
+    """Add a queue service, a program that puts, gets and watches frames, and faults of the service and the program."""
     if rng.random() >= _QUEUES.get(plan.profile, 0.0):
         return plan
     plan = plan.but(

@@ -50,7 +50,7 @@ def test_seeds_that_once_failed(seed: int) -> None:
 
 
 def test_a_call_that_has_tried_its_subset_goes_to_an_eligible_instance() -> None:
-    """Client: the call went to an ejected instance although others in the fleet were eligible (chaos, seed 10)."""
+    """Client: the call went to an ejected instance although other instances were eligible (chaos, seed 10)."""
     assert World(draw(10, later=False)).run().violations == ()
 
 

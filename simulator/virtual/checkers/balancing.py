@@ -205,7 +205,7 @@ class BalancingChecker(Checker):
             self._ejections.forget(sut)
 
     def look(self, sut: ClientUnderTest) -> None:
-        """Compare a client's state with its events; without a listener, only forget instances that left its list."""
+        """Compare a client's state with its events; without a listener, only forget instances that left the list."""
         account = self._accounts.get(sut.number)
         if account is None:
             return
