@@ -43,7 +43,8 @@ class ClientUnderTest:
         is_heard: Whether the oracle listens to the client's events.
         failed_before: Failed attempts of the call of the last `CallEnded` event. When the callbacks of a call's result
             run, the last event is the event of this call.
-        eject_bound_s: Bound on an ejection whose length was doubled, in seconds; `eject_max_s` bounds one that was not.
+        eject_bound_s: Maximum length of an ejection that was doubled, in seconds, without jitter.
+        eject_max_s: Maximum length of any ejection, in seconds, without jitter.
         changed_at_s: Time of the last change of the client's list, in virtual seconds.
     """
 
@@ -149,7 +150,7 @@ class ClientUnderTest:
 
     @staticmethod
     def has_ended(stream: Any) -> bool:
-        """Whether a stream's body has ended; its reader may not have read all of it."""
+        """Whether a stream's body has ended; its reader may still have to read a part of it."""
         return stream._body.outcome is not None  # noqa: SLF001
 
     @staticmethod

@@ -1,9 +1,10 @@
 """A program that calls through the gateway, in some plans with a misbehaving agent.
 
-The gateway forwards to the fleet of the world, which has the faults of the plan. It responds 502 or 504 for instances
-that are dead or slow, and the client retries. The checks are that each call ends once, in time and with its own
-response, that a call fails only if faults explain the failure, and that calls are retried by the rules of the reference
-page about failover.
+The gateway forwards to the fleet of the world, which has the faults of the plan. The gateway responds 502 or 504 for
+instances that are dead or slow, and the client retries. These properties are checked:
+
+1. Each call ends once, in time and with its own response, and fails only if faults explain the failure.
+2. Calls are retried by the rules of the reference page about failover.
 """
 
 from __future__ import annotations

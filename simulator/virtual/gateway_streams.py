@@ -1,8 +1,10 @@
 """Streams of the program that calls through the gateway.
 
-The checks are that the bytes that a reader gets are a prefix of the bytes that one instance has sent for this request,
-and all of these bytes if the stream was read to its end. A stream ends once, in time, and breaks only if a fault
-explains the break.
+These properties are checked:
+
+1. A reader gets a prefix of the body that one instance has sent for this request, and the whole body if it reads the
+   stream to its end.
+2. A stream ends once and in time, and breaks only if a fault explains the break.
 """
 
 from __future__ import annotations

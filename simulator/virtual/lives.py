@@ -197,8 +197,8 @@ class Lives:
         left = [socket for socket in self._network.transports if socket.reactor is self._reactor]
         if left:
             self._report("closed-is-gone", f"life {self.begun} has closed, and left {left}")
-        # Twisted does not cancel the first step of a connection attempt that was cancelled in the same turn. That timer
-        # has a delay of 0, and its call does nothing.
+        # Twisted does not cancel the first step of a connection attempt that was cancelled in the same turn. The timer
+        # of this step has a delay of 0, and the step does nothing.
         timers = [timer for timer in self._reactor.getDelayedCalls() if timer.getTime() > self._reactor.seconds()]
         if timers:
             self._report("closed-is-gone", f"life {self.begun} has closed, and left {timers}")
@@ -210,7 +210,7 @@ class Lives:
         self._ended.clear()
 
     def _check_forgotten(self, child: ref[Any]) -> None:
-        """Check that a closed child is freed; only once in a run, because it needs a garbage collection."""
+        """Check that a closed child is freed; only once in a run, because the check needs a garbage collection."""
         if not self._has_collected:
             self._has_collected = True
             gc.collect()
@@ -245,7 +245,7 @@ class Lives:
         view = {instance.key: instance.weight for instance in client.instances}
         told, now_s = self._told, self._scheduler.elapsed()
         if abs(now_s - began_s - _INIT_S) < _SETTLED_S and told is not None and told[0] > now_s - _SETTLED_S:
-            # The reply arrived at about the time of the init timeout, so the first list may be from either source.
+            # The reply arrived at about the init timeout, so the first list may be from the reply or the disk copy.
             return
         if view in self._perhaps:
             return

@@ -27,7 +27,7 @@ def draw(seed: int, profile: str = "chaos", hours: float = DEFAULT_HOURS, *, lat
         seed: Any integer.
         profile: One of `PROFILES`.
         hours: Approximate length of the run, in virtual hours; faults may begin in two thirds of it.
-        later: Whether to draw the parts that were added after the first 10,000 seeds (`surroundings`).
+        later: Whether to draw the parts that were added later (`surroundings` and `world_options`).
     """
     if profile not in PROFILES:
         raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
@@ -54,7 +54,7 @@ def _chaos(seed: int, rng: Random, length_s: float) -> RunPlan:
 
 
 def _discovery(seed: int, rng: Random, length_s: float) -> RunPlan:
-    """Draw a plan with faults of discovery and a changing fleet; calls have no faults."""
+    """Draw a plan with faults of discovery and a changing fleet, and without faults of instances."""
     plan = _world(seed, "discovery", rng, length_s, poll_interval_s=rng.choice((1.0, 2.0, 5.0)))
     kinds = [
         *rng.sample(list(ON_CONTROL), 6),
@@ -73,7 +73,7 @@ def _rolling(seed: int, rng: Random, length_s: float) -> RunPlan:
 
 
 def _overload(seed: int, rng: Random, length_s: float) -> RunPlan:
-    """Draw a plan with more calls than connections and workers, so that queues fill and 450 and 429 are answered."""
+    """Draw a plan with more calls than connections and workers, so that queues fill and instances respond 450."""
     plan = _world(
         seed,
         "overload",
@@ -112,7 +112,7 @@ def _storm(seed: int, rng: Random, length_s: float) -> RunPlan:
 
 
 def _minority(seed: int, rng: Random, length_s: float) -> RunPlan:
-    """Draw a plan with default settings in which most of a small fleet is dead, or all of it until one returns."""
+    """Draw a plan with default settings in which some instances of a small fleet are dead, or all until one returns."""
     chaos_s = round(max(30.0, length_s / 2), 3)
     plan = RunPlan(
         seed=seed,
@@ -127,7 +127,7 @@ def _minority(seed: int, rng: Random, length_s: float) -> RunPlan:
 
 
 def _budget(seed: int, rng: Random, length_s: float) -> RunPlan:
-    """Draw a plan with waves of failed calls, to check the retry budget of each ten seconds."""
+    """Draw a plan with waves of failed calls, to check the retry budget, which covers ten seconds."""
     plan = _world(
         seed, "budget", rng, length_s / 2, instances=rng.randint(3, 5), timeout_s=5.0, attempts=3,
         retry_budget_min_per_s=rng.choice((0.3, 1.0)), eject_after=1000, max_connections_per_instance=100,

@@ -1,7 +1,7 @@
 """Draws the clients' resilience options from their own random stream, separately for each client.
 
-Because of the separate stream, the other parts of the plan of a seed stay the same, except for a higher rate of calls
-in small fleets with outlier detection. Many clients get no options, because most programs use the defaults.
+The separate stream leaves the other parts of a seed's plan unchanged, except that fleets of three instances get more
+calls for outlier detection. Many clients get no options, because most programs use the defaults.
 """
 
 from __future__ import annotations

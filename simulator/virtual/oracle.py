@@ -114,9 +114,9 @@ CHECKERS = {
 _MOST_VIOLATIONS = 10
 _NO_WHOLE_CYCLES = 2
 _SELDOM = 4
-"""Period, in seconds, of the checks of states that stay wrong, so that a rare check finds them too."""
+"""Period of some checks, in seconds. Their violations persist, so that checks at longer intervals find them too."""
 _DATE_SLACK_S = 2.0
-"""Tolerance in seconds of a Date, which has whole seconds."""
+"""Tolerance in seconds for a Date, whose resolution is one second."""
 
 
 @frozen
@@ -253,7 +253,7 @@ class Oracle:
         sut.client.listen(hear)
 
     def listen_badly(self, sut: ClientUnderTest) -> Callable[[], None]:
-        """Install a listener that raises, or cancels calls; returns the function that removes it."""
+        """Install a listener that raises, or cancels calls; return the function that removes it."""
         failing = sut.reactor.failing
 
         def misbehave(event: Any) -> None:
@@ -265,7 +265,7 @@ class Oracle:
         return end
 
     def meter(self, host: VirtualReactor) -> Meter:
-        """Create the meter of a client host's work."""
+        """Create the meter of the work in each turn of a client's host."""
         on_host = self._hosts[host.ip]
 
         def exceeded(calls: int) -> None:
@@ -278,7 +278,7 @@ class Oracle:
         return Meter(lists, exceeded)
 
     def watch_log(self) -> None:
-        """Start to check the log: errors are violations, and so is a text with the token."""
+        """Start to check the log: logged errors and texts with the token are violations."""
         globalLogPublisher.addObserver(self._ear)
         # Until a program configures logging, Twisted prints critical messages. Here faults raise on purpose, so the
         # printing is turned off.
@@ -319,7 +319,7 @@ class Oracle:
         self.client_log.answered(sut, status, self.discovery.told(sut, status, body))
 
     def dated(self, call: str, date: str) -> None:
-        """Handle the Date of a request, which must be the time at which its call began."""
+        """Check `date-is-wall-time`: the Date of a request is the wall-clock time at which its call began."""
         record = self.calls.in_flight.get(call)
         if record is None or not date:
             return
@@ -409,7 +409,7 @@ class Oracle:
         self._logged.clear()
 
     def check_well(self, listed: Mapping[str, Mapping[Address, float]]) -> None:
-        """Check `recovers-after-heal`: every client's list is that of its service, and no instance is ejected."""
+        """Check `recovers-after-heal`: every client has the list of its service, and no instance is ejected."""
         for sut in self.clients_under_test.values():
             if sut.view != listed[sut.service]:
                 asked = f"it asked last at {self.discovery.asked_at_s(sut):.3f} s"

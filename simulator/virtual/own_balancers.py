@@ -1,4 +1,4 @@
-"""Balancers that programs might write: one balances by load, and the other violates the `Balancer` protocol.
+"""Balancers like those of programs: one balances by load, and the other violates the `Balancer` protocol.
 
 They are written from the documentation of the client's `Balancer` protocol, and share no code with the client.
 """

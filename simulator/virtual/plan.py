@@ -32,10 +32,10 @@ class PlannedFault:
     Attributes:
         at_s: Time at which it begins, in seconds after the warm-up.
         kind: A key of `catalog.KINDS`.
-        where: Number of the instance, zone or client; -1 for all, or for a kind without target. Instances of the queue
-            service are numbered from `AT_QUEUE`.
+        where: Number of the instance, zone, client or consumer; -1 for all, or for a kind without target. Instances of
+            the queue service are numbered from `AT_QUEUE`.
         for_s: Length, in seconds.
-        with_: Parameters of the kind.
+        with_: Values of the parameters of the kind, by name.
     """
 
     at_s: float
@@ -46,7 +46,7 @@ class PlannedFault:
 
     @property
     def how(self) -> str:
-        """Format length and parameters, to be appended to a line."""
+        """The length and the parameters as text, to be appended to a line."""
         lasts = f", for {self.for_s:g} s" if self.for_s else ""
         return lasts + "".join(f", {name}={value}" for name, value in self.with_.items())
 
@@ -68,14 +68,15 @@ class RunPlan:
         chaos_s: Length of the time in which faults may begin, in seconds.
         instances: Initial number of instances.
         weights: Weights of the first, second, … instance; 100 for the others.
-        zones: Number of zones; instance i is in zone i modulo this.
+        zones: Number of zones; instance i is in zone i modulo `zones`.
         addresses: `ports`: all instances have one IP address and different ports. `hosts`: each instance has its own IP
             address, and all have the same port.
         is_monotonic: Whether clients use elapsed time, on a reactor whose clock can be set.
         is_named: Whether the endpoint of clients is a host name instead of an IP address.
         gateway: How a program calls through the gateway: `own` for its client's connections, `agent` for an agent that
             may misbehave; empty for no such program.
-        gateway_mode: What the gateway does when an instance refuses: one of the simulator's `GATEWAY_MODES`.
+        gateway_mode: Behaviour of the gateway when an instance refuses a connection: one of the simulator's
+            `GATEWAY_MODES`.
         gateway_timeout_s: Seconds that the gateway waits for a response before it answers 504.
         services: Number of services; with 2, children of every other client call the second service.
         clients: Number of clients, each on its own host.
@@ -89,11 +90,12 @@ class RunPlan:
         streams_per_s: Streams per second of each client, in addition to its calls.
         queue_per_s: Puts per second of a program that uses a queue service; 0 for no such program.
         queue_instances: Initial number of instances of the queue service.
-        queue_workers: Whether these instances compute, so that the program watches the sink and not the input queue.
+        queue_workers: Whether these instances process the frames of the input queue; the program then watches the sink
+            instead of the input queue.
         queue_length: Greatest number of frames of each queue.
         restarts_s: Mean time between two lives of a program that is restarted, in seconds; 0 for no such program.
         is_heard: Whether the oracle listens to the events of the clients.
-        work_s: Time that an instance takes to respond, in seconds.
+        work_s: Mean time that an instance takes to respond, in seconds.
         latency_s: Delay of one direction without faults, in seconds.
         jitter_s: Greatest additional delay, in seconds.
         client: Settings of the clients (`ClientConfig`).
@@ -151,7 +153,12 @@ class RunPlan:
         return evolve(self, **changes)
 
     def expanded(self, chaos_at_s: float = 0.0, until_s: float = math.inf) -> list[str]:
-        """Describe the plan in lines of text, with the faults that begin until `until_s`, in the event log's times."""
+        """Describe the plan in lines of text, with the times of the event log.
+
+        Args:
+            chaos_at_s: Time at which the chaos phase begins, in virtual seconds.
+            until_s: Time in virtual seconds; faults that begin later are counted, and not described.
+        """
         values = asdict(self, filter=lambda attribute, _: attribute.name not in _TABLES)
         settings = ", ".join(f"{name}={value!r}" for name, value in values.items())
         begun = [step for step in self.steps if chaos_at_s + step.at_s <= until_s]

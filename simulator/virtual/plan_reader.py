@@ -1,4 +1,4 @@
-"""Reads a plan from a TOML file, written by `shrink` or by hand; an error of a value begins with the value's path."""
+"""Reads a plan from a TOML file; the message about a wrong value begins with the path of the value."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read(path: Path) -> RunPlan:
     """Read a plan from a file.
 
     Raises:
-        ScenarioError: There is no such file, or it is not a valid plan.
+        ScenarioError: The file cannot be read, or is not a valid plan.
     """
     try:
         return parse(path.read_text("utf-8-sig"))
@@ -108,7 +108,7 @@ def _step(path: str, row: dict[str, Any]) -> PlannedFault:
 
 
 def _with(path: str, kind: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Validate the parameters of a fault: those that the nemesis would draw for its kind, with the same types."""
+    """Check that a fault has exactly the parameters that the nemesis draws for its kind, with the same types."""
     drawn = {name: draw(Random(0)) for name, draw in KINDS[kind].draws.items()}
     known(path, given, tuple(drawn), f"the kind {kind}")
     for name, sample in drawn.items():

@@ -35,7 +35,7 @@ _OK = 200
 
 
 def install(simulator: Simulator, oracle: Oracle, rewriting: Rewriting) -> None:
-    """Report every later request and discovery reply to the oracle, including those of instances that are added."""
+    """Report every later request and discovery reply to the oracle, also the requests at instances that are added."""
     for service in simulator.services.values():
         if service.queues is None:  # `queue_probes` observes a queue service
             _at_service(service, oracle, rewriting)
@@ -138,7 +138,7 @@ def _tell(answer: Answer, hear: Callable[[int, bytes], object]) -> Answer:
 
 
 def _to_lives(lives: Lives, answer: Answer | Deferred[Answer], *, is_own: bool) -> Answer | Deferred[Answer]:
-    """Report a reply to the checks of the restarting program; the reply may be for its child client."""
+    """Pass a reply for the restarting program through `lives`; a reply for its child client is not recorded."""
 
     def told(answer: Answer) -> Answer:
         answer = lives.reply(answer)

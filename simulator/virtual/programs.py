@@ -1,4 +1,4 @@
-"""The programs of a world: the clients under test, and the other programs that make calls or watch.
+"""The programs of a world: the clients under test, and the other programs that make calls or watch a queue.
 
 Each program uses the real client, and runs on its own host.
 """
@@ -42,12 +42,12 @@ class Programs:
     Args:
         plan: The plan of the run.
         network: The network.
-        oracle: Checks what the programs do.
+        oracle: Checks the behaviour of the programs.
         url: The endpoint.
         token: The token of the services; empty for none.
 
     Attributes:
-        clocks: The reactors by elapsed time that clients use instead of the reactors of their hosts.
+        clocks: The reactors that clients use instead of the reactors of their hosts, if timers use elapsed time.
     """
 
     def __init__(self, plan: RunPlan, network: Network, oracle: Oracle, url: str, token: str) -> None:
@@ -181,7 +181,7 @@ class Programs:
         )
 
     def _clock_of(self, host: VirtualReactor) -> VirtualReactor | ElapsedReactor:
-        """Return the reactor to pass to a client: its host's, or a new one by elapsed time."""
+        """Return the reactor to pass to a client: that of its host, or a new `ElapsedReactor`."""
         if not self._plan.is_monotonic:
             return host
         self.clocks.append(ElapsedReactor(host, self._scheduler))
@@ -189,6 +189,6 @@ class Programs:
 
     def _is_discovery_disturbed(self, since_s: float) -> bool:
         attribution, now_s = self._oracle.attribution, self._scheduler.elapsed()
-        # No client has the number -1, because faults in the clients' processes do not affect this program. Each life
-        # has to resolve the name again.
+        # No client has the number -1: faults in the clients' processes do not affect this program. Faults of the name
+        # server do, because each life has to resolve the name again.
         return attribution.disturbs_replies(-1, since_s, now_s) or attribution.disturbs_names(since_s, now_s)

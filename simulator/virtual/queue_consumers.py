@@ -41,7 +41,7 @@ class GroupSpec:
         consumers: Number of its consumers.
         auto_commit: Whether the service commits frames when it sends them.
         index_only: Whether frames are sent without their data.
-        tags: The tags that its frames have, as pairs.
+        tags: The tags that a frame must have to be sent to the group, as pairs; empty for all frames.
     """
 
     name: str
@@ -141,7 +141,7 @@ class QueueConsumer:
         return self._revive
 
     def _revive(self) -> None:
-        """Start the process again, unless another fault has done so."""
+        """Start the process again, unless the end of another fault has started it."""
         if self._is_killed:
             self.start()
 

@@ -29,8 +29,8 @@ class Shrinker:
 
     Args:
         run: Runs a plan.
-        progress: Called after each run but the first (that of the given plan), with the number of these runs, and the
-            number of faults in the smallest failing plan; `None` for no call.
+        progress: Called after each run of a changed plan, with the number of these runs, and the number of faults in
+            the smallest failing plan; `None` for no call.
     """
 
     def __init__(self, run: Run, progress: Callable[[int, int], None] | None = None) -> None:
@@ -56,9 +56,10 @@ class Shrinker:
         return self._best.plan, self._best
 
     def _fails(self, plan: RunPlan) -> bool:
-        """Run a changed plan, and keep it if the same checker reports a violation; return whether the checker does.
+        """Run a changed plan, and keep it if the same checker reports a violation.
 
-        When the limit of runs is reached, return `False` without a run.
+        Returns:
+            Whether the plan was kept. When the limit of runs is reached, `False` without a run.
         """
         if self.runs >= _MOST_RUNS:
             return False
@@ -72,9 +73,10 @@ class Shrinker:
         return fails
 
     def _cut_the_end(self) -> None:
-        """Remove the faults planned for times later than the violation.
+        """Remove the faults that begin after the violation.
 
-        The times of faults count from the end of the warm-up, so a fault that begins shortly after the violation stays.
+        The times of faults count from the end of the warm-up, and the time of the violation from the start of the run.
+        Therefore, faults that begin within the length of the warm-up after the violation are kept.
         """
         plan = self._best.plan
         at_s = self._best.violations[0].at_s

@@ -138,7 +138,7 @@ def response(call: str, instance: str, serial: int, spec: StreamSpec) -> StreamR
 
 def _pieces(whole: bytes, spec: StreamSpec, form: bytes = b"%b") -> Iterator[bytes | Later]:
     if spec.head_ms or spec.pause_ms:
-        # An empty piece, so that the head is sent before the first bytes of the body.
+        # Because of this empty piece, the head is sent before the first bytes of the body.
         yield b""
     if spec.head_ms:
         yield Later(spec.head_ms / 1000, b"")

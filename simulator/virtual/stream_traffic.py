@@ -1,6 +1,6 @@
 """Streams of one client, in addition to its calls, with readers that are fast or slow, leave early, close or cancel.
 
-Instead of some streams, ordinary calls are made whose response the instance sends in pieces. They check that the client
+Some streams are replaced by ordinary calls whose response the instance sends in pieces. These calls test that a client
 does not treat an instance as late while the instance keeps sending.
 """
 
@@ -104,7 +104,7 @@ class StreamTraffic:
             self._next = self._sut.reactor.callLater(self._rng.random() / self._plan.streams_per_s, self._again)
 
     def slow_down(self) -> None:
-        """Stop if the client has only one connection to each instance, because calls would wait for a stream's end."""
+        """Stop if the client has only one connection to each instance; its calls would wait for the end of a stream."""
         if self._is_sole:
             self.stop()
 

@@ -1,4 +1,4 @@
-"""Draws the parts of a plan that were added later: addresses, a second service, faults inside clients' processes.
+"""Draws the parts of a plan that were added later, such as addresses, a second service, and faults of `LATER_KINDS`.
 
 These parts have their own random stream, so that the other parts of the plan and its earlier faults stay the same.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from simulator.virtual.plan import RunPlan
 
 CROWD = 100
-"""Number of instances from which on these parts are not drawn, because they have a cost per instance."""
+"""Plans with this number of instances or more do not get these parts, because the parts have a cost per instance."""
 _SELDOM = (1, 1, 1, 1, 1, 1, 1, 1, 1, 2)
 _SERVICES = {"budget": (1, 2)}
 """Numbers of services to draw from, by profile. A second service tests the state that two clients share."""

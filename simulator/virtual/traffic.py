@@ -48,7 +48,7 @@ class _Trail:
 
 
 class _Program:
-    """A request of the program whose methods `to_string` and `parse_response` may raise."""
+    """A request object, as a program may write it, whose `to_string` and `parse_response` may raise."""
 
     def __init__(self, body: str, encode: BaseException | None, parse: BaseException | None) -> None:
         self._body = body
@@ -95,7 +95,7 @@ class ClientTraffic:
         self._oracle = oracle
         self._scheduler = scheduler
         self._rng: Random = scheduler.stream(f"traffic/{sut.number}")
-        # Separate random streams, so that plans without such calls keep their hashes.
+        # With separate random streams, plans without keys, or with idempotent calls only, keep their hashes.
         self._once: Random = scheduler.stream(f"once/{sut.number}")
         self._keys: Random = scheduler.stream(f"keys/{sut.number}")
         self._next: Any = None
@@ -161,7 +161,7 @@ class ClientTraffic:
         except BaseException as error:
             if not is_injected(error):
                 raise
-            # `predict` may raise an injected error directly. It is handled like a Deferred that has failed.
+            # `predict` may raise an injected error directly. The error is handled like that of a failed Deferred.
             return fail(Failure(error))
         return calling
 

@@ -219,7 +219,7 @@ class World:
         return None
 
     def _work(self, body: bytes) -> Deferred[bytes]:
-        """Return the body after the plan's working time."""
+        """Return the body after a random time, between 0.5 and 1.5 times `work_s` of the plan."""
         done: Deferred[bytes] = Deferred(lambda _: timer.cancel())
         timer = self._server.callLater(
             self.plan.work_s * (0.5 + self.scheduler.stream("work").random()), done.callback, body
@@ -301,7 +301,7 @@ class World:
                 self._progress(self.phase, self)
 
     def _wait(self, what: Deferred[Any] | None, for_what: str, timeout_s: float) -> None:
-        """Advance time until a Deferred has fired."""
+        """Advance time until a Deferred has fired; report a violation if it fails, or does not fire in time."""
         if what is None:
             return
         found: list[Any] = []
@@ -442,7 +442,7 @@ class World:
         if max(cycles.values()) > 20 * _QUIET_CALLS or self.oracle.violations:
             return
         times = {service: max(1, _QUIET_CALLS // cycle) for service, cycle in cycles.items()}
-        # Run one cycle first: an ejected instance is probed when the rotation reaches it, and only then has its share.
+        # Run one cycle first: an ejected instance gets its share of calls only after the rotation has sent it a probe.
         self._call_in_turn(cycles)
         # Slow start reduces the share of an instance that has just returned.
         self.scheduler.run_for(max(sut.slow_start_s for sut in self.clients_under_test) + 1.0)
@@ -480,7 +480,7 @@ class World:
             queues.check_closed()
 
     def _call_in_turn(self, calls: Mapping[str, int]) -> None:
-        """Make a number of calls with every client, one after the other; the number depends on the client's service."""
+        """Make calls with every client, one after the other; `calls` is the number of calls by service."""
         most = max(calls.values())
         for number in range(most):
             ended = [traffic.call() for traffic in self.traffic if number < calls[traffic.service]]

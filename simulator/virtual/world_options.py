@@ -125,7 +125,7 @@ def _streams(plan: RunPlan, rng: Random) -> RunPlan:
 
 
 def _balancers(plan: RunPlan, rng: Random) -> RunPlan:
-    """Give clients balancers that use keys or are the program's own, and give calls keys."""
+    """Draw balancers that use keys, or the program's own balancers, for the clients; give calls keys."""
     if plan.profile == "hour" or rng.random() >= _BALANCED:
         return plan
     own = plan.own or ({},)
@@ -139,7 +139,7 @@ def _balancers(plan: RunPlan, rng: Random) -> RunPlan:
 
 
 def _queues(plan: RunPlan, rng: Random) -> RunPlan:
-    """Add a queue service, a program that puts, gets and watches frames, and faults of both."""
+    """Add a queue service, a program that puts, gets and watches frames, and faults of the service and the program."""
     if rng.random() >= _QUEUES.get(plan.profile, 0.0):
         return plan
     plan = plan.but(

@@ -1,4 +1,4 @@
-"""The vendor's first two rules: no call waits for discovery, and a bad reply never empties the list."""
+"""Rules 1 and 2 of the vendor (docs/reference/wire.md): no call waits for discovery, no bad reply empties the list."""
 
 from __future__ import annotations
 

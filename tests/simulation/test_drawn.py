@@ -77,7 +77,7 @@ def plans() -> list[RunPlan]:
 
 
 def check(not_drawn: set[Any], listed: dict[Any, str], where: str, table: str) -> None:
-    """Fail if a table of names that are not drawn is incomplete or out of date; the message names what to change."""
+    """Fail if a table of names that are not drawn is incomplete or out of date; the message describes the change."""
     forgotten = sorted(not_drawn - set(listed))
     assert not forgotten, f"{forgotten}: draw it in {where}, or add it to {table} in this file with the reason"
     stale = sorted(set(listed) - not_drawn)

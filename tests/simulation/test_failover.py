@@ -1,4 +1,4 @@
-"""The vendor's third rule, failover, with crashes, hangs, resets, slowness and restarts."""
+"""Rule 3 of the vendor (docs/reference/wire.md), failover, with crashes, hangs, resets, slowness and restarts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_two_dead_of_three(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_all_dead_is_a_typed_error_with_every_instance_once(seed: int) -> None:
-    """A call is refused once by each of three instances. The first call after their restart succeeds."""
+    """Each of three instances refuses each call once. The first call after their restart succeeds."""
     harness = Harness(seed=seed).init()
     for number in range(3):
         harness.instance(number).crash()

@@ -44,13 +44,13 @@ def test_seeds_that_once_failed(seed: int) -> None:
     """Client: no stale connection counted as an attempt, so the number of attempts had no bound (20163).
 
     Simulator: a flapping list failed when its fault ended while the reply was delayed (20250).
-    Checker: queues of calls are long when every instance hangs (20184).
+    Checker: long queues of calls, while every instance hangs, were not expected (20184).
     """
     assert World(draw(seed, later=False)).run().violations == ()
 
 
 def test_a_call_that_has_tried_its_subset_goes_to_an_eligible_instance() -> None:
-    """Client: the call went to an ejected instance although others in the fleet were eligible (chaos, seed 10)."""
+    """Client: the call went to an ejected instance although other instances were eligible (chaos, seed 10)."""
     assert World(draw(10, later=False)).run().violations == ()
 
 
@@ -71,9 +71,10 @@ def test_seeds_at_which_the_world_was_wrong(seed: int) -> None:
     Network: bytes that followed a lost packet arrived although their connection was closed (201543, 205016).
     World: requests that had queued for a slow link arrived after its fault (203444); operators removed the last
     instance with a weight (205333).
-    Checker: the calls of a client with few answers are not usually fast if one in twenty was slow (201580); a call may
-    miss its deadline if it waited for connections without a response that were then reset (300249); a connection may
-    be stale before its first use (300372); a port that closes during a handshake resets the connection (303612).
+    Checkers, which did not consider these cases: a client with few answers, one in twenty of which was slow (201580); a
+    call that misses its deadline because it waited for connections without a response, which were then reset (300249);
+    a connection that is stale before its first use (300372); a port that closes during a handshake, which resets the
+    connection (303612).
     """
     assert World(draw(seed, later=False)).run().violations == ()
 
@@ -91,7 +92,7 @@ def test_an_instance_that_failed_does_not_get_every_call_afterwards(seed: int) -
 
 
 def test_attempts_that_were_silent_until_their_connection_was_lost_are_not_counted() -> None:
-    """Checkers: a call was hedged because attempts were silent, before all connections were lost (storm, seed 10)."""
+    """Checkers: the silent attempts of a hedged call were counted when all connections were lost (storm, seed 10)."""
     assert World(draw(10, "storm")).run().violations == ()
 
 
@@ -115,8 +116,8 @@ def test_seeds_at_which_a_checker_knew_too_little(seed: int) -> None:
 
     - A suspect does not count as an instance with room below the bound on calls in flight (500247).
     - After sixteen attempts a call may return to an instance that has not failed (500388).
-    - A list that could not be applied leaves the counts of failures uncertain (500409).
-    - An injected exception is not a lack of resources on the host that it happens on (510094).
+    - After a list that could not be applied, the client's counts of failures are uncertain (500409).
+    - An injected exception is not a lack of resources on the client's host (510094).
     - An instance that joins during a pause may be tried next (510434).
     - A wall clock that `jump` sets during a call counts as set, in the same way as with `set_wall_clock` (700084).
     - The client waits for the rest of a response that is shorter than its Content-Length, and then watches the
@@ -151,7 +152,7 @@ def test_a_call_is_never_twice_on_one_instance_at_the_same_time() -> None:
 def test_seeds_with_queues_that_once_failed(seed: int) -> None:
     """Client: a put was retried endlessly in one turn (7); a frame that came again during its reject was dropped.
 
-    A reader got more than `window` frames after several losses (1000105).
+    Client: a reader got more than `window` frames after several losses of its watch (1000105).
 
     World: a consumer set a timer for a frame that its closing watch returned (1002325).
     """

@@ -76,7 +76,7 @@ class TestLife:
         return failure.value
 
     def test_before_init_during_and_after_close(self) -> None:
-        """Calls fail before `init` and after `close`; both may be called twice."""
+        """Calls fail before `init` and after `close`. A client accepts a second `init` and a second `close`."""
         harness = Harness()
         assert isinstance(self.error(harness), NoInstances)
         harness.init()

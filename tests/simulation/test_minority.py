@@ -1,4 +1,4 @@
-"""Most or all instances of a small fleet are dead: real client and real simulator in virtual time, default settings.
+"""Some or all instances of a small fleet are dead: real client and real simulator in virtual time, default settings.
 
 The tests make calls one after the other, 10 ms apart, for every fleet of 2 to 9 instances, every smaller number of dead
 instances, and each kind of failure.
@@ -142,7 +142,7 @@ def test_after_the_first_ejections_dead_instances_get_probes_only(way: str) -> N
 @pytest.mark.parametrize("down_s", [3.0, 20.0])
 @pytest.mark.parametrize("n", [2, 5, 9])
 def test_when_all_are_dead_the_first_to_return_is_found(n: int, down_s: float, way: str) -> None:
-    """A call succeeds within 2 s after the return, whatever the length of the ejections; later calls succeed too."""
+    """A call succeeds within 2 s after the return, even if the ejections last longer; later calls succeed too."""
     fleet = Fleet(n)
     fleet.calls(CALM)
     for number in range(n):

@@ -24,7 +24,7 @@ Searches = dict[str, "Future[Found | None]"]
 
 @pytest.fixture(scope="module")
 def searches() -> Iterator[Searches]:
-    """Start the searches for all bugs, on two processes."""
+    """Start the searches for all bugs, on at most two processes."""
     pool = ProcessPoolExecutor(min(2, os.cpu_count() or 1), mp_context=get_context("spawn"))
     known = known_seeds()
     yield {name: pool.submit(search, name, known.get(name, 0)) for name in BUGS}

@@ -26,8 +26,8 @@ CHECKERS = ("attempts-within-limit", "hedge-rules")
 def planted(monkeypatch: pytest.MonkeyPatch) -> RunPlan:
     """Plant the bug `one_attempt_too_many`, and return a plan with more than five faults that finds it."""
     BUGS["one_attempt_too_many"].plant(monkeypatch.setattr)
-    # Seed 16 finds the bug in a short run, so shrinking takes a few seconds. If a change of the draws ends this, the
-    # first of the other seeds that finds the bug is used.
+    # Seed 16 finds the bug in a short run, so shrinking takes a few seconds. If seed 16 no longer finds the bug because
+    # the draws have changed, the first other seed that finds it is used.
     plans = (draw(seed, "chaos", HOURS) for seed in (16, *range(60)))
     return next(plan for plan in plans if len(plan.steps) > 5 and _finds(World(plan).run()))
 

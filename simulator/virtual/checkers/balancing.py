@@ -6,8 +6,8 @@
 3. No instance has more calls in flight than the bound while another instance has fewer.
 4. A subset has no more members than its size.
 
-The checker is a `FleetObserver` of the client's fleet, and it receives the client's events. From the observed choices
-and the events it keeps its own account of attempts and ejections.
+The checker observes the client's fleet (`FleetObserver`), and receives the client's events. It keeps its own account of
+attempts and ejections, which is computed from the observed choices and the events.
 """
 
 from __future__ import annotations
@@ -136,7 +136,9 @@ class FleetEar:
 
 @define(eq=False, slots=False)
 class BalancingChecker(Checker):
-    """Checks `one-probe` and `subset-bounds`, and the parts of `last-good-list` and `nothing-left` that concern calls.
+    """Checks `one-probe`, `subset-bounds`, and parts of `last-good-list`, `attempts-within-limit` and `nothing-left`.
+
+    The parts are those that concern the choice of an instance and the end of an attempt.
 
     Attributes:
         _on_probe: Called with the client and the address for each probe of an ejected instance.
@@ -196,14 +198,14 @@ class BalancingChecker(Checker):
         """
         account = self._told(sut)
         if account is not None:
-            if sut.is_heard:  # without events, entries of the account would never be removed
-                # A half-open instance counts among the client's ejected ones again once its probe is sent.
+            if sut.is_heard:  # without events, no entry of the account would be removed
+                # When its probe is sent, a half-open instance is one of the client's ejected instances again.
                 kept = (*(instance.key for instance in sut.client.ejected), *sut.half_open)
                 account.out = {address: _Out(-1.0) for address in kept}
             self._ejections.forget(sut)
 
     def look(self, sut: ClientUnderTest) -> None:
-        """Compare a client's state with its events; without a listener, only forget instances that left its list."""
+        """Compare a client's state with its events; without a listener, only forget instances that left the list."""
         account = self._accounts.get(sut.number)
         if account is None:
             return
@@ -250,7 +252,7 @@ class BalancingChecker(Checker):
             self._check_left_out(account, address, out, tried, now)
         limit = sut.most_in_flight
         if limit is not None and account.in_flight[address] >= limit and not self._is_partial(account):
-            # A retry avoids an instance whose probe has not been sent.
+            # A retry is not sent to a half-open instance.
             left_out = (*sut.left_out, *(sut.half_open if tried else ()))
             room = [
                 other for other in account.well(tried) if account.in_flight[other] < limit and other not in left_out

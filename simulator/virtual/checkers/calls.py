@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _SLACK_S = 0.002
 _LEAST_SILENCE_S = 0.025
-"""The shortest silence for which a client hedges a call."""
+"""The shortest silence after which a client hedges a call, in seconds."""
 _KEPT_CANCELLED = 200
 _BUDGET_WINDOW_S = 11.0
 _RATE_LIMITED = 429
@@ -33,9 +33,9 @@ _SILENT = frozenset({"late", "cancelled", "deadline"})
 _MOST_RESORTS = 16
 """Number of attempts after which a call is no longer sent to ejected instances."""
 _USUAL_SHARE = 0.125
-"""Share of a call's time: a client hedges for a missing response only if most responses take less than this share."""
+"""Share of a call's time. A client sends a late hedge only if most responses take less than this share."""
 _LAST_HEDGE_SHARE = 0.4
-"""Share of a call's timeout. An attempt of this length that the deadline ended was running at the last hedge point."""
+"""Share of a call's time. If the deadline ends an attempt that took longer, it was running at the last hedge point."""
 _ENOUGH, _LATELY, _SELDOM = 64, 300, 8
 _OUT_OF_TIME, _SHORT_S = ("deadline", "waited", "overloaded"), 0.25
 KNOWN = frozenset(
@@ -51,12 +51,12 @@ class ObservedCall:
     Attributes:
         sut: The client.
         number: Number of the call, per client.
-        name: `client.number`.
+        name: Name of the call: the number of the client and the number of the call, as in `0.7`.
         body: Body of the request, which the response must repeat.
         began_s: Start of the call, in virtual seconds.
         timeout_s: Its deadline, in seconds from the start.
         arrivals: Address of each instance that the request has reached, and whether it came on a kept connection.
-        near: The client's end of the connection of the last arrival; `None` before the first one, or if unknown.
+        near: The client's end of the connection of the last arrival; `None` before the first arrival, or if unknown.
         is_cancelled: Whether the program has cancelled the call.
         is_once: Whether the call is not idempotent, so that its request must not reach an instance twice.
         takes_s: Time that an instance takes to send the response, in seconds.
@@ -125,7 +125,7 @@ class _Slow:
 
     @property
     def is_usually_fast(self) -> bool:
-        """Whether at least 64 calls were answered, and at most 8 of the last 300 were slow.
+        """Whether at least 64 calls were answered, and at most 8 of the last 300 (or that share of fewer) were slow.
 
         The client computes its percentile over 256 calls, once in 32 calls, so the last 300 contain its window.
         """
@@ -241,7 +241,7 @@ class CallChecker(Checker):
                 )
 
     def opened(self, record: ObservedCall) -> None:
-        """Handle the success of a call whose response another checker checks."""
+        """Handle the success of a call whose response is checked by `StreamChecker`."""
         now_s = self._end(record)
         if record.is_cancelled:
             self._report("call-ends-once", f"call {record.name} was answered after it was cancelled")
@@ -336,13 +336,14 @@ class CallChecker(Checker):
                 )
             seen[address] = attempt_status
             if at and attempt_status in _OUT_OF_TIME and tried.elapsed_s < _SHORT_S + 2 * record.takes_s:
-                # Earlier attempts used up the time, or the attempt waited behind many other requests. The attempt can
-                # end with these statuses although its instance has no fault.
+                # If earlier attempts have used up the time, or many requests are queued before this one, the attempt
+                # can end with these statuses although its instance has no fault.
                 continue
             # Calls that began up to one timeout earlier may have filled the queue.
             since_s = record.began_s - (record.timeout_s if attempt_status == "overloaded" else 0.0)
             if record.takes_s and attempt_status == "cut":
-                # If a fault truncates a body that is sent in pieces, the body contradicts its Content-Length.
+                # If a fault truncates a body that is sent in pieces, the body is shorter than its Content-Length, and
+                # the attempt ends as `cut`.
                 attempt_status = self._cut_or_wrong(record, address, now_s)
             if not self._attribution.explain(address, attempt_status, tried.status, sut.number, (since_s, now_s)):
                 self._report("failure-explained", f"call {record.name}: nothing explains {tried}")

@@ -100,7 +100,7 @@ class _DiscoveryAccount:
 
 @define(eq=False, slots=False)
 class DiscoveryChecker(Checker):
-    """Checks `last-good-list`, `poll-jitter`, and the part of `recovers-after-heal` that concerns the list."""
+    """Checks `last-good-list`, `poll-jitter` and `next-good-list-applied`."""
 
     _accounts: defaultdict[int, _DiscoveryAccount] = field(init=False, factory=lambda: defaultdict(_DiscoveryAccount))
     polls: int = field(init=False, default=0)
@@ -144,7 +144,7 @@ class DiscoveryChecker(Checker):
         return view
 
     def raised(self, sut: ClientUnderTest) -> None:
-        """Handle an injected error while a client applied the last good reply; the next good reply must be applied."""
+        """Handle an error that was injected while a client applied a list; the client must apply the next good list."""
         account = self._accounts[sut.number]
         account.raised[account.good] = None
 
@@ -153,7 +153,7 @@ class DiscoveryChecker(Checker):
         return self._accounts[sut.number].asked_at_s or 0.0
 
     def look(self, sut: ClientUnderTest) -> None:
-        """Compare a client's list with the replies that were sent to it."""
+        """Compare a client's list with the replies that discovery has sent to the client."""
         account, now_s, view = self._accounts[sut.number], self._seconds(), sut.view
         if not view:
             self._report("last-good-list", f"client {sut.number} has lost its list")

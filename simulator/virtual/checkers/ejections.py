@@ -31,9 +31,12 @@ _PERHAPS_LOCAL = ("connect_failed", "local_resource")
 _AGAINST = _FAILED_CONNECTS | {"lost", "cut", "attempt_timeout", "late", "deadline", "violation"}
 _FOR = ("answered", STATUS)
 _RAISED = "raised by the simulation"
-"""Reason of an injected error at an address; it always counts as a failure of this address."""
+"""Text of an injected `ValueError` or `UnicodeError` in the reason of an ejection.
+
+Such an error is caused by the address, not by a lack of local resources.
+"""
 _SILENT = "silent"
-"""The client's reason for ejecting an instance that answered no call while others did."""
+"""The client's reason for ejecting an instance that sent nothing while other instances answered."""
 _SERVER_ERRORS = range(500, 600)
 _SHORTEST_S = 1.0
 """Minimum length of an instance's first ejection, in seconds; it doubles with each further ejection."""
@@ -43,8 +46,8 @@ class EjectionAccount:
     """The state of one client's instances, as the checker has observed it.
 
     Attributes:
-        failures: Consecutive failed attempts by instance.
-        ejections: Consecutive ejections by instance.
+        failures: Number of consecutive failed attempts, by instance.
+        ejections: Number of consecutive ejections, by instance.
         unsure: Instances that may have failed more often than was observed.
         out: Ejected instances, according to the client's events.
         ending: Status of the attempt that the client is about to record.
@@ -68,7 +71,7 @@ class EjectionAccount:
 
 @define(eq=False, slots=False)
 class EjectionChecker(Checker):
-    """Checks `ejection-reason`, `ejected-at-once` and `ejection-forgotten`."""
+    """Checks `ejection-reason`, `ejected-at-once`, `ejection-forgotten` and `local-not-blamed`."""
 
     _accounts: dict[int, EjectionAccount] = field(init=False, factory=dict)
 
@@ -111,9 +114,9 @@ class EjectionChecker(Checker):
         is_certain = attempt_status in _CERTAIN
         if not is_certain and not (account.is_against and failures >= sut.eject_after):
             return
-        # Without a generator expression, because `work_per_turn` would count its steps as function calls of the client.
+        # No generator expression is used: `work_per_turn` would count its steps as function calls of the client.
         fleet = len(view) - list(view.values()).count(0)
-        # The bound does not apply to certain reasons, except that a bound of 0 turns ejection off.
+        # The bound does not apply to the reasons in `_CERTAIN`, except that a bound of 0 turns ejection off.
         most = int(fleet * sut.max_ejected_ratio) if not is_certain or not sut.max_ejected_ratio else fleet
         if fleet < 2 or view.get(address, 0) <= 0 or not failures:  # noqa: PLR2004  a single instance is never ejected
             return
@@ -165,7 +168,12 @@ class EjectionChecker(Checker):
         account.ejections.clear()
 
     def look(self, sut: ClientUnderTest, out: Collection[Address]) -> None:
-        """Compare a client's ejected instances with its events; instances that have left the list are ignored."""
+        """Check that the client has reported each of its ejections in an event.
+
+        Args:
+            sut: The client.
+            out: Ejected instances, according to the client's events.
+        """
         for instance in sut.client.ejected:
             if instance.key not in out:
                 says = f"leaves out {instance.address}, of which it has not said so since it is in the list"

@@ -1,4 +1,4 @@
-"""Checks of a call's concurrent attempts: hedges.
+"""Checks of hedges, which are concurrent attempts of a call.
 
 The checker observes the events of clients that have a listener. A hedge uses another instance than the attempt that is
 running, counts as an attempt, and is charged to the retry budget. The call uses one response.
@@ -26,7 +26,7 @@ _NO_FAILURE = frozenset({"stale", "unsent"})
 _UNCOUNTED = _NO_FAILURE | NEVER_SENT | {"late", "cancelled", "deadline"}
 """Statuses of attempts that do not count against the limit, including attempts that received nothing."""
 _SILENT_ENDS = frozenset({"attempt_timeout", "lost"})
-"""Statuses with which an attempt may end that has received no byte.
+"""Statuses of attempts that may have received no byte.
 
 If the call was hedged during such an attempt, the client had detected the silence, and does not count the attempt.
 """
@@ -116,7 +116,7 @@ class HedgingChecker(Checker):
     def _check_hedge(
         self, sut: ClientUnderTest, attempt: EndedAttempt, beside: list[EndedAttempt], began_s: float
     ) -> None:
-        """Check that a hedge began after the hedge delay or a silence, and on another instance."""
+        """Check that the client may hedge, that the hedge was not sent too early, and that it used another instance."""
         is_quick = attempt.began_s < max(other.began_s for other in beside) + _LEAST_SILENCE_S - _SLACK_S
         others = ", ".join(spelled(other.address) for other in beside)
         what = f"a call of {attempt.began_s - began_s:.3f} s at {spelled(attempt.address)}, beside {others}"

@@ -39,7 +39,7 @@ class IdleChecker:
         self._strayed: dict[VirtualSocket, float] = {}
 
     def strayed(self, near: VirtualSocket) -> None:
-        """Handle bytes that a fault sends on a client's idle connection, unless earlier bytes have not been read."""
+        """Record that a fault has sent bytes on a client's idle connection; ignored while earlier bytes are unread."""
         if not near.has_unread:
             self._strayed[near] = self._scheduler.elapsed()
 

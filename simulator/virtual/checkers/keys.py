@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from simulator.virtual.network.sockets import Address
 
 _MOST_STATES = 64
-"""Maximum number of states (list and ejected instances) that are kept; then all are discarded and recorded anew."""
+"""Maximum number of states (list and left-out instances) that are kept; all are discarded when it is reached."""
 
 
 @define(eq=False, slots=False)

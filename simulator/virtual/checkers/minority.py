@@ -1,10 +1,11 @@
 """Checks of clients while most or all instances of a fleet are dead.
 
-The profile `minority` uses them. Its only faults are instances that refuse connections, hang or become unreachable.
+These checks are for the profile `minority`, whose only faults are instances that refuse connections, hang or become
+unreachable.
 
 - No call is lost while one instance answers.
 - Dead instances get only probes.
-- Most calls take no longer than before.
+- The median latency of calls at most doubles.
 - When all instances were dead, a call succeeds within 2 s after the first instance has returned.
 
 The world reports which instances are dead.
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from simulator.virtual.network.sockets import Address
 
 DEADLY = ("crash", "hang", "blackhole", "power_loss")
-"""Fault kinds during which an instance does not respond."""
+"""Fault kinds that make an instance stop responding."""
 FOUND_WITHIN_S = 2.0
 _TENTH = 10
 _TIMES = 2.0
@@ -39,7 +40,7 @@ def deaths(rng: Random, instances: int, length_s: float) -> list[tuple[float, st
     """Draw which instances fail, as tuples of `at_s`, kind, number of the instance and `for_s`.
 
     In three quarters of the plans some instances fail until 2 s before the end of `length_s`. In the other plans all
-    instances fail, and one of them returns after half of that time.
+    instances fail, and one of them responds again after half of that time.
     """
     every = rng.random() < 0.25  # noqa: PLR2004  a quarter
     dead = list(range(instances)) if every else rng.sample(range(instances), rng.randint(1, max(1, instances - 1)))

@@ -21,7 +21,10 @@ _SLACK_S = 1e-6
 _SHORTEST_EJECTION_S = 1.0
 _STREAK = 10
 _LEAST_SHARE = 0.04
-"""The least sum of `_STREAK` pauses in a row, as a share of their maxima; random pauses are shorter once in 10^7."""
+"""The least sum of `_STREAK` consecutive pauses, as a share of the sum of their maxima.
+
+The sum of random pauses is smaller in one of 10^7 cases.
+"""
 
 
 @define(eq=False)
@@ -32,7 +35,7 @@ class ReconnectAccount:
         checker: Called with losses and choices.
         name: Name of the client, for messages.
         client: The client.
-        is_http: Whether the watch is over plain HTTP; then the client avoids only the last instance.
+        is_http: Whether the watch uses plain HTTP instead of WebSocket; the client then avoids only the last instance.
         losses: Number of losses since the last new frame.
         lost_s: Time of the last loss, in virtual seconds; -1.0 for none.
         due_s: Time of the next reconnect, in virtual seconds; -1.0 for none.
@@ -131,7 +134,7 @@ class ReconnectChecker(Checker):
         account.due_s = -1.0
         client = account.client
         health = client._runtime.fleet._cluster._health  # noqa: SLF001  suspects have no public name
-        # A retry avoids an instance whose probe has not been sent.
+        # A retry is not sent to a half-open instance.
         left_out = {*(instance.key for instance in client.ejected), *health.left_out, *health.half_open}
         view = {instance.key: instance.weight for instance in client.instances}
         all_well = [other for other, weight in view.items() if weight > 0 and other not in left_out]

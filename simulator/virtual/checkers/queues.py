@@ -78,8 +78,9 @@ class ObservedWatch:
         auto_commit: Whether the service commits frames when it sends them.
         index_only: Whether frames are sent without their data.
         began_s: When it began, in virtual seconds.
-        in_hand: Frames that were returned and not given to a commit or reject: index to time.
-        returned: Frames that were returned, and neither committed nor rejected since.
+        in_hand: Frames that were returned, and for which no commit or reject has begun: index to the virtual time of
+            the return, in seconds.
+        returned: Frames that were returned, and were neither committed nor rejected afterwards.
         committed: Frames whose commit has succeeded.
         last_index: The index of the last returned frame; 0 for none.
         is_closing: Whether the program closes it.
@@ -101,7 +102,7 @@ class ObservedWatch:
 
 @define(eq=False, slots=False)
 class QueueChecker(Checker):
-    """Checks the invariants of queues in `CHECKERS`, except those of reconnects.
+    """Checks the invariants of queues in `CHECKERS`, except those of reconnects and `queue-nothing-lost`.
 
     Attributes:
         service: The queues; set by the world.
@@ -156,7 +157,7 @@ class QueueChecker(Checker):
             self._report("queue-put-once", f"{operation.name} got the request id of another frame, {request_id}")
 
     def failed(self, operation: ObservedOperation, error: BaseException) -> str:
-        """Handle the failure of an operation; returns a description for the log."""
+        """Handle the failure of an operation; return a description for the log."""
         self._end(operation)
         now_s, kind = self._seconds(), type(error).__name__
         attempts = [ObservedAttempt.of(attempt) for attempt in getattr(error, "attempts", ())]
@@ -201,7 +202,7 @@ class QueueChecker(Checker):
         self._operations.pop(operation.name, None)
 
     def not_ready(self, name: str, began_s: float, error: BaseException) -> None:
-        """Handle the failure of a client's `init`, because it got no list."""
+        """Handle an `init` that failed because the client got no list."""
         attribution, now_s = self._attribution, self._seconds()
         window = (began_s, now_s)
         if not (attribution.disturbs_discovery(_CLIENT, *window) or attribution.disturbs_names(*window)):
@@ -305,7 +306,7 @@ class QueueChecker(Checker):
         """Describe the frames of successful puts that a group has not received.
 
         Args:
-            groups: The groups that must get every frame, each with the tags of its frames.
+            groups: The tags of each group, by its name; a group must get every frame that has all of its tags.
         """
         missing = []
         there = {frame.data: frame for frame in self._frames.values()}
@@ -372,6 +373,6 @@ class QueueChecker(Checker):
         """Whether a frame in hand counts in the window of a watch."""
         group = self.store.groups.get(watch.group)
         is_settled = index not in self.store.frames or (group is not None and index in group.committed)
-        # A frame no longer counts if the service has sent it to another consumer while the connection was open.
+        # A frame no longer counts if the service has made it available to others while this consumer was connected.
         was_redelivered = self._redelivered.get(watch.group, {}).get(index, -1.0) >= since_s
         return not (is_settled or was_redelivered) and self._seconds() - since_s < _STALE_S

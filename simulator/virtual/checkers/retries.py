@@ -39,7 +39,7 @@ _WINDOW_S = 10.0
 _SURE_S = 9.0
 """Age in seconds up to which the budget must count a retry.
 
-The budget counts in whole seconds, so it may still count a retry that is ten seconds old.
+The budget counts in whole seconds, so it may or may not count a retry that is between nine and ten seconds old.
 """
 _KEPT_S = 60.0
 _LOCAL_PAUSE_S = 0.25
@@ -95,13 +95,13 @@ class RetryChecker(Checker):
             del calls[: bisect_left(calls, calls[-1] - _KEPT_S)]
 
     def ejected(self, sut: ClientUnderTest) -> None:
-        """Handle an ejection, which permits one more retry, for its probe."""
+        """Handle an ejection; for each ejection one more retry is permitted, because of its probe."""
         self._ejections[sut.budget].append(self._seconds())
 
     def probed(self, sut: ClientUnderTest) -> None:
-        """Handle a probe, whose hedge is not charged to the budget.
+        """Handle a probe; the hedge of a probe may exceed the budget.
 
-        Probes are counted in addition to ejections, because some end neither with an ejection nor with a return.
+        Probes are counted separately from ejections, because some probes end without an ejection and without a return.
         """
         self._probes[sut.budget].append(self._seconds())
 
@@ -171,12 +171,12 @@ class RetryChecker(Checker):
 
     @staticmethod
     def _has_changed(sut: ClientUnderTest, since_s: float) -> bool:
-        """Whether the list has changed; then a retry may use an instance that was not in the list before."""
+        """Whether the list has changed since `since_s`, so that a retry may use an instance that has joined."""
         sut.look()
         return sut.changed_at_s >= since_s
 
     def _spend(self, sut: ClientUnderTest, at_s: float) -> None:
-        """Record a retry that was charged to the budget, and check the windows that it completes.
+        """Record a retry that was charged to the budget, and check the windows of time that contain it.
 
         Events can arrive late, so windows that end after `at_s` and were checked before are checked again.
         """

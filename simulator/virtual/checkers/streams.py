@@ -210,7 +210,7 @@ class StreamChecker(Checker):
             self._check_break(watched, status, error)
 
     def _check_break(self, watched: ObservedStream, status: str, error: BaseException) -> None:
-        """Check that a stream broke in time by a fault, and that the client recorded it for its instance."""
+        """Check that a time limit or a fault explains the break of a stream, and that the client recorded a failure."""
         sut, address, call = watched.call.sut, watched.address, watched.call.name
         ran_s = self._seconds() - (watched.opened_s or 0.0)
         if status == "deadline":
@@ -275,7 +275,7 @@ class StreamChecker(Checker):
                 self._report("stream-load", f"client {sut.number} {says}")
 
     def idle_since_ns(self, near: VirtualSocket, idle_since_ns: int) -> int | None:
-        """Return since when a connection has been idle, in nanoseconds; `None` while it carries a stream."""
+        """Return the time since which a connection has been idle, in nanoseconds; `None` while it carries a stream."""
         for watched in self.streams.values():
             if near in watched.sockets.values():
                 return None
@@ -339,7 +339,7 @@ class StreamChecker(Checker):
             self._used[near] = round(self._seconds() * NS) + EPOCH_S * NS
 
     def _explains(self, watched: ObservedStream, status: str, http_status: int = 0) -> bool:
-        """Whether faults explain that a stream broke, or that its bytes are wrong."""
+        """Whether faults explain that a stream broke with this status, or that its bytes are wrong."""
         explain, window = self._attribution.explain, (watched.call.began_s, self._seconds())
         number, address = watched.call.sut.number, watched.address
         if status == "late":

@@ -1,7 +1,7 @@
 """Checks that a client's counters agree with its events.
 
-This module counts the events by independent rules. When no call is in flight, its counts and the client's must be
-equal.
+This module counts the events independently of the client's code. When no call is in flight, its counts must be equal to
+the client's counters.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class TelemetryChecker:
 
 
 def _folded_alike(reported: Any, counted: Any) -> tuple[Any, Any]:
-    """Combine the counts of the events (`reported`) in the way in which the client has combined its counters.
+    """Combine the counts of the events (`reported`) as the client has combined its counters (`counted`).
 
     The part of an address's count that exceeds the client's counter for this address is added to `_FORMER`.
     """

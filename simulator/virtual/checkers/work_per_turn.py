@@ -37,7 +37,7 @@ class Meter:
         self._not_applied = 0
 
     def raised(self, instances: int) -> None:
-        """Handle an exception while a list of `instances` instances was applied; part of the work may be done."""
+        """Handle an exception while a list of `instances` instances was applied; a part may be applied."""
         self._not_applied += instances
 
     def run(self, act: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

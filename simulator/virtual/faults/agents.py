@@ -42,7 +42,7 @@ FAILURES = tuple(_ERRORS)
 
 @implementer(IAgent)
 class MisbehavingAgent:
-    """An agent that forwards requests to another agent, and injects faults (`IAgent`).
+    """An agent that passes requests to another agent, and injects faults (`IAgent`).
 
     Args:
         agent: The agent that sends the requests without a fault.

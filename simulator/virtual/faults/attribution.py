@@ -217,7 +217,7 @@ def _explains_behind(effect: FaultEffect, condition: str, status: int) -> bool:
     if effect.name in _ON_THE_WAY:
         return condition in LATE | BROKEN
     if kind.scope is Scope.NAMES:
-        # The client keeps resolved addresses, but the agent of a program may not.
+        # The client keeps resolved addresses, but the agent of a program may resolve the name again.
         return condition in LATE | {"connect_failed"}
     if kind.scope in (Scope.CONTROL, Scope.CLIENT, Scope.INSIDE):
         return False
@@ -227,6 +227,6 @@ def _explains_behind(effect: FaultEffect, condition: str, status: int) -> bool:
         is_gone = status in _BEHIND and (is_fleet or bool(kind.explains))
         is_nobody = status == _NOBODY and (is_fleet or REFUSED in kind.explains)
         return status in effect.statuses or is_gone or is_nobody or VIOLATION in kind.explains
-    # If a body breaks or is silent for too long, the gateway has already forwarded the head.
+    # If a body breaks or is silent for too long, the gateway has already forwarded the head, and breaks the response.
     is_cut = (effect.name in STREAMED or effect.name == "no_length") and condition in BROKEN
     return is_cut or (condition in kind.explains and (condition in LATE or VIOLATION in kind.explains))

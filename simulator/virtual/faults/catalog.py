@@ -1,11 +1,11 @@
 """The catalogue: every fault kind of the simulation, with its scope, its parameters, and the failures that it explains.
 
-The checkers accept a failure only if an active fault explains it. An entry that explains too much hides bugs, and one
-that explains too little causes false violations. `injector` carries the faults out.
+The checkers accept a failure only if an active fault explains it. An entry that explains too many failures hides bugs;
+an entry that explains too few failures causes false violations. `injector` carries the faults out.
 
 The dictionaries of `FIRST_KINDS` and `LATER_KINDS` are closed: one more kind in them would change the faults of seeds
-whose runs tests expect. A new kind is an entry of `SERVED_LATER`. A new kind that needs something else in the world, as
-faults of streams need streams, is an entry of a new dictionary, with an option in `world_options`.
+whose runs tests expect. Add a new kind to `SERVED_LATER`. If the kind needs something else in the world, as faults of
+streams need streams, add it to a new dictionary instead, with an option in `world_options`.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ class CatalogEntry:
         lingers_s: Seconds after its end for which it explains failures, in addition to the second that every fault has.
         echoes: Whether it explains failures for as long after its end as it lasted, because retransmissions back off
             exponentially.
-        adds_up: Whether the time after the end for which earlier faults of this kind still explain failures is added
-            to the time of a new fault.
+        adds_up: Whether the times after the end add up: if an earlier fault of this kind still explains failures when a
+            new fault begins, the rest of that time is added to the time of the new fault.
         is_content: Whether it changes only the content of discovery replies, and does not affect their delivery.
-        point: Name of the fault point in `fault_points.POINTS` that fails; empty for faults without a fault point.
+        point: Name of the fault point in `fault_points.POINTS` that fails; empty for kinds without a fault point.
     """
 
     says: str

@@ -36,14 +36,14 @@ class ClientFaults:
         self._on_listener = on_listener
 
     def listener_raises(self, step: PlannedFault, _: Any) -> Undo:
-        """Add listeners to the clients that raise exceptions, or cancel calls."""
+        """Add listeners that raise exceptions or cancel calls to the clients."""
         ended = [undo for host in self.chosen(step) for undo in self._on_listener(host)]
         return all_of([self.fail_at(step, KINDS[step.kind].point), *ended])
 
     listener_cancels = listener_raises
 
     def parser_raises(self, step: PlannedFault, _: Any) -> Undo:
-        """Wrap the parser callbacks of connections that are made from now on, so that they raise.
+        """Wrap the parser callbacks of connections that are made from now on, so that they may raise.
 
         The class of the connections is not known before the first connection is made, so `made` wraps the callbacks.
         """
@@ -88,12 +88,12 @@ class ClientFaults:
             host.stall(step.for_s)
 
     def jump_ahead(self, step: PlannedFault, _: Any) -> None:
-        """Set a host's clock for timers forward."""
+        """Set the clock that a host's timers use forward."""
         for host in self.chosen(step):
             host.jump(step.with_["by_s"])
 
     def jump_back(self, step: PlannedFault, _: Any) -> None:
-        """Set a host's clock for timers back."""
+        """Set the clock that a host's timers use back."""
         for host in self.chosen(step):
             host.jump(-step.with_["by_s"])
 
@@ -109,7 +109,7 @@ class ClientFaults:
 
 
 def _raising(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a callback of a connection, so that it raises while a fault of its host is active."""
+    """Wrap a callback of a connection, so that it may raise while a fault of its host is active."""
 
     def raise_or_call(connection: Any, *given: Any) -> Any:
         failing = connection.transport.reactor.failing

@@ -49,7 +49,7 @@ class FaultInjector:
         simulator: The fleet and its control plane.
         services: The services whose instances are affected; operators change the first one.
         hosts: The clients' reactors.
-        zones: Number of zones; instance i is in zone i modulo this.
+        zones: Number of zones; instance i is in zone i modulo `zones`.
         rewriting: Changes the messages of discovery and instances.
         on_burst: Starts a number of concurrent calls on one host; with `None`, on each host.
         on_listener: Adds a misbehaving listener to each client of a host; returns the functions that remove them.
@@ -153,7 +153,7 @@ class FaultInjector:
         return all_of(self._links.worsen(self._link(instance), step) for instance in instances)
 
     def _act(self, kind: str) -> Callable[[PlannedFault, Sequence[SimulatedInstance]], Undo | None] | None:
-        """Return the method that carries out a fault kind; `None` for kinds that `begin` handles by a table."""
+        """Return the method that carries out a fault kind; `None` for kinds that `begin` handles without a method."""
         own = getattr(self, f"_{kind}", None)
         return own or getattr(self._client_faults, kind, None) or getattr(self._operator_changes, kind, None)
 
@@ -214,7 +214,7 @@ class FaultInjector:
     # -- connections
 
     def _repeat(self, step: PlannedFault, instances: Sequence[SimulatedInstance], verb: str, *, idle: bool) -> Undo:
-        """Repeatedly call a method of the instances' connections: of the idle connections, or of the busy ones."""
+        """Repeatedly call the method `verb` of the instances' idle connections, or of their busy connections."""
         return self._again(step, lambda: [getattr(c, verb)() for c in _connections(instances, idle=idle)])
 
     def _again(self, step: PlannedFault, act: Callable[[], object]) -> Undo:
@@ -325,7 +325,7 @@ class FaultInjector:
         return nothing if self._on_kill is None else self._on_kill(step.where)
 
     def _list_many_rows(self, step: PlannedFault, _: Any) -> Undo:
-        """Return a long list from discovery, and meter each turn of the clients meanwhile."""
+        """Let discovery return a long list, and count the work of each turn of the clients during this fault."""
         for host in self._hosts:
             host.meter = self._meter(host)
         end = self._rewriting.begin_list(step.kind, step.with_)
@@ -342,5 +342,5 @@ class FaultInjector:
 
 
 def _connections(instances: Sequence[SimulatedInstance], *, idle: bool) -> list[Any]:
-    """Return the connections of instances: the idle ones, or with `idle` false the busy ones."""
+    """Return the idle connections of instances; if `idle` is false, their busy connections."""
     return [c for instance in instances for c in list(instance.server.connections) if c.is_idle is idle]

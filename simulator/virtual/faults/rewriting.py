@@ -89,7 +89,7 @@ class Rewriting:
 
 
 def _without_length(answer: Response, *, is_reset: bool) -> Wire:
-    """Remove the Content-Length; send the whole body and a FIN, or with `is_reset` a part of it and an RST."""
+    """Remove the Content-Length; send the whole body and a FIN, or with `is_reset` a part of the body and an RST."""
     whole = render(answer, keep=False).replace(b"Content-Length: %d\r\n" % len(answer.body), b"", 1)
     sent = whole[: len(whole) - max(1, len(answer.body) // 2)] if is_reset else whole
     return Wire([(0.0, sent)], Ending.RESET if is_reset else Ending.CLOSE, 0.001)

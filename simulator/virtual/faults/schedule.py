@@ -56,6 +56,6 @@ def _where(rng: Random, plan: RunPlan, kind: CatalogEntry) -> int:
 
 
 def attributes(rng: Random, kind: CatalogEntry, **fixed: Any) -> Mapping[str, Any]:
-    """Draw the parameters of a fault kind, except for the fixed ones."""
+    """Draw the parameters of a fault kind; those in `fixed` get the given values."""
     drawn = {name: draw_one(rng) for name, draw_one in kind.draws.items()}
     return {**drawn, **{name: value for name, value in fixed.items() if name in drawn}}

@@ -16,7 +16,7 @@ def all_of(undoes: Iterable[Undo]) -> Undo:
 
 
 def nothing() -> None:
-    """Do nothing: the step has nothing to end."""
+    """Do nothing; used for faults that have nothing to end."""
 
 
 class Each:

@@ -1,7 +1,7 @@
 """Link conditions between clients and a server address: delay, loss, bandwidth and blackholes, for each direction.
 
-Loss and blackholes have the same effect as under TCP. Only resets are never retransmitted. All other packets arrive
-late, when TCP would retransmit them: the first time after 200 ms, or 1 s for a SYN, and then after a doubled time.
+Loss and blackholes have the same effect as under TCP. A lost packet arrives late, at a time at which TCP would
+retransmit it: after 200 ms (1 s for a SYN), then after twice that time, and so on. A lost reset is not retransmitted.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Way:
     Attributes:
         latency_ns: Delay of every packet.
         jitter_ns: Greatest additional delay, drawn for each packet.
-        tail: Probability of an additional delay of up to `tail_ns`.
+        tail: Probability of an additional delay of up to `tail_ns`, drawn for each packet.
         loss: Probability that a packet is lost, and retransmitted.
         bytes_per_s: Bandwidth; 0 for no limit.
         segment_bytes: Greatest number of bytes that arrive in one segment; 0 for no limit.

@@ -45,7 +45,7 @@ class NameServer:
         self._addresses[name] = ip
 
     def begin(self, kind: str, with_: Mapping[str, Any]) -> Callable[[], None]:
-        """Start a fault; returns the function that ends it."""
+        """Start a fault; return the function that ends it."""
         fault = (kind, with_)
         self._faults.append(fault)
         return lambda: self._faults.remove(fault)

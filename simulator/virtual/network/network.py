@@ -36,7 +36,8 @@ class Network:
 
     Attributes:
         sockets: Sockets that programs have open, except listening ones.
-        dialled: Number of sockets that a host has opened, or is opening, to an address.
+        dialled: Number of sockets that a host has opened, or is opening, to an address; by the host's IP address and
+            that address.
         on_syn: Called with the client's socket for each SYN that arrives at a host; `None` for no call.
         names: The name server.
     """
@@ -106,7 +107,7 @@ class Network:
             self._listening[address].is_full = True
 
     def open_queue(self, address: Address) -> None:
-        """End the full accept queue of a listener."""
+        """Let the accept queue of a listener take connections again."""
         if address in self._listening:
             self._listening[address].is_full = False
 
@@ -123,7 +124,7 @@ class Network:
 
     @property
     def backlog_s(self) -> float:
-        """Seconds until no packet waits for bandwidth anywhere."""
+        """Seconds until no packet waits for bandwidth on any link."""
         return max((way.backlog_s for link in self._links.values() for way in link.ways), default=0.0)
 
     def _ways_of(self, ip: str) -> list[Way]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from simulator.virtual.network.virtual_time import Event
 
 _TROUBLE = EPOLLHUP | EPOLLERR
-# The events that epoll reports for a socket that is read or written; it always reports HUP and ERR.
+# The events that are reported for a socket that is read or written; epoll reports HUP and ERR in both cases.
 _READ = EPOLLIN | _TROUBLE
 _WRITE = EPOLLOUT | _TROUBLE
 

@@ -48,9 +48,9 @@ class VirtualSocket:
 
     Attributes:
         reactor: Reactor of its host.
-        here, there: Addresses of this end and of the other.
+        here, there: Addresses of this end and of the other end; `there` is `None` while the other end is unknown.
         peer: The other end, once the handshake has created it.
-        way: The link's direction on which it sends.
+        way: Direction of the link in which this end sends; `None` before it connects.
         due_ns: Arrival of the last packet sent, in virtual nanoseconds; later packets must not arrive before it.
         clogged: Packets that are held while the connection is clogged; `None` when it is not.
         wanted: Events that the program waits for, as an epoll mask.
@@ -248,7 +248,7 @@ class VirtualSocket:
         raise BlockingIOError(errno.EAGAIN, "nothing has come")
 
     def shutdown(self, how: int) -> None:
-        """Close one direction, or both."""
+        """End the sending direction; `SHUT_RD` alone has no effect."""
         if self.is_dead or self.way is None or self._is_connecting:
             raise OSError(errno.ENOTCONN, "not connected")
         if how != socket.SHUT_RD:
@@ -351,7 +351,7 @@ class VirtualSocket:
             self.reactor.ready(self)
 
     def read_by_peer(self, size: int) -> bool:
-        """Handle that the other end's program has read `size` bytes; return whether this end needs a window update."""
+        """Handle a read of `size` bytes at the other end; return whether this end needs a window update."""
         if self._out or (self._out_bytes and self.wanted & EPOLLOUT):
             return True
         self._unread_bytes -= size

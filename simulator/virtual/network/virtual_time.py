@@ -205,7 +205,7 @@ class Scheduler:
         return event
 
     def at(self, at_ns: int, act: Callable[..., Any], *arguments: Any) -> None:
-        """Schedule a call at a time that has not passed. The call cannot be cancelled; this saves time."""
+        """Schedule a call at a time that has not passed. The call cannot be cancelled, which saves CPU time."""
         self._made = made = self._made + 1
         heappush(self._heap, (at_ns, made, act, arguments))
 
@@ -269,7 +269,7 @@ class Scheduler:
                     what.act(*what.arguments, **what.named)
                 else:
                     act(*what)
-            except BaseException as error:  # kept in `errors`; of those that are no `Exception`, only injected ones
+            except BaseException as error:  # an `Exception` or an injected error is kept in `errors`
                 if not isinstance(error, Exception) and not is_injected(error):
                     raise
                 self.errors.append(error)

@@ -73,7 +73,7 @@ class ClientLog:
     # -- events of a client
 
     def ears(self, sut: ClientUnderTest) -> dict[str, Callable[[Any], None]]:
-        """Return a function for each type of event of a client, by the name of the type."""
+        """Return the functions that handle a client's events, by the name of the event's type."""
 
         def ended(event: Any) -> None:
             sut.failed_before = event.failed

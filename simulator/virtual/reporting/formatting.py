@@ -18,7 +18,7 @@ def spelled(address: Address) -> str:
 
 
 def few(items: Iterable[str], separator: str = ", ") -> str:
-    """Join the first eight items, and append the number of those left out."""
+    """Join the first eight items, and append the number of the other items."""
     named = list(items)
     more = len(named) - _FEW
     return separator.join(named[:_FEW]) + (f"{separator}and {more} more" if more > 0 else "")

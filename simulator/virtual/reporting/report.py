@@ -68,7 +68,7 @@ class _Fold:
         self._polls: Counter[str] = Counter()
 
     def takes(self, line: str) -> bool:
-        """Add a line to the summary if it is about a successful call or a poll; return whether it is."""
+        """Add a line to the summary if it is about a successful call or a poll; return whether it was added."""
         if poll := _POLL.match(line):
             self._polls[poll["poll"]] += 1
             return True

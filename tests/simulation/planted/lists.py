@@ -13,7 +13,7 @@ from tests.simulation.planted.bugs import Patch, bug
 
 
 def _of_duplicates(patch: Patch, is_better: Callable[[Any, Any], bool]) -> None:
-    """Keep the row that `is_better` prefers among rows with the same address, instead of the greatest weight."""
+    """Of the rows with one address, keep the row that `is_better` prefers, not the row with the greatest weight."""
     get = fetch.DirectFetcher.get
 
     def one_of_each(body: bytes) -> bytes:
@@ -68,7 +68,7 @@ def one_bad_row_rejects_the_list(patch: Patch) -> None:
 
 @bug("poll-jitter", "hour", 10)
 def poll_jitter_decays(patch: Patch) -> None:
-    """The jitter shrinks by 1 % with each poll, so that after an hour all clients poll at the same time."""
+    """The jitter shrinks by 1 % with each poll, so that after an hour the pauses between polls hardly vary."""
     delay_s = Poller._delay_s
 
     def steadier(self: Poller, began: float) -> float:

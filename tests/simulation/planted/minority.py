@@ -46,5 +46,5 @@ def dead_instances_are_no_last_resort(patch: Patch) -> None:
 
 @bug("one-probe no-call-lost", "minority", 20)
 def overdue_attempt_closed_with_its_call(patch: Patch) -> None:
-    """The client does not record the silence of an attempt that ends with its call, and sends more calls there."""
+    """The client does not record the silence of an attempt that ends with its call, so the instance gets more calls."""
     patch(Upstream, "watch", lambda self, attempt, timeout_s: None)

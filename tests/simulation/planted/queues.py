@@ -114,7 +114,7 @@ def end_of_the_stream_taken_for_a_loss(patch: Patch) -> None:
 
 @bug("queue-end", seeds=60)
 def every_end_in_order_taken_for_that_of_the_stream(patch: Patch) -> None:
-    """An instance that drains also closes its watches in order, with the WebSocket code 1001 (going away)."""
+    """Any WebSocket close code counts as the end of the stream, also 1001 (going away) from a draining instance."""
     ended = _WebSocketWatch.websocket_ended
 
     def complete(self: _WebSocketWatch, outcome: Any, body: bytes, close_code: int | None) -> None:
@@ -126,7 +126,7 @@ def every_end_in_order_taken_for_that_of_the_stream(patch: Patch) -> None:
 
 @bug("queue-end", seeds=100)
 def replaced_watch_taken_for_the_end_of_the_stream(patch: Patch) -> None:
-    """A delayed upgrade of an earlier connection replaces the current watch, which the service then closes in order."""
+    """The close of a watch that a delayed upgrade of an earlier connection replaces counts as the end of its stream."""
     patch(WatchedQueue, "has_ended", lambda self: succeed(True))
 
 

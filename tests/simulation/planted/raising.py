@@ -79,7 +79,7 @@ def list_stored_before_it_is_applied(patch: Patch) -> None:
 
 @bug("cancelled-is-over hedge-rules", seeds=100)
 def call_cancelled_in_a_listener_continues(patch: Patch) -> None:
-    """The call does not check whether one of its listeners has cancelled it."""
+    """The call does not check whether a listener has cancelled it."""
     go_on = Call._go_on
 
     def once_more(self: Call, answer: Any) -> None:

@@ -53,7 +53,7 @@ def budget_counts_one_second_only(patch: Patch) -> None:
 
 @bug("retry-pause", "budget", 20)
 def retry_after_capped(patch: Patch) -> None:
-    """`Retry-After` is bounded by `backoff_max_s`, so that a 429 is retried too early."""
+    """The pause after `Retry-After` is bounded by `backoff_max_s`, so that a 429 is retried too early."""
     after_s = RetryPolicy._after_s
 
     def capped(self: RetryPolicy, history: Any, rng: Any, *, is_same: bool) -> float:
