@@ -58,6 +58,9 @@ class Dispatcher(Protocol):
     def heard_since(self, at: float) -> bool:
         """Return whether the instance has answered any call since `at`."""
 
+    def is_queued(self, attempt: Attempt) -> bool:
+        """Return whether the attempt waits for a connection, so that nothing of it was sent."""
+
     @property
     def is_opening(self) -> bool:
         """Whether a connection is being opened."""
@@ -161,6 +164,11 @@ class Attempt:
     def is_silent(self) -> bool:
         """Whether the instance has answered no call since `heard_at`."""
         return self.dispatcher is not None and not self.dispatcher.heard_since(self.heard_at)
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether the attempt waits for a connection; nothing has been sent."""
+        return self.dispatcher is not None and self.dispatcher.is_queued(self)
 
     @property
     def is_connecting(self) -> bool:

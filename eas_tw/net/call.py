@@ -311,7 +311,8 @@ class Call:
         if not attempt.is_overdue:
             attempt.is_overdue = True
             self._fleet.suspect(attempt)
-        if attempt.is_connecting:
+        # A hedge leaves a queued attempt in its place, but a call that is not idempotent cannot be hedged.
+        if attempt.is_connecting or (not self._is_idempotent and attempt.is_queued):
             if context.can_move and not self._is_being_answered() and self._may_move(now - attempt.began):
                 # Nothing was sent, so the attempt can be moved even if the call is not idempotent, at no cost to the
                 # fleet.

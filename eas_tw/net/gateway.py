@@ -134,6 +134,10 @@ class Gateway:
         """Return `True`, so that a gateway is never found silent: there is no other instance to try."""
         return True
 
+    def is_queued(self, attempt: Attempt) -> bool:  # noqa: ARG002
+        """Return `False`, because an agent does not report whether it has sent a request."""
+        return False
+
     @property
     def is_opening(self) -> bool:
         """Always `False`, because an agent does not report whether it is opening a connection."""

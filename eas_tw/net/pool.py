@@ -102,6 +102,7 @@ class Pool:
         self._idle: deque[ClientConnection] = deque()
         self._open: dict[ClientConnection, None] = {}
         self._dials: dict[_Dial, IConnector | None] = {}
+        self._watches: dict[object, Callable[[], None]] = {}
         self._last_opened = -math.inf
         self._idle_timer: IDelayedCall | None = None
         self._queue_delay = QueueDelay()
@@ -140,28 +141,38 @@ class Pool:
         if self.waiting and (crowd := self._crowd(call)):
             call.broke(Outcome(AttemptStatus.OVERLOADED, detail=crowd))
             return
-        action = plan(
-            idle=len(idle),
-            open_or_opening=len(self._open) + len(self._dials),
-            opening=len(self._dials),
-            waiting=len(self.waiting),
-            limit=self._config.max_connections_per_instance,
-        )
+        action = self._plan(len(self.waiting))
         self.waiting[call] = None
         if action is PoolAction.REPLACE:
             idle.popleft().close()
         if action in (PoolAction.CONNECT, PoolAction.REPLACE):
             self._dial()
+        elif action is PoolAction.PREEMPT:
+            self._preempt()
 
     def withdraw(self, call: Dispatchable) -> bool:
         """Remove a call from the queue; return `True`, because nothing of a queued call has been sent."""
         self.waiting.pop(call, None)
         return True
 
+    def is_queued(self, call: Dispatchable) -> bool:
+        """Return whether a call waits for a connection."""
+        return call in self.waiting
+
     def hand_over(self, call: Dispatchable, heir: Dispatchable) -> None:
         """Remove a call from the queue, and append `heir`."""
         self.waiting.pop(call, None)
         self.waiting[heir] = None
+
+    def watch_began(self, watch: object, stop: Callable[[], None]) -> None:
+        """Record that an attempt is watched on its connection; `stop` ends the watch and closes the connection."""
+        self._watches[watch] = stop
+        if self.waiting and self._plan(len(self.waiting) - 1) is PoolAction.PREEMPT:
+            self._preempt()
+
+    def watch_ended(self, watch: object) -> None:
+        """Record that an attempt is no longer watched."""
+        self._watches.pop(watch, None)
 
     def heard_since(self, at: float) -> bool:
         """Return whether a response since `at` has made a connection available."""
@@ -261,6 +272,20 @@ class Pool:
         self._report_if_gone()
 
     # -- internals
+
+    def _plan(self, waiting: int) -> PoolAction:
+        return plan(
+            idle=len(self._idle),
+            open_or_opening=len(self._open) + len(self._dials),
+            opening=len(self._dials),
+            watched=len(self._watches),
+            waiting=waiting,
+            limit=self._config.max_connections_per_instance,
+        )
+
+    def _preempt(self) -> None:
+        """Close the connection of the oldest watch; when its loss is reported, a queued call gets a new connection."""
+        next(iter(self._watches.values()))()
 
     def _crowd(self, call: Dispatchable) -> str:
         """Return the reason why a call cannot be queued; an empty string if the call can be queued."""

@@ -1,7 +1,8 @@
 """Watching of an overdue attempt after its call has ended or moved, to determine whether the instance is down.
 
 The call does not wait for the response, and closing the connection would prevent the response. So the connection, or a
-place in the queue, is kept for as long as a call may take. An instance has at most one such watch.
+place in the queue, is kept for as long as a call may take. An instance has at most one such watch. If watches occupy
+all connections that a pool may have, and a call waits, the pool stops one of them.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class SilenceWatch:
             self._pool.hand_over(attempt, self)
             return True
         connection.hand_over(self)
+        self._pool.watch_began(self, self.stop)
         return False
 
     def dispatch(self, connection: ClientConnection, host: bytes) -> None:  # noqa: ARG002  as in `Dispatchable`
@@ -118,4 +120,5 @@ class SilenceWatch:
 
     def _end(self, outcome: Outcome) -> None:
         self._is_over = True
+        self._pool.watch_ended(self)
         self._on_heard(self, outcome, True)

@@ -15,17 +15,20 @@ class PoolAction(Enum):
     """Queue the call, and open a connection."""
     REPLACE = auto()
     """Close the longest idle connection, then CONNECT: the pool is full, and the call needs a new connection."""
+    PREEMPT = auto()
+    """Stop the oldest watch, then CONNECT: the pool is full, and watches of silent attempts hold all connections."""
     WAIT = auto()
     """Queue the call: enough connections are being opened, or the pool is full."""
 
 
-def plan(*, idle: int, open_or_opening: int, opening: int, waiting: int, limit: int) -> PoolAction:
+def plan(*, idle: int, open_or_opening: int, opening: int, watched: int, waiting: int, limit: int) -> PoolAction:
     """Decide what to do with one more call that no idle connection can serve.
 
     Args:
         idle: Number of idle connections; above 0 only if the call needs a new connection.
         open_or_opening: Number of all connections, including those being opened.
         opening: Number of connections being opened.
+        watched: Number of connections on which an attempt is watched after its call has given it up.
         waiting: Number of calls in the queue, without the call to decide on.
         limit: Maximum number of connections of the pool, ≥ 1.
     """
@@ -33,7 +36,9 @@ def plan(*, idle: int, open_or_opening: int, opening: int, waiting: int, limit: 
         return PoolAction.WAIT
     if open_or_opening < limit:
         return PoolAction.CONNECT
-    return PoolAction.REPLACE if idle else PoolAction.WAIT
+    if idle:
+        return PoolAction.REPLACE
+    return PoolAction.PREEMPT if watched >= limit else PoolAction.WAIT
 
 
 class QueueDelay:

@@ -46,6 +46,7 @@ class ClientUnderTest:
         eject_bound_s: Maximum length of an ejection that was doubled, in seconds, without jitter.
         eject_max_s: Maximum length of any ejection, in seconds, without jitter.
         changed_at_s: Time of the last change of the client's list, in virtual seconds.
+        open_streams: Number of the client's streams, and calls with a response in pieces, that have not ended.
     """
 
     def __init__(
@@ -108,6 +109,8 @@ class ClientUnderTest:
         self.ready: Any = None
         self.failed_before: tuple[Any, ...] = ()
         self.changed_at_s = 0.0
+        self.open_streams = 0
+        self._stream_ended_s = -inf
         self._instances: Any = ()
         self._views: deque[tuple[float, dict[Address, float]]] = deque([(0.0, {})], maxlen=_KEPT_VIEWS)
 
@@ -130,6 +133,19 @@ class ClientUnderTest:
     def ejections(self) -> int:
         """Number of the client's ejections."""
         return int(self.client.counters.ejections.total())
+
+    def stream_began(self) -> None:
+        """Count a stream."""
+        self.open_streams += 1
+
+    def stream_ended(self) -> None:
+        """Count the end of a stream."""
+        self.open_streams -= 1
+        self._stream_ended_s = self._seconds()
+
+    def was_occupied(self, since_s: float) -> bool:
+        """Whether a stream may have occupied the only connection to an instance since `since_s`."""
+        return self.max_connections == 1 and bool(self.open_streams or self._stream_ended_s >= since_s)
 
     def open_inside(self) -> list[str]:
         """Describe internal state that is left after all calls have ended."""

@@ -102,6 +102,7 @@ class QueueConsumer:
         self._began_s = 0.0
         self._leaving: Any = None
         self._restarting: Any = None
+        self._working: list[Any] = []
         self._lives = self._watches = self._commits = 0
         self._is_killed = self._is_stopping = False
         self.is_over = False
@@ -133,6 +134,7 @@ class QueueConsumer:
         self.reactor = VirtualReactor(self._network, self.reactor.ip)
         self._is_killed = True
         self._leaving = self._restarting = None
+        self._working = []
         if self._watch is not None:
             self._checker.left(self._watch)
         for operation in self._checker.of(self._name):
@@ -158,6 +160,9 @@ class QueueConsumer:
     def close(self) -> Any:
         """Close the client; return its Deferred, or `None` if there is no client."""
         self._cancel_leaving()
+        for timer in self._working:
+            if timer.active():
+                timer.cancel()
         if self._restarting is not None:
             self._restarting.cancel()
             self._restarting = None
@@ -252,9 +257,7 @@ class QueueConsumer:
             return
         self._checker.returned(watch, frame)
         if not self._group.auto_commit:
-            work_s = self._rng.choice(_SECONDS) * self._rng.random()
-            if not watch.is_closing:  # frames of a closing watch are not settled, so no timer outlives the client
-                self.reactor.callLater(work_s, self._settle, frame, watch)
+            self._settle_later(self._rng.choice(_SECONDS) * self._rng.random(), frame, watch)
         # Read in another turn: otherwise this method would recurse for each frame that has already arrived.
         self.reactor.callLater(0, self._read, watch)
 
@@ -277,6 +280,10 @@ class QueueConsumer:
             leaving.cancel()
 
     # -- commits and rejects
+
+    def _settle_later(self, after_s: float, frame: Any, watch: ObservedWatch) -> None:
+        working = self._working = [timer for timer in self._working if timer.active()]
+        working.append(self.reactor.callLater(after_s, self._settle, frame, watch))
 
     def _settle(self, frame: Any, watch: ObservedWatch) -> None:
         """Commit or reject a frame."""
@@ -309,7 +316,7 @@ class QueueConsumer:
             return
         self._scheduler.log(self._checker.failed(operation, failure.value))
         if watch is self._watch:
-            self.reactor.callLater(_AGAIN_S, self._settle, frame, watch)
+            self._settle_later(_AGAIN_S, frame, watch)
 
 
 def _nothing() -> None:

@@ -82,7 +82,6 @@ class StreamTraffic:
         self._rng: Random = scheduler.stream(f"streams/{sut.number}")
         self._next: Any = None
         self._opening: dict[ObservedCall, Deferred[Any]] = {}
-        self._open = 0
         # A stream occupies a connection and a worker for a long time. With more streams, calls would have to wait.
         is_alone = plan.clients == 1 and plan.services == 1
         self._is_sole = sut.max_connections == 1
@@ -143,7 +142,7 @@ class StreamTraffic:
         )
         total_s = rng.choice((None, None, None, 0.3, 1.0, 5.0))
         spec = self._spec(rng)
-        if self._open < self._most:
+        if self._sut.open_streams < self._most:
             self._stream(spec, draws, total_s)
 
     def _spec(self, rng: Random) -> StreamSpec:
@@ -165,12 +164,12 @@ class StreamTraffic:
         length_ms, pieces = round(1000 * longest_s * rng.uniform(_QUICK, 0.75)), rng.choice((8, 20))
         spec = StreamSpec(rng.choice(("chunked", "length")), 10 * pieces, 12, length_ms // pieces)
         method = rng.choice(("predict", "POST", "GET"))
-        if self._open >= self._most:
+        if self._sut.open_streams >= self._most:
             return
         call, watched = self._begin(spec, may_have_body=method != "GET")
         call.takes_s = length_ms / 1000
         watched.takes_any_status = method != "predict"
-        self._open += 1
+        self._sut.stream_began()
         try:
             if method == "predict":
                 calling = sut.client.predict(spec.body_of(call.name), idempotent=not call.is_once)
@@ -203,7 +202,7 @@ class StreamTraffic:
         watched.has_body = draws.method != "HEAD"
         watched.takes_any_status = draws.is_any
         watched.idle_s = self._sut.stream_idle_timeout_s
-        self._open += 1
+        self._sut.stream_began()
         wire = _wire(spec, call.name, draws.method)
         if "body" in wire:
             wire["request"] = wire.pop("body")
@@ -250,7 +249,7 @@ class StreamTraffic:
 
     def _not_opened(self, error: BaseException, call: ObservedCall, watched: ObservedStream) -> None:
         self._opening.pop(call, None)
-        self._open -= 1
+        self._sut.stream_ended()
         self.failed += not call.is_cancelled
         self._oracle.read(f"{error} {error!r}")
         self._scheduler.log(f"call {call.name} for {watched.spec} {self._oracle.calls.failed(call, error)}")
@@ -262,13 +261,13 @@ class StreamTraffic:
         if getattr(response, "status", _SUCCESSES[0]) not in _SUCCESSES:
             self._refused(response.status, watched)
             return
-        self._open -= 1
+        self._sut.stream_ended()
         self._oracle.streams.whole_response(watched, response.content)
         spent_ms = (self._scheduler.elapsed() - call.began_s) * 1000
         self._scheduler.log_often(call.number, "call %s for %s ok in %.1f ms", call.name, watched.spec, spent_ms)
 
     def _refused(self, status: int, watched: ObservedStream) -> None:
-        self._open -= 1
+        self._sut.stream_ended()
         self.failed += 1
         streams, name = self._oracle.streams, watched.call.name
         self._scheduler.log(f"call {name} for {watched.spec} got the status {status}")
@@ -333,7 +332,7 @@ class StreamTraffic:
     # -- the ends
 
     def _ended(self, is_whole: bool, watched: ObservedStream) -> None:  # noqa: FBT001  a Deferred's result
-        self._open -= 1
+        self._sut.stream_ended()
         streams = self._oracle.streams
         took_s = self._scheduler.elapsed() - watched.call.began_s
         how = "whole" if is_whole else "left"
@@ -345,7 +344,7 @@ class StreamTraffic:
         self._check_closed(watched)
 
     def _broke(self, failure: Failure, watched: ObservedStream) -> None:
-        self._open -= 1
+        self._sut.stream_ended()
         error = failure.value or AssertionError("a failure without an error")
         self._oracle.read(f"{error} {error!r}")
         self.failed += broken_as(error) in BROKEN_BY_INSTANCE

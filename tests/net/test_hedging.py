@@ -278,6 +278,61 @@ def test_the_instance_that_did_not_respond_to_a_hedged_call_is_ejected() -> None
     late.harness.assert_clean()
 
 
+def test_a_watched_connection_is_closed_if_it_is_the_only_one_that_a_call_could_use() -> None:
+    """An instance that lost one request and works again must not wait for the end of the watch, up to timeout_s."""
+    late = Late(2, max_connections_per_instance=1)
+    call, watched = late.silent()
+    late.harness.reactor.advance(2.51)
+    other = late.newest(watched)
+    says(other, response())
+    assert str(call.value) == "ok"
+    assert not watched.aborted
+    other.lose()
+    call = late.harness.call()
+    late.harness.dial.fail()
+    assert watched.aborted
+    late.harness.reactor.advance(0.01)
+    says(late.harness.accept(), response(body=b"works again"))
+    assert str(call.value) == "works again"
+    late.harness.assert_clean()
+
+
+def test_a_watched_connection_is_kept_while_another_one_is_free() -> None:
+    late = Late(2, max_connections_per_instance=2)
+    call, watched = late.silent()
+    late.harness.reactor.advance(2.51)
+    other = late.newest(watched)
+    says(other, response())
+    assert str(call.value) == "ok"
+    other.lose()
+    call = late.harness.call()
+    late.harness.dial.fail()
+    says(late.harness.accept(), response())
+    assert str(call.value) == "ok"
+    assert not watched.aborted
+    late.harness.reactor.advance(5.0)
+    assert watched.aborted
+    late.harness.assert_clean()
+
+
+def test_a_call_that_must_not_be_sent_twice_leaves_the_queue_of_a_silent_instance() -> None:
+    """Nothing was sent, so another instance may get the call although it is not idempotent."""
+    late = Late(2, max_connections_per_instance=1)
+    long_call, busy = late.silent(timeout_s=60)
+    other = late.harness.call()
+    says(late.newest(busy), response())
+    assert str(other.value) == "ok"
+    queued = late.harness.call(idempotent=False)
+    late.harness.reactor.advance(2.51)
+    assert not queued.fired
+    says(late.newest(busy), response(body=b"elsewhere"))
+    assert not long_call.fired
+    assert str(queued.value) == "elsewhere"
+    assert dict(late.counters.retries) == {"waited": 1}
+    long_call.deferred.cancel()
+    late.harness.assert_clean()
+
+
 def test_a_slow_service_is_not_hedged() -> None:
     harness = Harness(3)
     for _ in range(3):

@@ -10,17 +10,21 @@ from eas_tw.policy.pooling import PoolAction, QueueDelay, plan
 
 
 def test_the_action_is_allowed_in_every_small_pool() -> None:
-    for limit, busy, idle, opening, waiting in product((1, 2, 4), range(5), range(5), range(5), range(4)):
+    ranges = (1, 2, 4), range(5), range(5), range(5), range(5), range(4)
+    for limit, busy, watched, idle, opening, waiting in product(*ranges):
         total = busy + idle + opening
-        if total > limit:
+        if total > limit or watched > busy:
             continue
-        todo = plan(idle=idle, open_or_opening=total, opening=opening, waiting=waiting, limit=limit)
+        todo = plan(idle=idle, open_or_opening=total, opening=opening, watched=watched, waiting=waiting, limit=limit)
         if todo is PoolAction.CONNECT:
             assert total < limit
         elif todo is PoolAction.REPLACE:
             assert idle
             assert total == limit
+        elif todo is PoolAction.PREEMPT:
+            assert watched == limit
         else:
+            assert not 0 < watched == limit
             assert opening > waiting or busy + opening == limit
 
 

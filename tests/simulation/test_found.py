@@ -109,8 +109,12 @@ def test_a_suspicion_ends_with_the_calls_that_could_decide_it(seed: int) -> None
 
 
 @pytest.mark.parametrize(
-    "seed", [303, 500247, 500388, 500409, 500498, 510094, 510434, 700084, 700329, 700467, 700633, 700772, 1000922]
-)
+    "seed",
+    [
+        303, 500247, 500388, 500409, 500498, 510094, 510434, 700084, 700329, 700467, 700633, 700772, 1000922, 1003051,
+        1003238,
+    ],
+)  # fmt: skip
 def test_seeds_at_which_a_checker_knew_too_little(seed: int) -> None:
     """Checkers reported correct clients, because these cases were not implemented.
 
@@ -126,8 +130,19 @@ def test_seeds_at_which_a_checker_knew_too_little(seed: int) -> None:
     - Refused connections do not count as attempts, even if the list shrinks to one instance afterwards (700467).
     - A connection attempt that was cancelled in the turn of its start still runs its first step (700772).
     - A poll may wait for the rest of its reply until it times out (1000922).
+    - After a jump of its clock, the client counts fewer calls of the last ten seconds (1003051).
+    - A silent attempt does not count against `attempts`, even if it is answered in the end (1003238).
 
     World: a list with numbers of 5,000 digits could not be rewritten twice (500498).
+    """
+    assert World(draw(seed)).run().violations == ()
+
+
+@pytest.mark.parametrize("seed", [1002957, 1003112])
+def test_a_call_does_not_wait_in_the_queue_of_a_pool_whose_connections_are_occupied(seed: int) -> None:
+    """Client: a watched attempt kept the only connection to an instance that worked again (1002957).
+
+    A call that is not idempotent waited to its end behind a long stream, although other instances were free (1003112).
     """
     assert World(draw(seed)).run().violations == ()
 
@@ -154,6 +169,6 @@ def test_seeds_with_queues_that_once_failed(seed: int) -> None:
 
     Client: a reader got more than `window` frames after several losses of its watch (1000105).
 
-    World: a consumer set a timer for a frame that its closing watch returned (1002325).
+    World: a consumer that closed left the timers of its own work on frames (1002325).
     """
     assert World(draw(seed)).run().violations == ()

@@ -37,7 +37,8 @@ _USUAL_SHARE = 0.125
 _LAST_HEDGE_SHARE = 0.4
 """Share of a call's time. If the deadline ends an attempt that took longer, it was running at the last hedge point."""
 _ENOUGH, _LATELY, _SELDOM = 64, 300, 8
-_OUT_OF_TIME, _SHORT_S = ("deadline", "waited", "overloaded"), 0.25
+_QUEUED = ("waited", "overloaded")
+_OUT_OF_TIME, _SHORT_S = ("deadline", *_QUEUED), 0.25
 KNOWN = frozenset(
     {"DeadlineExceeded", "ConnectionFailed", "StatusError", "ProtocolViolation", "Overloaded", "LocalResourceError"}
 )

@@ -25,8 +25,8 @@ _SIDE_BY_SIDE = 2
 _NO_FAILURE = frozenset({"stale", "unsent"})
 _UNCOUNTED = _NO_FAILURE | NEVER_SENT | {"late", "cancelled", "deadline"}
 """Statuses of attempts that do not count against the limit, including attempts that received nothing."""
-_SILENT_ENDS = frozenset({"attempt_timeout", "lost"})
-"""Statuses of attempts that may have received no byte.
+_SILENT_ENDS = frozenset({"attempt_timeout", "lost", "answered"})
+"""Statuses of attempts that may have received no byte for a long time.
 
 If the call was hedged during such an attempt, the client had detected the silence, and does not count the attempt.
 """

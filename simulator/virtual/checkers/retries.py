@@ -113,7 +113,9 @@ class RetryChecker(Checker):
             retries: Number of retries and hedges charged to the budget in the last ten seconds; it may be too large.
         """
         calls, now_s = self._calls[sut.budget], self._seconds()
-        earned = sut.budget_ratio * (len(calls) - bisect_left(calls, now_s - _SURE_S))
+        # After its clock was set ahead, the client may count earlier calls as older than ten seconds.
+        since_s = max(now_s - _SURE_S, sut.reactor.wall_set_s)
+        earned = sut.budget_ratio * (len(calls) - bisect_left(calls, since_s))
         return retries >= sut.budget_floor + earned - 1
 
     def check(self, sut: ClientUnderTest, attempts: Sequence[EndedAttempt]) -> None:
