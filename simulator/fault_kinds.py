@@ -235,7 +235,8 @@ ON_INSTANCES: Mapping[str, FaultKind] = {
         _flag("reset", "end with an RST instead of a FIN"),
     ),
     "slow_first_byte": _kind(
-        "the response's head is sent immediately, and the first byte of its body late", _ms("delay", 1000, "delay")
+        "the response's head is sent immediately, and the first byte of its body late; no effect on an empty body",
+        _ms("delay", 1000, "delay"),
     ),
     "stall_stream": _kind(
         "the response stops in the middle of its body, and its connection stays open",

@@ -144,6 +144,8 @@ def _garble_from(wire: Wire, head_bytes: int, fault: Fault, rng: Random) -> Wire
 
 def _delay_body(wire: Wire, head_bytes: int, fault: Fault, _: Random) -> Wire:
     data = _data(wire)
+    if len(data) <= head_bytes:  # there is no body; a delayed end would delay the next request on the connection
+        return wire
     return evolve(wire, pieces=[(0.0, data[:head_bytes]), (fault.get("delay") / 1000, data[head_bytes:])])
 
 

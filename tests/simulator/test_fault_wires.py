@@ -356,6 +356,15 @@ def test_slow_first_byte(harness: Harness) -> None:
     harness.assert_struck(200)
 
 
+def test_slow_first_byte_does_not_delay_a_response_without_a_body(harness: Harness) -> None:
+    """The connection serves the next request immediately."""
+    harness.fault("slow_first_byte", delay=HOUR_MS)
+    with harness.ask(b"") as raw:
+        assert raw.response()[::2] == (200, b"")
+        assert raw.send(request()).response()[::2] == (200, b"")
+    harness.assert_struck(200, times=2)
+
+
 @pytest.mark.parametrize("duration", [0, 200])
 def test_stall_stream(harness: Harness, duration: int) -> None:
     """Part of the body is sent at once, and the rest after the duration. With duration 0, the rest is never sent."""
