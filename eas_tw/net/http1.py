@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -20,6 +21,7 @@ from twisted.internet.tcp import Connection as SocketTransport
 from zope.interface import implementer
 
 from eas_tw.net.connect_errors import local_shortage
+from eas_tw.net.direct_body import LEAST_BYTES, DirectBody, pays
 from eas_tw.net.exchange import NoBody
 from eas_tw.net.heads import field
 from eas_tw.net.pieces import add_piece, joined
@@ -119,6 +121,8 @@ class ClientConnection(TwistedProtocol):
         self._rest: bytes | None = None
         self._rest_at = 0
         self._body: Pieces = []
+        self._announced: tuple[int, bool] | None = None
+        self._direct: DirectBody | None = None
         self._body_bytes = self._more_pieces = self._status = self._fed_bytes = self._interim = 0
         self._head_done = self._until_close = False
         self.idle_since = NEVER
@@ -260,7 +264,7 @@ class ClientConnection(TwistedProtocol):
         elif self._overhead_is_unbounded():
             self._violate("the response's head or framing is too large")
         else:
-            self.heard_at = self._flusher.seconds()
+            self._wait_for_more()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Report the loss of the socket (`IProtocol`)."""
@@ -269,6 +273,9 @@ class ClientConnection(TwistedProtocol):
         # The parser refers to this connection's methods. Deleting the parser breaks this reference cycle, so that both
         # are freed immediately, without the garbage collector.
         del self._parser
+        if self._direct is not None:
+            self._direct.stop()
+            self._direct = None
         try:
             # The owner is notified first, because the code that receives the response may need another connection
             # immediately.
@@ -309,6 +316,7 @@ class ClientConnection(TwistedProtocol):
         self._body = []
         self._body_bytes = self._more_pieces = self._status = 0
         self._head_done = self._until_close = False
+        self._announced = None
 
     def on_headers_complete(self) -> None:
         """Check a complete head (httptools)."""
@@ -339,6 +347,8 @@ class ClientConnection(TwistedProtocol):
             pass
         elif length is not None and int(length) > self._max_body:
             self._violation = f"the response announces a body of {int(length)} bytes, more than {self._max_body}"
+        elif length is not None and coding is None and int(length) >= LEAST_BYTES:
+            self._announced = int(length), self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
         """Collect a piece of the body (httptools)."""
@@ -384,6 +394,38 @@ class ClientConnection(TwistedProtocol):
             self._violation = self._violation or "the response switches protocols"
         except HttpParserError as error:
             self._violation = self._violation or f"the response is not HTTP/1.1: {error}"
+
+    def _wait_for_more(self) -> None:
+        """Record the time at which bytes of an incomplete response have arrived; receive a large body directly."""
+        self.heard_at = self._flusher.seconds()
+        if self._announced is None:
+            return
+        (length, keep_alive), self._announced = self._announced, None
+        if self._write_to_socket is None or not pays(length, self._body_bytes):
+            return
+        on_whole = partial(self._answer_directly, keep_alive=keep_alive)
+        try:
+            self._direct = DirectBody(self.transport, length, joined(self._body), self._heard_directly, on_whole)
+        except MemoryError:
+            return
+        self._body = []
+
+    def _heard_directly(self, count: int) -> None:
+        self._fed_bytes += count
+        self.heard_at = self._flusher.seconds()
+
+    def _answer_directly(self, body: bytes, *, keep_alive: bool) -> None:
+        self._direct = None
+        self._parser = HttpResponseParser(self)  # the old one waits for the body
+        exchange, self._exchange = self._exchange, None
+        try:
+            if keep_alive and self._rest is None:
+                self._owner.connection_free(self)
+            else:
+                self._end_after_answer()
+        finally:
+            if exchange is not None:
+                exchange.answered(self._status, self._head, body)
 
     def _receive_body(self, data: bytes, sink: BodySink) -> None:
         """Parse bytes of a streamed body.

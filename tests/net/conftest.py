@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from twisted.logger import globalLogPublisher
 
+from tests.net.line import Line
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    line = Line()
+    yield line
+    line.close()
 
 
 @pytest.fixture

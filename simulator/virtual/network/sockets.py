@@ -247,6 +247,12 @@ class VirtualSocket:
             return b""
         raise BlockingIOError(errno.EAGAIN, "nothing has come")
 
+    def recv_into(self, buffer: memoryview) -> int:
+        """Store received bytes in `buffer`, and return their number; 0 at the end of the stream."""
+        data = self.recv(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
     def shutdown(self, how: int) -> None:
         """End the sending direction; `SHUT_RD` alone has no effect."""
         if self.is_dead or self.way is None or self._is_connecting:
