@@ -36,7 +36,10 @@ _log = Logger(namespace="simulator.http1")
 
 MAX_WAITING = 64
 MAX_WAITING_BYTES = 16 * 2**20
-"""Bound on the pipelined requests that wait, bodies included; the connection is not read while it is exceeded."""
+"""Limits of the pipelined requests that wait: their number, and the total bytes of their bodies.
+
+A connection is not read while it has reached a limit.
+"""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 

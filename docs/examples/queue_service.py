@@ -49,7 +49,8 @@ class Results(Service):
                     waiter.callback(frame)
                 elif self.putting:
                     self.early[frame.request_id] = frame
-                committing = watcher.commit(frame)  # commits are sent together
+                # Not awaited, so that several commits are sent in one request.
+                committing = watcher.commit(frame)
                 committing.addErrback(lambda failure: log.failure("again", failure))
 
     async def compute(self, value):
@@ -98,9 +99,8 @@ results = Results(
         os.environ["EAS_ENDPOINT"],
         os.environ.get("EAS_SERVICE", "qservice"),
         token=os.environ["EAS_TOKEN"],
-        group=os.environ.get(
-            "GROUP", "fan-out"
-        ),  # each process needs one of its own
+        # Each process needs a separate group, so that it receives all results.
+        group=os.environ.get("GROUP", "fan-out"),
         endpoint_type=ENDPOINT_TYPE_DIRECT,
     )
 )

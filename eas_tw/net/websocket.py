@@ -56,8 +56,12 @@ class WebSocketOwner(Protocol):
         """Report the end of the connection; called once.
 
         Args:
-            outcome: `ANSWERED` if either peer closed gracefully; an outcome with the status if the upgrade was
-                rejected; otherwise the failure, or `CANCELLED` after `abort`.
+            outcome: How the connection ended:
+
+                1. `ANSWERED`, after a Close frame of either peer.
+                2. An outcome with the status of the response that rejected the upgrade.
+                3. `CANCELLED`, after `abort`, or after `close` before the upgrade.
+                4. Otherwise the failure.
             body: The body of the response that rejected the upgrade; otherwise empty.
             close_code: The code of the Close that the service sent before this client did; `None` if there was none.
         """
@@ -146,7 +150,10 @@ class WebSocketConnection(TwistedProtocol):
                 self.transport.resumeProducing()
 
     def close(self) -> None:
-        """Send a Close frame (code 1000), and close the socket when the peer has sent its own, or after 1 s."""
+        """Send a Close frame (code 1000), and close the socket when the peer has sent its own, or after 1 s.
+
+        Before the upgrade, close the socket immediately.
+        """
         if self._is_over or self._is_closing:
             return
         if not self._is_open:
@@ -235,7 +242,7 @@ class WebSocketConnection(TwistedProtocol):
             self._websocket.receive_data(data)
             yield from self._websocket.events()
         except (RemoteProtocolError, LocalProtocolError, UnicodeDecodeError) as error:
-            # UnicodeDecodeError: wsproto decodes all fields of the response as ASCII.
+            # UnicodeDecodeError: wsproto decodes some fields of the response, such as Connection, as ASCII.
             self._end(Outcome(AttemptStatus.VIOLATION, detail=f"not WebSocket: {error}"))
 
     def _got_message(self, event: BytesMessage) -> None:

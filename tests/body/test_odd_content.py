@@ -80,7 +80,7 @@ def test_nan_in_a_list_is_a_number() -> None:
 
 
 class Raises:
-    """An element whose conversions raise an exception of its own type."""
+    """An element whose conversion to a number raises `LookupError`."""
 
     def __float__(self) -> float:
         raise LookupError("no value")

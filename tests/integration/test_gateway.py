@@ -1,4 +1,4 @@
-"""Calls through the gateway while instances behind it have crashed."""
+"""Calls through the gateway while instances behind it have crashed, and the Host header for IPv6 addresses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ async def test_no_call_fails_while_one_of_three_instances_is_down(served: Served
 
 @pytest_twisted.ensureDeferred
 async def test_a_service_that_is_down_gets_a_bounded_number_of_requests(served: Served) -> None:
-    """A call makes at most three attempts. In this test, the retry budget is 20 % of the calls plus 1 a second."""
+    """A call retries a 502 twice without the retry budget.
+
+    The budget bounds the other retries; in this test it is 20 % of the calls plus 1 a second.
+    """
     for number in range(3):
         served.patch("echo", f"echo-{number}", state="crashed")
     async with client_of(served, ENDPOINT_TYPE_DEFAULT, retry_budget_min_per_s=1.0) as client:

@@ -303,7 +303,7 @@ class AgainstAService(RuleBasedStateMachine):
             self.state.committed([index])
 
     @rule(index=handed, is_early=st.booleans())
-    def reject(self, index: int, is_early: bool) -> None:  # noqa: FBT001  hypothesis passes it
+    def reject(self, index: int, is_early: bool) -> None:  # noqa: FBT001  only Hypothesis calls it, by name
         """Reject a frame. If `is_early`, the service sends the frame again before its response to the reject."""
         if index in self.in_hand:
             self.in_hand.discard(index)

@@ -336,7 +336,7 @@ def test_trailers_and_chunk_extensions_are_bounded(piece: bytes) -> None:
 
 
 def test_a_trailer_does_not_replace_a_header() -> None:
-    """RFC 9110 §6.5.1: trailers are kept apart, because a header that was checked must not change."""
+    """RFC 9110 §6.5.1: trailers are discarded, because a header that was checked must not change."""
     region = Region(token="t0ken")
     chunked = "Transfer-Encoding: chunked\r\n\r\n0\r\n"
     post = "POST /api/predict/echo HTTP/1.1\r\nHost: x\r\n"
@@ -402,7 +402,7 @@ class TestRealClients:
         ],
     )
     def test_curl(self, served: Served, options: list[str]) -> None:
-        """Both requests of one curl run use one connection, so the first must leave the connection in a valid state."""
+        """Both requests are sent on one connection, if the first response leaves it open."""
         instance = served.instances[0]
         for authority in (f"{instance['ip']}:{instance['port']}", served.ready["url"].removeprefix("http://")):
             url = f"http://{authority}/api/predict/echo"

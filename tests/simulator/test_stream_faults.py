@@ -221,7 +221,12 @@ def fault_of(type_: str) -> Fault:
 
 
 def stream_under(*faults: Fault) -> tuple[bytes, int, float, str, float | None]:
-    """Return the bytes of a stream, the number and the last time of its segments, and how and when it ended."""
+    """Return what a client receives under the faults.
+
+    Returns:
+        The bytes, the number of segments, the time of the last segment, and the reason and the time of the connection's
+        end; an empty string and `None` if the connection is still open.
+    """
     region = Region(ServiceSpec("echo", 1, processor=three))
     for fault in faults:
         region.world.faults.add(fault)
