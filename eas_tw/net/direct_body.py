@@ -22,8 +22,8 @@ _MOST_BYTES = 2**26
 """The greatest body that is received directly: the memory is reserved before the body has arrived."""
 _NO_INPUT = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
 """Errors of `recv_into` if no bytes have arrived."""
-_READ_BYTES = 2**20
-"""Maximum number of bytes of one read, so that other connections are not delayed."""
+_LEAST_READ, _MOST_READ = 2**16, 2**20
+"""Bounds on the bytes of one read: what a transport reads, and what does not delay other connections."""
 
 
 class DirectBody:
@@ -51,6 +51,7 @@ class DirectBody:
         self._view = self._buffer.getbuffer()
         self._view[: len(first)] = first
         self._at = len(first)
+        self._read_bytes = min(max(length // 8, _LEAST_READ), _MOST_READ)
         self._transport = transport
         self._recv_into = transport.getHandle().recv_into
         self._on_bytes = on_bytes
@@ -66,7 +67,7 @@ class DirectBody:
     def _read(self) -> BaseException | None:
         """Read from the socket, as the transport's `doRead` does (`IReadDescriptor`)."""
         try:
-            with self._view[self._at : self._at + _READ_BYTES] as free:
+            with self._view[self._at : self._at + self._read_bytes] as free:
                 count: int = self._recv_into(free)
         except OSError as error:
             return None if error.errno in _NO_INPUT else main.CONNECTION_LOST

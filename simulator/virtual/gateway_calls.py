@@ -111,9 +111,7 @@ class GatewayCalls:
         self._in_flight: dict[str, _Call] = {}
         self._next: Any = None
         self._streams = (
-            GatewayStreams(
-                self._client, self._scheduler, has_agent=agent is not None, attribution=attribution, report=report
-            )
+            GatewayStreams(self._client, self._scheduler, agent=self.agent, attribution=attribution, report=report)
             if has_streams
             else None
         )

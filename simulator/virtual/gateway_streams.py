@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
+    from simulator.virtual.faults.agents import MisbehavingAgent
     from simulator.virtual.faults.attribution import FaultAttribution
     from simulator.virtual.network.virtual_time import Scheduler
 
@@ -73,15 +74,21 @@ class GatewayStreams:
     Args:
         client: The program's client.
         scheduler: Scheduler of the world.
-        has_agent: Whether an agent that may misbehave sends the requests.
+        agent: The agent that sends the requests and may misbehave; `None` for none.
         attribution: Determines which failures the active faults explain.
         report: Called with the name of a checker and the description of a violation.
     """
 
     def __init__(
-        self, client: Any, scheduler: Scheduler, *, has_agent: bool, attribution: FaultAttribution, report: Report
+        self,
+        client: Any,
+        scheduler: Scheduler,
+        *,
+        agent: MisbehavingAgent | None,
+        attribution: FaultAttribution,
+        report: Report,
     ) -> None:
-        self._has_agent = has_agent
+        self._agent = agent
         self._client = client
         self._scheduler = scheduler
         self._rng: Random = scheduler.stream("gateway streams")
@@ -202,8 +209,8 @@ class GatewayStreams:
 
     def _check_bytes(self, drawn: _Stream, *, is_whole: bool) -> None:
         got = bytes(drawn.got)
-        if not drawn.sent and self._has_agent:
-            return  # the misbehaving agent has answered instead of an instance
+        if self._agent is not None and self._agent.has_answered(drawn.spec.body_of(drawn.name).encode()):
+            return
         bodies = [content(drawn.name, instance, serial, drawn.spec) for instance, serial in drawn.sent]
         is_right = got in bodies if is_whole else any(body.startswith(got) for body in bodies)
         if is_right or self._attribution.may_be_wrong(drawn.began_s, self._scheduler.elapsed()):

@@ -53,6 +53,11 @@ class MisbehavingAgent:
         self._agent = agent
         self._rng = rng
         self._faults: list[tuple[str, Mapping[str, Any]]] = []
+        self._answered: set[bytes] = set()
+
+    def has_answered(self, body: bytes) -> bool:
+        """Return whether the agent itself has responded to a request with this body, with the body as the response."""
+        return body in self._answered
 
     def begin(self, kind: str, with_: Mapping[str, Any]) -> Callable[[], None]:
         """Start a fault; return the function that ends it."""
@@ -76,7 +81,7 @@ class MisbehavingAgent:
         raise make(with_["error"])
 
     def _agent_answers_early(self, with_: Mapping[str, Any], producer: Any) -> Deferred[Any]:
-        return succeed(_Answer(with_["code"], _whole(producer)))
+        return succeed(_Answer(with_["code"], self._whole(producer)))
 
     def _agent_never_answers(self, with_: Mapping[str, Any], _: Any) -> Deferred[Any]:
         def cancel(asked: Deferred[Any]) -> None:
@@ -88,7 +93,15 @@ class MisbehavingAgent:
         return Deferred(cancel)
 
     def _agent_answers_twice(self, _: Mapping[str, Any], producer: Any) -> Deferred[Any]:
-        return succeed(_Answer(_OK, _whole(producer), times=2))
+        return succeed(_Answer(_OK, self._whole(producer), times=2))
+
+    def _whole(self, producer: Any) -> bytes:
+        """Return the body of a request, which its producer writes immediately, and record that it is the response."""
+        written = _Written()
+        producer.startProducing(written)
+        body = b"".join(written.parts)
+        self._answered.add(body)
+        return body
 
 
 class _Written:
@@ -99,13 +112,6 @@ class _Written:
 
     def write(self, data: bytes) -> None:
         self.parts.append(data)
-
-
-def _whole(producer: Any) -> bytes:
-    """Return the body of a request, which its producer writes immediately."""
-    written = _Written()
-    producer.startProducing(written)
-    return b"".join(written.parts)
 
 
 @implementer(IResponse)
