@@ -72,7 +72,7 @@ class CatalogEntry:
         fault: Name of the simulator's fault that carries it out; empty if the injector does.
         lingers_s: Seconds after its end for which it explains failures, in addition to the second that every fault has.
         echoes: Whether it explains failures for as long after its end as it lasted, because retransmissions back off
-            exponentially.
+            exponentially, or requests have queued.
         adds_up: Whether the times after the end add up: if an earlier fault of this kind still explains failures when a
             new fault begins, the rest of that time is added to the time of the new fault.
         is_content: Whether it changes only the content of discovery replies, and does not affect their delivery.
@@ -174,7 +174,8 @@ SERVED: dict[str, CatalogEntry] = {
         "kept connections close when the next request comes", *BROKEN, fault="close_idle",
         draws={"race": _choice(True, True, False), "idle": _choice(0, 500), "reset": _choice(False, True)},
     ),
-    "slow_work": _instance("computing takes longer", *LATE, STATUS, statuses=(450,), fault="slow"),
+    # The requests that wait for a worker at the end are computed afterwards, also those whose clients have gone.
+    "slow_work": _instance("computing takes longer", *LATE, STATUS, statuses=(450,), fault="slow", echoes=True),
     "reused": _instance("another service has the address: 404", STATUS, statuses=(404,), fault="reused"),
 }  # fmt: skip
 """Kinds that affect one instance, carried out by the simulator's own faults. Closed: add to `SERVED_LATER` instead."""

@@ -7,6 +7,7 @@ than 200. Responses of instances lose their Content-Length, so that they end wit
 from __future__ import annotations
 
 import json
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from simulator.delivery import Ending, Wire
@@ -150,7 +151,8 @@ def _many(answer: Response, with_: Mapping[str, Any], rng: Random) -> Response:
     def row(number: int, rows: list[Any]) -> Any:
         if rng.random() < with_["weightless"]:
             return {"ip": f"10.8.{number >> 8}.{number & 255}", "port": 80, "weight": 0}
-        return dict(rng.choice(rows)) if rows and number % 3 == 0 else _BAD_ROWS[number % len(_BAD_ROWS)]
+        # A row may be no object if another fault of this kind has rewritten the list before.
+        return copy(rng.choice(rows)) if rows and number % 3 == 0 else _BAD_ROWS[number % len(_BAD_ROWS)]
 
     def change(rows: list[Any]) -> list[Any]:
         mixed = [row(number, rows) for number in range(with_["rows"])]
