@@ -133,7 +133,6 @@ def test_seeds_at_which_a_checker_knew_too_little(seed: int) -> None:
     - After a jump of its clock, the client counts fewer calls of the last ten seconds (1003051).
     - A response that nobody requested may arrive before the request that is sent at that moment (1004095).
     - A silent attempt does not count against `attempts`, even if it is answered in the end (1003238).
-
     - Requests that queued while computing took longer are computed after the end of the fault (1005343).
 
     World: a list with numbers of 5,000 digits could not be rewritten twice (500498), nor one with rows that are no
