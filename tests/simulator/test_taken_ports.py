@@ -1,4 +1,4 @@
-"""Ports in use: what could not be started is stopped completely."""
+"""Ports in use: what could not be started is stopped completely, and does not count as listening."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 
 from simulator import ServiceSpec, Simulator
+from simulator.ports import Address
 from simulator.service_spec import SpecError
 from simulator.virtual.network.network import Network
 from simulator.virtual.network.reactor import VirtualReactor
@@ -91,3 +92,27 @@ def test_instances_are_in_the_order_of_their_numbers_after_a_reset() -> None:
     host.scheduler.run_for(0.1)
     host.world.reset()
     assert list(host.world.services["echo"].instances) == ["echo-0", "echo-1"]
+
+
+def test_an_address_in_use_does_not_count_as_listening() -> None:
+    host = Host()
+    host.take(FIRST)
+    address = Address(host.reactor, HOST, FIRST)
+    with pytest.raises(CannotListenError):
+        address.listen(Factory())
+    assert not address.is_listening
+
+
+def test_an_address_taken_while_it_is_closed_does_not_count_as_listening() -> None:
+    host = Host()
+    address = Address(host.reactor, HOST)
+    address.listen(Factory())
+    problems = []
+    address.refuse().addErrback(problems.append)
+    address.listen(Factory())
+    assert address.is_listening
+    host.take(FIRST)
+    address.port = FIRST
+    host.scheduler.run_for(0.1)
+    assert [problem.type for problem in problems] == [CannotListenError]
+    assert not address.is_listening
