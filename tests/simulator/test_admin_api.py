@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from eas_tw.testing import Remote
-from simulator.admin import checking
+from simulator.admin import checking, components
 from simulator.fault_kinds import ON_DISCOVERY, ON_INSTANCES
 from tests.simulator.serving import Served
 from tests.simulator.world import World
@@ -73,6 +73,25 @@ class TestDocument:
         else:
             schema = document["paths"][target]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
         assert checking.problem(_resolved(schema, schemas), value) == ""
+
+    def test_wrapped_descriptions_are_complete(self) -> None:
+        """The document has the descriptions of the attributes of classes, from their docstrings."""
+
+        class Described:
+            """A value.
+
+            Attributes:
+                short: One line.
+                long: A line,
+                    another: with a colon,
+                    and the last.
+
+            Raises:
+                ValueError: Never.
+            """
+
+        expected = {"short": "One line.", "long": "A line, another: with a colon, and the last."}
+        assert components._said(Described) == expected
 
 
 def _resolved(schema: Any, schemas: Any) -> Any:
