@@ -202,7 +202,7 @@ class TestWhereItIsShown:
             ("PATCH", "/v1/services/echo/instances/echo-0", {"state": spelled}),
             ("PATCH", "/v1/services/echo/instances/echo-0", {spelled: 1}),
             ("POST", "/v1/requests/count", {"status": spelled}),
-            ("POST", "/v1/faults", {"type": spelled}),
+            ("POST", "/v1/faults", {"type": spelled, "target": {"service": "echo"}}),
             ("POST", "/v1/faults", {"type": "refuse", "target": {"service": spelled}}),
             ("POST", "/v1/faults", {"type": "refuse", "target": {"service": "echo"}, "skip": "x" * 40 + spelled}),
             ("POST", "/v1/services", {"name": spelled}),
@@ -210,9 +210,11 @@ class TestWhereItIsShown:
         for method, target, body in asked:
             status, document = world.ask(method, target, body)
             assert status >= 400
+            assert MASK in document["detail"]
             self.shown(world, document["detail"])
         status, document = world.ask("GET", "/v1/state", host=spelled)
         assert status == 403
+        assert MASK in document["detail"]
         self.shown(world, document["detail"])
 
     def test_a_faults_name_may_not_be_a_token(self, world: World) -> None:
