@@ -13,6 +13,7 @@ import pytest
 from eas_tw.testing import Remote
 from simulator.admin import checking, components
 from simulator.fault_kinds import ON_DISCOVERY, ON_INSTANCES
+from simulator.masking import MASK
 from tests.simulator.serving import Served
 from tests.simulator.world import World
 
@@ -139,6 +140,8 @@ class TestServices:
             ({"name": "x", "processor": "os:system"}, 422, "$.processor"),
             ({"name": "x", "processor": "sleep:fast"}, 422, "sleep:fast"),
             ({"name": "x", "workers": 0}, 422, "$.workers"),
+            ({"name": "x", "token": "ключ"}, 422, "$.token: expected a string of visible ASCII"),
+            ({"name": "x", "token": "abc\n"}, 422, "$: service x: token must be a string of visible ASCII"),
         ],
     )
     def test_an_invalid_service_is_refused(self, world: World, wanted: Any, status: int, says: str) -> None:
@@ -146,6 +149,7 @@ class TestServices:
         answered, problem = world.ask("POST", "/v1/services", wanted)
         assert answered == status
         assert says in problem["detail"]
+        assert wanted.get("token", MASK) not in problem["detail"]
         assert len(world.simulator.services) == 2
 
     def test_an_instance_scaled_in_leaves_the_list_first(self, world: World) -> None:
