@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+    from simulator.masking import TokenMask
 
 MAX_TOTAL_BYTES = 64 * 2**20
 MAX_BODY_BYTES = 16 * 2**20
@@ -39,18 +41,18 @@ class Message:
         """Approximate size in memory, in bytes."""
         return len(self.body) + sum(len(name) + len(value) for name, value in self.headers.items()) + _OVERHEAD_BYTES
 
-    def to_json(self, mask: Callable[[str], str]) -> dict[str, Any]:
+    def to_json(self, mask: TokenMask) -> dict[str, Any]:
         """Return a JSON value, with the body as text if it is UTF-8, otherwise in base64.
 
         Args:
-            mask: Masks tokens in a text; it is not applied to a body in base64.
+            mask: Masks tokens in headers and body, also a token of which the stored body has only the beginning.
         """
-        headers = {name: mask(value) for name, value in self.headers.items()}
-        shown: dict[str, Any] = {"headers": headers, "body_bytes": self.body_bytes}
+        shown: dict[str, Any] = {"headers": mask.value(dict(self.headers)), "body_bytes": self.body_bytes}
+        is_cut = len(self.body) < self.body_bytes
         try:
-            shown["body"] = mask(self.body.decode("utf-8"))
+            shown["body"] = mask(self.body.decode("utf-8"), is_cut=is_cut)
         except UnicodeDecodeError:
-            shown["body_base64"] = base64.b64encode(self.body).decode()
+            shown["body_base64"] = base64.b64encode(mask.in_bytes(self.body, is_cut=is_cut)).decode()
         return shown
 
 

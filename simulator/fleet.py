@@ -148,23 +148,28 @@ class Service:
         return [instance for instance in self.instances.values() if instance.registered]
 
     def reset(self) -> Deferred[Any]:
-        """Run exactly the instances of the specification, registered and with their weights; clear stubs and queues."""
+        """Run exactly the instances of the specification, registered and with their weights; clear stubs and queues.
+
+        Raises:
+            SpecError: No port is left for an instance.
+            CannotListenError: The address of an instance is in use; then the service keeps the others.
+        """
         self.gateway = self.spec.gateway
-        first = {self._id(number) for number in range(self.spec.instances)}
+        first = dict.fromkeys(self._id(number) for number in range(self.spec.instances))
         waiting = [
             self.remove_instance(instance_id) for instance_id in list(self.instances) if instance_id not in first
         ]
-        kept = self.instances
-        self.instances = {}
         self.stubs.clear()
         if self.queues is not None:
             self.queues.clear()
-        for number in range(self.spec.instances):
-            instance = kept.get(self._id(number)) or self._start(number, 100)
+        for number, instance_id in enumerate(first):
+            if instance_id not in self.instances:
+                self.instances[instance_id] = self._start(number, 100)
+            instance = self.instances[instance_id]
             instance.weight = self.spec.weight(number)
             instance.registered = True
             waiting.append(instance.reset())
-            self.instances[instance.id] = instance
+        self.instances = {instance_id: self.instances[instance_id] for instance_id in first}
         self._numbered = self.spec.instances
         return DeferredList(waiting)
 

@@ -52,12 +52,12 @@ class Address:
         Raises:
             CannotListenError: Another program has bound the address.
         """
-        self._wanted = factory
         if self._listening is None and not self._is_stopping:
             self._release()
             self._listening = self._reactor.listenTCP(self.port, factory, backlog=_BACKLOG, interface=self.ip)
             host: Any = self._listening.getHost()
             self.port = host.port
+        self._wanted = factory
 
     def refuse(self) -> Deferred[None]:
         """Refuse connections, and keep the address bound.
@@ -88,8 +88,9 @@ class Address:
     def _stopped(self, _: object) -> None:
         """Handle the close of the listener; if `listen` was called meanwhile, the address can be bound only now."""
         self._is_stopping = False
-        if self._wanted is not None:
-            self.listen(self._wanted)
+        wanted, self._wanted = self._wanted, None
+        if wanted is not None:
+            self.listen(wanted)
 
     def _hold(self) -> None:
         if not IReactorFDSet.providedBy(self._reactor) or self._listening is not None:

@@ -1,7 +1,7 @@
 """Recordings of real traffic: requests and responses, written as stubs to a TOML file.
 
 Each pair is appended as soon as it is complete, so that a killed recorder loses no complete pair. Request headers are
-not written, and the service's token is masked in all other texts.
+not written, and the service's token is masked in all other texts and bodies.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from simulator.fleet import Service
+    from simulator.masking import TokenMask
     from simulator.messages import ReceivedRequest, Response
 
 _HEADER = """\
@@ -47,22 +48,20 @@ class Recorder:
 
     def record(self, service: Service, request: ReceivedRequest, response: Response) -> None:
         """Append one request and its response."""
-        lines = ["", "[[stub]]", "[stub.request]", f"method = {_quoted(request.method)}"]
-        lines.append(f"path = {_quoted(service.below(request.path))}")
-        lines += _body(request.body)
+        mask = service.world.mask
+        lines = ["", "[[stub]]", "[stub.request]", f"method = {_quoted(mask(request.method))}"]
+        lines.append(f"path = {_quoted(mask(service.below(request.path)))}")
+        lines += _body(request.body, mask)
         lines += ["[[stub.responses]]", f"status = {response.status}"]
         if response.content_type:
-            lines.append(f"content_type = {_quoted(response.content_type)}")
+            lines.append(f"content_type = {_quoted(mask(response.content_type))}")
         kept = {name: value for name, value in response.headers.items() if name.lower() not in _NOT_KEPT}
         if kept:
-            pairs = ", ".join(f"{_quoted(name)} = {_quoted(value)}" for name, value in kept.items())
+            pairs = ", ".join(f"{_quoted(name)} = {_quoted(value)}" for name, value in mask.value(kept).items())
             lines.append(f"headers = {{ {pairs} }}")
-        lines += _body(response.body)
-        text = "\n".join(lines) + "\n"
-        if service.token:
-            text = text.replace(service.token, "•••")
+        lines += _body(response.body, mask)
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(text)
+            file.write("\n".join(lines) + "\n")
 
 
 def read_recording(path: Path) -> list[Stub]:
@@ -81,11 +80,11 @@ def read_recording(path: Path) -> list[Stub]:
         raise StubError(f"{path}: {error}") from None
 
 
-def _body(body: bytes) -> list[str]:
+def _body(body: bytes, mask: TokenMask) -> list[str]:
     try:
-        return [f"body = {_quoted(body.decode('utf-8'))}"] if body else []
+        return [f"body = {_quoted(mask(body.decode('utf-8')))}"] if body else []
     except UnicodeDecodeError:
-        return [f"body_base64 = {_quoted(base64.b64encode(body).decode())}"]
+        return [f"body_base64 = {_quoted(base64.b64encode(mask.in_bytes(body)).decode())}"]
 
 
 def _quoted(text: str) -> str:

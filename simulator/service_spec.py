@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LLM = re.compile(r"(^|\+)llm($|[:+])")
 _NAME = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
+_TOKEN = re.compile(r"[\t -~]*")  # RFC 9110 §5.5, without obs-text: the client refuses other tokens, too
 MAX_INSTANCES = 10_000
 MAX_WORKERS = 10_000
 MAX_QUEUE = 1_000_000
@@ -58,7 +59,7 @@ class ServiceSpec:
         name: `service` or `group/service`.
         instances: Number of instances.
         weights: Weights of the first, second, … instance; 100 for the others.
-        token: Token that requests must have; empty for none.
+        token: Token that requests must have, in visible ASCII; empty for none.
         processor: A name that `processors.find` accepts, or a callable; empty to choose by the service's name.
         workers: Number of requests that an instance computes at a time; by default `WORKERS`, or `LLM_WORKERS` with the
             processor `llm`.
@@ -133,8 +134,11 @@ class ServiceSpec:
         self._check_lists()
 
     def _check_lists(self) -> None:
-        if not isinstance(self.token, str) or self.token != self.token.encode("utf-8", "ignore").decode():
-            raise SpecError(f"service {self.name}: token must be a string of characters")
+        if not isinstance(self.token, str) or not _TOKEN.fullmatch(self.token) or self.token != self.token.strip():
+            raise SpecError(
+                f"service {self.name}: token must be a string of visible ASCII, without blanks at its ends; "
+                "no request could carry the one given (it is not shown here)"
+            )
         if not isinstance(self.weights, list | tuple):
             raise SpecError(f"service {self.name}: weights must be a list of numbers, got {self.weights!r}")
         if len(self.weights) > self.instances:

@@ -187,14 +187,18 @@ class Simulator(TwistedService):
         """Start another service; a reset does not remove it.
 
         Raises:
-            SpecError: There is a service of that name.
-            CannotListenError: A port is in use.
+            SpecError: There is a service of that name, or no port is left for an instance.
+            CannotListenError: A port is in use; then no instance of the service listens.
         """
         if spec.name in self.services:
             raise SpecError(f"service {spec.name} is named twice")
         service = Service(self, spec, self._numbered)
         self._numbered += 1
-        service.start()
+        try:
+            service.start()
+        except (CannotListenError, SpecError):
+            service.stop()
+            raise
         self.services[spec.name] = service
         self.mask.add(spec.name, spec.token)
         for instance in service.instances.values():

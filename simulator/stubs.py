@@ -26,6 +26,8 @@ MAX_STUBS = 1_000
 MAX_RESPONSES = 10_000
 MAX_UNMATCHED = 100
 MAX_DELAY_S = 3_600.0
+_MAX_PATH = 200
+"""Number of characters of the path of an unmatched request that are stored."""
 _REQUEST_FIELDS = ("method", "path", "query", "headers", "body", "body_base64", "contains", "json")
 _RESPONSE_FIELDS = ("status", "headers", "body", "body_base64", "json", "content_type", "delay_s", "forward")
 _STUB_FIELDS = ("name", "request", "responses", "times")
@@ -142,8 +144,8 @@ class Stubs:
     A request is answered by the first stub that matches it and is not used up.
 
     Attributes:
-        unmatched: The last requests that no stub answered, each as `METHOD path`. Requests that match only used-up
-            stubs are included.
+        unmatched: The last requests that no stub answered, each as `METHOD path`; a long path ends with `…`. Requests
+            that match only used-up stubs are included.
         unmatched_total: Number of all requests that no stub answered.
     """
 
@@ -186,9 +188,9 @@ class Stubs:
             if not stub.is_spent and stub.request.matches(request, path):
                 return stub.next_response()
         self.unmatched_total += 1
-        self.unmatched.append(f"{request.method} {path[:200]}")
+        self.unmatched.append(f"{request.method} {path[:_MAX_PATH]}{'…' if len(path) > _MAX_PATH else ''}")
         known = "; ".join(f"{stub.request}{' (used up)' if stub.is_spent else ''}" for stub in list(self)[:10])
-        text = f"no stub matches {request.method} {path[:200] or '/'}; there are: {known}\n"
+        text = f"no stub matches {request.method} {path[:_MAX_PATH] or '/'}; there are: {known}\n"
         return StubResponse(Response(404, text.encode("utf-8", "replace"), "text/plain; charset=utf-8"))
 
 

@@ -40,3 +40,11 @@ def test_a_submodule_is_an_attribute() -> None:
     program = "import eas_tw; print(eas_tw.errors.StatusError.__name__)"
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
     assert shown.stdout == "StatusError\n"
+
+
+def test_importing_the_asyncio_client_imports_what_its_first_init_would_import() -> None:
+    """The import takes tens of milliseconds, in which `init` would block the loop."""
+    program = "import eas_tw.aio.client, sys; print(*sorted(sys.modules))"
+    names = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
+    assert "twisted.internet.endpoints" in names.stdout.split()
+    assert "treq" not in names.stdout.split()

@@ -24,9 +24,9 @@ def builder(token: str = "", *, plain: bool = False) -> RequestBuilder:
     return made
 
 
-def fields(made: RequestBuilder, *arguments: Any, **given: Any) -> dict[str, str]:
+def fields(made: RequestBuilder, *arguments: Any, body: bytes = b"body", **given: Any) -> dict[str, str]:
     """Return the header lines of a request. Assert that each is well-formed."""
-    text = made.build(b"body", *arguments, **given).fields.decode()
+    text = made.build(body, *arguments, **given).fields.decode()
     assert text.endswith("\r\n")
     pairs = [line.split(": ", 1) for line in text.removesuffix("\r\n").split("\r\n")]
     assert len({name.lower() for name, _ in pairs}) == len(pairs)
@@ -37,14 +37,17 @@ def test_a_request_without_a_token_has_type_and_length() -> None:
     assert fields(builder()) == {"Content-Type": "application/octet-stream", "Content-Length": "4"}
 
 
-def test_a_signed_request_covers_its_query_and_its_type() -> None:
-    """Another path, query or type gives another signature. An equal request in the same second gives equal headers."""
+def test_a_signature_covers_the_whole_request() -> None:
+    """Another path, query, type, method or body gives another signature; an equal request has the same one."""
     made = builder("t0ken")
     usual = fields(made)
     assert usual["Date"] == formatdate(NOW, usegmt=True)
-    for other in ({"path": "v2"}, {"query": {"uid": "7"}}, {"headers": {"content-type": "text/plain"}}):
+    others: list[dict[str, Any]] = [
+        {"path": "v2"}, {"query": {"uid": "7"}}, {"headers": {"content-type": "text/plain"}}, {"method": "PUT"},
+        {"body": b"other"},
+    ]  # fmt: skip
+    for other in others:
         assert fields(made, **other)["Authorization"] != usual["Authorization"]
-    assert made.build(b"other").fields != made.build(b"body").fields
     assert fields(made) == usual
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import treq.client  # noqa: F401  imported now, because an import in the first `init` would block the loop
+import twisted.internet.endpoints  # noqa: F401  imported now: the first `init` would block the loop for 30 ms
 from twisted.internet.task import Clock
 
 from eas_tw import ClientClosed, ConfigError, NoInstances, OpeningStream

@@ -46,7 +46,8 @@ class PredictClient(DeferredSettings):
         endpoint: The endpoint, as for `eas_tw.PredictClient`.
         service_name: `service` or `group/service`.
         custom_url: The complete URL for predictions, instead of endpoint and service.
-        token: The service's token, or a function that returns it for each call; empty for none.
+        token: The service's token, or a function that returns it; empty for none. The function is called for each call,
+            in the reactor's thread, so it must not block.
         endpoint_type: `ENDPOINT_TYPE_DEFAULT` (gateway), `_DIRECT`, `_VIPSERVER` or `_FIXED`; `None` for
             `ENDPOINT_TYPE_FIXED` if `instances` is given, and for `ENDPOINT_TYPE_DEFAULT` otherwise.
         instances: The instances for `ENDPOINT_TYPE_FIXED`; `None` for none.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eas_tw import ConfigError, EasError
 from eas_tw.bulk.job import Job, Pause, Send
 from eas_tw.bulk.options import JobOptions, check_arguments, check_rows
+from eas_tw.bulk.scoring import Scoring
 from eas_tw.display import shown
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from eas_tw.blocking.futures import CallFuture
     from eas_tw.bulk.report import ScoringReport
     from eas_tw.bulk.rows import Batch
-    from eas_tw.bulk.scoring import Scoring
     from eas_tw.bulk.token_bucket import TokenBucket
 
 _WAKES_EVERY_S = 1.0
@@ -70,7 +70,8 @@ def score_partition(
         TooManyErrors: More rows failed than `scoring.max_errors` allows.
     """
     check_rows(rows)
-    if not isinstance(scoring, JobOptions):
+    # With a client, `JobOptions` are sufficient: only a new client needs the service.
+    if not isinstance(scoring, Scoring if client is None else JobOptions):
         raise ConfigError(f"scoring must be a Scoring, got {shown(scoring)}")
     job = Job(rows, scoring, monotonic(), bucket=bucket)
     with ExitStack() as opened:

@@ -69,7 +69,9 @@ class DirectFetcher:
             target = _target(url)
         except ValueError as error:
             # An address server may list text that is not an address.
-            return fail(DiscoveryReplyRejected(RejectReason.CONNECTION, f"no reply: {url!r} is no URL: {error}"))
+            return fail(
+                DiscoveryReplyRejected(RejectReason.CONNECTION, f"no reply: {url!r} is no URL of a document: {error}")
+            )
         endpoint = self._endpoints.tcp(target.host, target.port)
         if target.is_secured:
             endpoint = self._endpoints.secured(endpoint, target.host, target.port)
@@ -208,10 +210,14 @@ def _target(url: str) -> _Target:
     """Parse a URL; cached, since a client fetches the same few URLs repeatedly.
 
     Raises:
-        ValueError: The text is not a URL.
+        ValueError: The text is not a URL with a host and the scheme http or https.
     """
     parts = urlsplit(url)
-    return _Target(parts.hostname or "", parts.port or _PORTS[parts.scheme], parts.scheme == "https", _head(parts))
+    if parts.scheme not in _PORTS:
+        raise ValueError("its scheme is neither http nor https")
+    if not parts.hostname:
+        raise ValueError("it has no host")
+    return _Target(parts.hostname, parts.port or _PORTS[parts.scheme], parts.scheme == "https", _head(parts))
 
 
 def _head(parts: SplitResult) -> bytes:

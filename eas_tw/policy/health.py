@@ -148,6 +148,11 @@ class _Record:
         self.pending, self.watched = {since}, None
 
     @property
+    def is_blank(self) -> bool:
+        """Whether the record says nothing, as that of an instance that has not failed."""
+        return self.state is HealthState.COUNTED and not (self.failures or self.ejections or self.is_overflow)
+
+    @property
     def is_undecided(self) -> bool:
         """Whether no running or watched call can end the state."""
         return not self.pending and self.watched is None
@@ -218,9 +223,10 @@ class Health:
             self.half_open.pop(key, None)
         surplus = self._number_out() - self._allowed()
         is_sole = len(self._fleet) == 1
-        for record in self.records.values():
+        for key, record in list(self.records.items()):
             if is_sole and record.state is HealthState.SUSPECT:
                 record.state = HealthState.COUNTED
+                self._drop_blank(key, record)
         doubtful = [key for key in self.ejected if is_sole or not self.records[key].is_certain]
         if surplus > 0:
             self._bring_back(doubtful[:surplus])
@@ -261,6 +267,7 @@ class Health:
         """
         record = self.records.setdefault(key, _Record())
         if record.state in _OUT or not self._eject(record, now, is_certain=False):
+            self._drop_blank(key, record)
             return False
         self.half_open.pop(key, None)
         return True
@@ -393,10 +400,15 @@ class Health:
             return None
         if record.state is HealthState.SUSPECT:
             record.state = HealthState.COUNTED
+            self._drop_blank(key, record)
             return HealthChange.CLEARED
         record.state = HealthState.HALF_OPEN
         self.half_open[key] = None
         return HealthChange.UNDECIDED
+
+    def _drop_blank(self, key: Key, record: _Record) -> None:
+        if record.is_blank:
+            del self.records[key]
 
     def _eject(self, record: _Record, now: float, *, is_certain: bool) -> bool:
         if not self._may_eject or not (is_certain or self._number_out() < self._allowed()):

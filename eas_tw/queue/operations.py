@@ -115,7 +115,13 @@ class QueueOperations(ABC):
         def operate(context: QueueContext) -> Deferred[list[Frame]]:
             request = wire.get_request(index, length, timeout_s, tags, request_id, auto_delete=auto_delete)
             calling = context.call(request, self._suffix, is_idempotent=not auto_delete, hold_s=timeout_s)
-            return calling.addCallback(_frames)
+            return calling.addCallback(received)
+
+        def received(response: Response) -> list[Frame]:
+            frames = _frames(response)
+            if auto_delete:
+                self._tell_watchers(Watcher.was_committed, [frame.index for frame in frames])
+            return frames
 
         return self._run("get from", operate)
 
@@ -202,11 +208,7 @@ class QueueOperations(ABC):
 
     def truncate(self, index: int, *, timeout_s: float | None = None) -> Deferred[None]:
         """Delete every frame whose index is less than `index`."""
-
-        def truncated(_: None) -> None:
-            self._tell_watchers(Watcher.was_truncated, index)
-
-        return self._do("truncate of", lambda: wire.truncate_request(index), timeout_s).addCallback(truncated)
+        return self._run("truncate of", lambda context: self._truncate(context, index, timeout_s))
 
     def commit(self, indexes: Frames, *, timeout_s: float | None = None) -> Deferred[None]:
         """Commit frames for the client's group. `Watcher.commit` is more efficient, because it batches commits."""
@@ -242,8 +244,7 @@ class QueueOperations(ABC):
 
         def truncate(attributes: dict[str, str], context: QueueContext) -> Deferred[None]:
             last = number_of(attributes.get(LAST_ENTRY, "").encode(), f"the attribute {LAST_ENTRY}")
-            calling = context.call(wire.truncate_request(last + 1), self._suffix, timeout_s=timeout_s)
-            return calling.addCallback(_nothing)
+            return self._truncate(context, last + 1, timeout_s)
 
         return self._run("clear of", operate)
 
@@ -261,6 +262,11 @@ class QueueOperations(ABC):
     @abstractmethod
     def _context_for(self, what: str) -> QueueContext:
         """Return the client's context; raise an error if the client cannot be used."""
+
+    def _truncate(self, context: QueueContext, index: int, timeout_s: float | None) -> Deferred[None]:
+        """Delete every frame whose index is less than `index`, and notify the watchers of this queue."""
+        calling = context.call(wire.truncate_request(index), self._suffix, timeout_s=timeout_s)
+        return calling.addCallback(lambda _: self._tell_watchers(Watcher.was_truncated, index))
 
     def _change(
         self,

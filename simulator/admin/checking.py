@@ -33,11 +33,12 @@ _WORDS = {
 KNOWN = frozenset(
     {"type", "enum", "minimum", "maximum", "minLength", "maxLength", "pattern", "minItems", "maxItems", "items"}
     | {"properties", "required", "minProperties", "additionalProperties", "description", "default"}
-    | {"x-expected"}
+    | {"writeOnly", "x-expected"}
 )
 """The JSON Schema keywords that this module supports; a test checks that the admin API's schemas use no other keyword.
 
-`x-expected` describes the accepted values in words. Error messages use it instead of a regular expression.
+`writeOnly` marks secrets, which error messages do not contain. `x-expected` describes the accepted values in words.
+Error messages use it instead of a regular expression.
 """
 
 
@@ -49,7 +50,8 @@ def problem(schema: Mapping[str, Any], value: Any, path: str = "$") -> str:
 def problems(schema: Mapping[str, Any], value: Any, path: str = "$") -> Iterator[str]:
     """Yield every violation, each beginning with its path."""
     if not _fits(schema, value):
-        yield f"{path}: expected {expected(schema)}, got {_short(value)}"
+        got = "another value, which is not shown" if schema.get("writeOnly") else _short(value)
+        yield f"{path}: expected {expected(schema)}, got {got}"
     elif isinstance(value, dict):
         yield from _object_problems(schema, value, path)
     elif isinstance(value, list):

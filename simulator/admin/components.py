@@ -7,6 +7,7 @@ document cannot differ from the code.
 from __future__ import annotations
 
 import inspect
+import re
 from typing import TYPE_CHECKING, Any
 
 from simulator import faults
@@ -37,10 +38,14 @@ if TYPE_CHECKING:
     from simulator.fault_kinds import Attribute
 
 
+_ATTRIBUTE_LINES = re.compile(r"^ {4}(\w+):(.*(?:\n {8}.*)*)", re.MULTILINE)
+"""An attribute of a docstring in Napoleon style, with the indented lines that continue its description."""
+
+
 def _said(value: type) -> dict[str, str]:
-    """Read the description of each attribute from the docstring of a class."""
-    lines = (inspect.getdoc(value) or "").partition("Attributes:\n")[2].splitlines()
-    return {name.strip(): says.strip() for name, _, says in (line.partition(":") for line in lines)}
+    """Read the description of each attribute from the docstring of a class; wrapped lines are joined."""
+    section = (inspect.getdoc(value) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+    return {name: " ".join(says.split()) for name, says in _ATTRIBUTE_LINES.findall(section)}
 
 
 def _values(kind: type, types: Mapping[str, type], **more: Any) -> Schema:

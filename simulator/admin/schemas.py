@@ -73,7 +73,14 @@ NEW_SERVICE = shape(
         "name": text("`service` or `group/service`", pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$", maxLength=200),
         "instances": whole("Number of instances", maximum=MAX_NEW_INSTANCES, default=3),
         "weights": listed("Weights of the first, second, … instance; 100 for the others", WEIGHT),
-        "token": text("Token that requests must have; empty for none", maxLength=1000, default=""),
+        "token": text(
+            "Token that requests must have, in visible ASCII; empty for none",
+            maxLength=1000,
+            pattern=r"^([!-~]([\t -~]*[!-~])?)?$",
+            default="",
+            writeOnly=True,
+            **{"x-expected": "a string of visible ASCII without blanks at its ends, of at most 1000 characters"},
+        ),
         "processor": text(
             f"Processor of the instances: {', '.join(BUILT_IN)}, sleep:SECONDS, llm:SETTINGS; "
             "empty to choose one by the service's name",

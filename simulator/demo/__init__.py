@@ -33,7 +33,7 @@ def run(scenario: Scenario, *, seed: int, as_json: bool, is_built_in: bool) -> i
 
     reactor: Any = global_reactor
     codes: list[int] = []
-    unwritable: list[OSError] = []
+    errors: list[BaseException] = []
 
     def end() -> None:
         if reactor.running:
@@ -42,16 +42,14 @@ def run(scenario: Scenario, *, seed: int, as_json: bool, is_built_in: bool) -> i
     def ended(result: Any) -> None:
         if isinstance(result, int):
             codes.append(result)
-        elif result.check(BrokenPipeError):
-            unwritable.append(result.value)
         else:
-            result.printTraceback()
+            errors.append(result.value)
         end()
 
     def lost(error: OSError) -> None:
         # The screen draws from a timer. Twisted would only log an exception of the timer, and the demo
         # would continue.
-        unwritable.append(error)
+        errors.append(error)
         reactor.callLater(0, end)
 
     async def play() -> int:
@@ -62,8 +60,8 @@ def run(scenario: Scenario, *, seed: int, as_json: bool, is_built_in: bool) -> i
 
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(play()).addBoth(ended))
     reactor.run()
-    if unwritable:
-        raise unwritable[0]
+    if errors:
+        raise errors[0]
     return codes[0] if codes else 1
 
 

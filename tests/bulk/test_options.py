@@ -75,6 +75,8 @@ def test_a_partition_of_another_type_is_named() -> None:
         next(score_partition(Scoring("http://127.0.0.1:1", "svc"), [1]))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"^scoring must be a Scoring, got \{'endpoint': 'x'\}$"):
         next(score_partition([1], {"endpoint": "x"}))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"^scoring must be a Scoring, got JobOptions\("):
+        next(score_partition([1], JobOptions()))  # type: ignore[arg-type]
 
 
 class TestDefaults:

@@ -200,6 +200,21 @@ def test_the_content_type_of_a_request_is_sent(client: PredictClient) -> None:
     assert client.predict(JsonRequest([1])).data == [1]
 
 
+def test_a_token_function_runs_in_the_reactors_thread(client: PredictClient) -> None:
+    """A function that blocks would therefore delay the calls of all threads."""
+    threads: set[int] = set()
+
+    def token() -> str:
+        threads.add(threading.get_ident())
+        return TOKEN
+
+    client.set_token(token)
+    client.predict("[]")
+    client.submit("[]").result()
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+
+
 def test_init_does_not_wait_and_a_call_without_a_list_names_the_reason(served: Served) -> None:
     config = ClientConfig(init_timeout_s=0.3)
     client = PredictClient(

@@ -80,6 +80,12 @@ async def test_responses_are_decompressed_as_configured(served: Served, codec: s
     assert str(await answer(served, "plain", compress=codec, decompress=codec)) == TEXT
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_configured_codec_takes_precedence_over_the_content_encoding(served: Served) -> None:
+    with pytest.raises(BodyError, match="cannot be decompressed as zstd"):
+        await answer(served, "gives-gzip", decompress="zstd")
+
+
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 @pytest_twisted.ensureDeferred
 async def test_large_bodies_go_both_ways_in_threads(served: Served, codec: str) -> None:

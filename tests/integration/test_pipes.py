@@ -194,3 +194,41 @@ def test_a_full_disk_is_one_line(served: Served, line: str) -> None:
     with Path("/dev/full").open("w") as full:
         said = "eas-tw: cannot write to standard output: No space left on device\n"
         assert ended(served, command("eas_tw.cli", line), full.fileno()) == (74, said)
+
+
+_FAILS_AT_THE_REPORT = """
+import sys
+from simulator.cli import main
+
+class Output:
+    def write(self, text):
+        if "retries.\\n" in text:
+            raise {error}
+    def flush(self):
+        pass
+    def isatty(self):
+        return False
+
+sys.stdout = Output()
+sys.exit(main(["demo", "--scenario", sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        ("OSError(28, 'No space')", "simulator: cannot write to standard output: No space"),
+        ("ValueError('another error')", "ValueError: another error"),
+    ],
+)
+def test_an_error_in_the_report_of_a_demo_is_shown(served: Served, tmp_path: Path, error: str, says: str) -> None:
+    """The report is written while the reactor runs, and the reactor would only log an exception.
+
+    A full disk is one line. Any other error is an error of the program, so it has a traceback.
+    """
+    story = tmp_path / "story.toml"
+    story.write_text("length_s = 0.1\n")
+    program = _FAILS_AT_THE_REPORT.replace("{error}", error)
+    code, shown = ended(served, [sys.executable, "-c", program, str(story)], subprocess.DEVNULL)
+    assert (code, shown.splitlines()[-1:]) == (1, [says])
+    assert ("Traceback" in shown) == error.startswith("ValueError")

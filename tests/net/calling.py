@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
 from eas_tw import AttemptStatus, ClientConfig, Instance, PredictClient
@@ -15,6 +18,17 @@ from tests.net.wire import Wire
 def response(status: int = 200, body: bytes = b"ok", *headers: bytes) -> bytes:
     lines = [b"HTTP/1.1 %d X" % status, b"Content-Length: %d" % len(body), *headers, b"", body]
     return b"\r\n".join(lines)
+
+
+@contextmanager
+def logged_events() -> Iterator[list[dict[str, Any]]]:
+    """Collect the logged events."""
+    events: list[dict[str, Any]] = []
+    globalLogPublisher.addObserver(events.append)
+    try:
+        yield events
+    finally:
+        globalLogPublisher.removeObserver(events.append)
 
 
 class Harness:

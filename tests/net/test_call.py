@@ -32,6 +32,7 @@ def test_a_call_gets_the_response_of_an_instance() -> None:
     """The request has the path, query, header fields and body of the call."""
     harness = Harness()
     call = harness.call(path="/v2", query={"a": "b c"}, headers={"X-Trace": "1"})
+    called = harness.dial.address
     wire = harness.accept()
     head, _, body = wire.take().partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
@@ -41,7 +42,9 @@ def test_a_call_gets_the_response_of_an_instance() -> None:
     assert body == b"hello"
     says(wire, response(body=b"world"))
     assert str(call.value) == "world"
-    assert harness.client.connections(harness.client.instances[0]) in (0, 1)
+    connections = {one.key: harness.client.connections(one) for one in harness.client.instances}
+    assert {key for key, number in connections.items() if number} == {called}
+    assert sum(connections.values()) == 1  # it is kept for the next call
     harness.assert_clean()
 
 

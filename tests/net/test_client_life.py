@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import fail
-from twisted.logger import globalLogPublisher
 
 from eas_tw import ClientClosed, ConfigError, NoInstances, PredictClient
 from eas_tw.telemetry.events import CallEnded, Closed
-from tests.net.calling import Harness, Result, response, says
+from tests.net.calling import Harness, Result, logged_events, response, says
 from tests.net.fleet import PuppetReactor
 
 
@@ -137,15 +136,13 @@ def test_children_close_at_once_and_one_that_fails_stops_no_other() -> None:
     for child in children:
         Result(child.init())
     calls = [Result(child.predict(b"x")) for child in children]
-    logged: list[Any] = []
-    globalLogPublisher.addObserver(logged.append)
-    assert children[0]._runtime is not None
-    children[0]._runtime.fleet.close = lambda: 1 / 0  # type: ignore[assignment, method-assign, return-value]
-    children[1].close = lambda: fail(KeyError("no"))  # type: ignore[method-assign, assignment]
-    closing = Result(harness.client.close())
-    assert isinstance(Result(children[2].predict(b"x")).error, ClientClosed)
-    harness.reactor.advance(3.0)
-    globalLogPublisher.removeObserver(logged.append)
+    with logged_events() as logged:
+        assert children[0]._runtime is not None
+        children[0]._runtime.fleet.close = lambda: 1 / 0  # type: ignore[assignment, method-assign, return-value]
+        children[1].close = lambda: fail(KeyError("no"))  # type: ignore[method-assign, assignment]
+        closing = Result(harness.client.close())
+        assert isinstance(Result(children[2].predict(b"x")).error, ClientClosed)
+        harness.reactor.advance(3.0)
     assert closing.fired
     assert isinstance(calls[0].error, ClientClosed)
     assert isinstance(calls[2].error, ClientClosed)

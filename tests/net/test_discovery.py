@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 
 from eas_tw.net.discovery import DOCUMENTED_PATH, NEWER_PATH, Poller, UpstreamsSource, VipServerSource
 from eas_tw.policy.instances import (
@@ -21,6 +21,7 @@ from eas_tw.policy.instances import (
     Snapshot,
     read_upstreams,
 )
+from tests.net.calling import logged_events
 
 GOOD = json.dumps({"endpoints": {"items": [{"ip": "10.0.0.1", "port": 1, "weight": 1}]}}).encode()
 PARTLY = json.dumps({"endpoints": {"items": [{"ip": "10.0.0.1", "port": 1, "weight": 1}, None]}}).encode()
@@ -138,28 +139,24 @@ def test_the_status_has_polls_age_and_rejections() -> None:
 
 
 def test_an_exception_of_the_source_does_not_end_polling() -> None:
-    seen: list[Any] = []
-    globalLogPublisher.addObserver(seen.append)
-    harness = Harness()
-    assert harness.source.reply is not None
-    harness.source.reply.errback(ZeroDivisionError())
-    globalLogPublisher.removeObserver(seen.append)
+    with logged_events() as seen:
+        harness = Harness()
+        assert harness.source.reply is not None
+        harness.source.reply.errback(ZeroDivisionError())
     harness.clock.advance(5.0)
     assert harness.source.asked == 2
     assert [event["log_namespace"] for event in seen] == ["eas_tw.discovery"]
 
 
 def test_a_reason_is_logged_once() -> None:
-    seen: list[Any] = []
     harness = Harness()
-    globalLogPublisher.addObserver(seen.append)
-    for _ in range(100):
-        harness.source.answers(PARTLY)
-        harness.clock.advance(5.0)
-    for _ in range(100):
-        harness.source.refuses()
-        harness.clock.advance(5.0)
-    globalLogPublisher.removeObserver(seen.append)
+    with logged_events() as seen:
+        for _ in range(100):
+            harness.source.answers(PARTLY)
+            harness.clock.advance(5.0)
+        for _ in range(100):
+            harness.source.refuses()
+            harness.clock.advance(5.0)
     assert len(seen) == 2
     assert harness.poller.status.bad_rows.total() == 100
 
@@ -271,29 +268,25 @@ def test_a_long_list_is_parsed_in_steps() -> None:
 
 
 def test_stopping_while_a_long_list_is_parsed_leaves_no_timer() -> None:
-    seen: list[Any] = []
     clock, library, got = Clock(), Library({DOCUMENTED: long_list(5_000)}), []
     source = UpstreamsSource(clock, library, "http://e", "s")  # type: ignore[arg-type]
     poller = Poller(clock, source, service="svc", on_snapshot=got.append, interval_s=5.0, jitter=0.0, rng=Random(1))
     poller.start()
-    globalLogPublisher.addObserver(seen.append)
-    poller.stop()
-    globalLogPublisher.removeObserver(seen.append)
+    with logged_events() as seen:
+        poller.stop()
     assert not clock.getDelayedCalls()
     assert not got
     assert not seen
 
 
 def test_new_bad_rows_with_the_same_reason_are_logged_once() -> None:
-    seen: list[Any] = []
     harness = Harness()
-    globalLogPublisher.addObserver(seen.append)
-    for number in range(20):
-        rows = [{"ip": "10.0.0.1", "port": -number * 100 - n, "weight": 1} for n in range(100)]
-        good = {"ip": "10.0.0.1", "port": 1, "weight": 1}
-        harness.source.answers(json.dumps({"endpoints": {"items": [good, *rows]}}).encode())
-        harness.clock.advance(5.0)
-    globalLogPublisher.removeObserver(seen.append)
+    with logged_events() as seen:
+        for number in range(20):
+            rows = [{"ip": "10.0.0.1", "port": -number * 100 - n, "weight": 1} for n in range(100)]
+            good = {"ip": "10.0.0.1", "port": 1, "weight": 1}
+            harness.source.answers(json.dumps({"endpoints": {"items": [good, *rows]}}).encode())
+            harness.clock.advance(5.0)
     status = harness.poller.status
     assert status.bad_rows == {"port": 2_000}
     assert list(status.bad_row_examples) == ["port"]
@@ -303,20 +296,19 @@ def test_new_bad_rows_with_the_same_reason_are_logged_once() -> None:
 
 def test_rejections_that_differ_only_in_numbers_are_logged_once() -> None:
     """Each poll has a bad row with another number. A reply with another status is logged again."""
-    seen: list[Any] = []
     harness = Harness()
-    globalLogPublisher.addObserver(seen.append)
-    for number in range(10):
-        assert harness.source.reply is not None
-        with pytest.raises(DiscoveryReplyRejected) as caught:
-            read_upstreams(json.dumps({"endpoints": {"items": [{"ip": "a", "port": -number, "weight": 1}]}}).encode())
-        harness.source.reply.errback(caught.value)
-        harness.clock.advance(5.0)
-    for status in (500, 503):
-        assert harness.source.reply is not None
-        harness.source.reply.errback(BadStatusError(status))
-        harness.clock.advance(5.0)
-    globalLogPublisher.removeObserver(seen.append)
+    with logged_events() as seen:
+        for number in range(10):
+            assert harness.source.reply is not None
+            rows = [{"ip": "a", "port": -number, "weight": 1}]
+            with pytest.raises(DiscoveryReplyRejected) as caught:
+                read_upstreams(json.dumps({"endpoints": {"items": rows}}).encode())
+            harness.source.reply.errback(caught.value)
+            harness.clock.advance(5.0)
+        for status in (500, 503):
+            assert harness.source.reply is not None
+            harness.source.reply.errback(BadStatusError(status))
+            harness.clock.advance(5.0)
     assert len(seen) == 3
     assert harness.poller.status.last_error == "the reply has status 503"
 

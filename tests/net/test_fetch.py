@@ -147,6 +147,28 @@ def test_a_connection_that_fails_is_a_rejection(harness: Harness) -> None:
     harness.assert_nothing_left()
 
 
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://10.0.0.1:many/list", "Port could not be cast"),
+        ("http://[::1/list", "Invalid IPv6 URL"),
+        ("http://höst/list", "codec can't encode"),
+        ("ftp://10.0.0.1/list", "its scheme is neither http nor https"),
+        ("ftp://10.0.0.1:80/list", "its scheme is neither http nor https"),
+        ("10.0.0.1/list", "its scheme is neither http nor https"),
+        ("http:///list", "it has no host"),
+        ("http://:80/list", "it has no host"),
+    ],
+)
+def test_text_that_is_no_url_is_a_rejection(harness: Harness, url: str, says: str) -> None:
+    """Servers are named by an address server, so their addresses may be any text."""
+    error = harness.get(url).error
+    assert error.reason is RejectReason.CONNECTION
+    assert f"no reply: {url!r} is no URL of a document: " in str(error)
+    assert says in str(error)
+    harness.assert_nothing_left()
+
+
 @pytest.mark.parametrize("heard", ["nothing", "connected", "half"])
 def test_a_fetch_ends_by_its_timeout_at_any_stage(heard: str) -> None:
     harness = Harness(discovery_timeout_s=2.0)

@@ -105,7 +105,21 @@ def test_a_wrong_token_is_refused(served: Served, kind: str) -> None:
 
 
 def test_the_simulator_checks_signatures_of_the_official_sdk(served: Served) -> None:
-    """The service has a token. The journal has all requests of the SDK with status 200, on both instances."""
+    """A request of the SDK is signed. Repeated with another body or path, it has the wrong signature."""
+    service = {"name": "signed", "instances": 1, "token": "t0ken", "processor": "echo", "capture_bytes": 0}
+    instance = served.admin("POST", "/v1/services", service)[1]["instances"][0]
+    client = official(served, "signed", "direct")
+    client.predict(eas_prediction.StringRequest("[]"))
+    client.destroy()
+    row = served.admin("GET", "/v1/requests?content=1&service=signed")[1]["requests"][-1]
+    headers = row["content"]["request"]["headers"]
+    assert headers["authorization"].startswith("EAS ")
+    signed = {name: headers[name] for name in ("authorization", "date", "content-type", "content-md5")}
+    for path, body, status in ((row["path"], b"[]", 200), (row["path"], b"[1", 401), (f"{row['path']}/v2", b"[]", 401)):
+        assert served.ask(instance, "POST", path, body, signed)[0] == status
+
+
+def test_the_official_sdk_calls_all_instances(served: Served) -> None:
     served.admin("POST", "/v1/reset", {})
     client = official(served, SCORECARD, "direct")
     for _ in range(20):

@@ -156,6 +156,31 @@ def test_an_ejection_of_an_outlier_obeys_the_same_bound() -> None:
     assert set(made.returning(45.1)) == {KEYS[0], KEYS[1]}
 
 
+def test_an_ejection_that_is_refused_leaves_no_record() -> None:
+    """The records are empty while all instances are well, which makes the calls faster."""
+    made = health(2, max_ejected_ratio=0.4)
+    assert not made.eject(KEYS[0], 0.0)
+    assert not made.records
+
+
+def test_a_refused_ejection_keeps_the_count_of_failures() -> None:
+    made = health(2, max_ejected_ratio=0.4, eject_after=2)
+    made.record(KEYS[0], FAILED, 0.0)
+    assert not made.eject(KEYS[0], 0.0)
+    assert made.record(KEYS[0], FAILED, 0.0) is HealthChange.OVERFLOW
+
+
+@pytest.mark.parametrize("end", ["cancelled", "alone"])
+def test_a_suspicion_that_ends_without_a_result_leaves_no_record(end: str) -> None:
+    made = health(2)
+    assert made.suspect(KEYS[0], 1.0)
+    if end == "cancelled":
+        assert made.record(KEYS[0], Outcome(AttemptStatus.CANCELLED), 2.0, 1.0) is HealthChange.CLEARED
+    else:
+        made.set_fleet(KEYS[:1])
+    assert not made.records
+
+
 def test_ejections_do_not_grow_without_bound() -> None:
     """An ejection lasts at most 60 s plus jitter."""
     made, now = health(), 0.0

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from eas_tw import StatusError
+from eas_tw.body.schema import message
 from eas_tw.queue.commits import MOST_INDEXES, CommitBatches
 from eas_tw.telemetry.events import FramesCommitted
 from tests.net.calling import Result
+from tests.queue.peer import PROTOBUF, proto_of
 from tests.queue.watched import Watched
 
 
@@ -87,7 +91,7 @@ def test_a_rejected_frame_is_read_again_when_it_comes_before_the_answer(by: str,
     watched.harness.assert_clean()
 
 
-@pytest.mark.parametrize("how", ["commit", "delete", "reject", "truncate"])
+@pytest.mark.parametrize("how", ["commit", "delete", "reject", "truncate", "clear", "get"])
 def test_a_watcher_accounts_for_operations_of_its_client_on_frames(how: str) -> None:
     """Programs for the official SDK commit through the client of the queue, not through the watcher."""
     watched = Watched(window=1)
@@ -97,6 +101,12 @@ def test_a_watcher_accounts_for_operations_of_its_client_on_frames(how: str) -> 
         "delete": lambda: sink.delete([1]),
         "reject": lambda: sink.reject(1, "Busy"),
         "truncate": lambda: sink.truncate(2),
+        "clear": sink.clear,
+        "get": lambda: sink.get(index=1),
+    }
+    answers = {
+        "clear": [json.dumps({"stream.lastEntry": "1"}).encode(), b"OK"],
+        "get": [message("eas_tw.queue.DataFrameListProto")(index=[proto_of(1)]).SerializeToString()],
     }
     watched.service.send(1)
     assert watched.indexes(1) == [1]
@@ -105,8 +115,9 @@ def test_a_watcher_accounts_for_operations_of_its_client_on_frames(how: str) -> 
     reading = watched.reading()
     assert not reading.fired
     acting = Result(acts[how]())
-    watched.harness.asked().answer()
-    assert acting.value is None
+    for answer in answers.get(how, [b"OK"]):
+        watched.harness.asked().answer(answer, 200, *([PROTOBUF] if how == "get" else []))
+    assert not isinstance(acting.value, Failure)
     assert reading.value.index == 2
     watched.service.send(1)
     assert bool(watched.reading().fired) == (how == "reject")  # only a rejected frame is read again

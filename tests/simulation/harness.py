@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
 TOKEN = "a-token-nobody-may-see"
+_observers: list[Any] = []
+
+
+def remove_observers() -> None:
+    """Remove the log observers of all harnesses, also of those that were not closed because their test failed."""
+    while _observers:
+        globalLogPublisher.removeObserver(_observers.pop())
 
 
 class Harness:
@@ -53,6 +60,7 @@ class Harness:
             config=ClientConfig(**{"seed": seed, **settings}),
         )
         self.logged: list[dict[str, Any]] = []
+        _observers.append(self.logged.append)
         globalLogPublisher.addObserver(self.logged.append)
         self.started = 0
         self.ended: list[Any] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +34,11 @@ def pause(end: End) -> None:
 
 def resume(end: End) -> None:
     end.transport.resumeProducing()
+
+
+def linger(is_on: int, seconds: int) -> Callable[[End], None]:
+    value = struct.pack("ii", is_on, seconds)
+    return lambda end: end.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, value)
 
 
 def end_writing(end: End) -> None:
@@ -165,6 +172,10 @@ STORIES: dict[str, Callable[[], Story]] = {
     "half-closed on both sides, then closed": lambda: Story(
         client(end_writing), server(end_writing), client(lose), server(lose), nothing, client=HalfEnd, server=HalfEnd
     ),
+    "closed with SO_LINGER": lambda: Story(client(write(100)), client(both(linger(1, 1), lose)), nothing),
+    "closed with SO_LINGER of zero seconds": lambda: Story(
+        client(write(100)), client(both(linger(1, 0), lose)), nothing
+    ),
     "refused": lambda: Story(nothing, is_listening=False),
     "cancelled": lambda: Story(nothing, is_cancelled=True),
     "the client's factory builds nothing": lambda: Story(nothing, nothing, client=None),
@@ -191,15 +202,29 @@ def test_link_conditions_do_not_change_the_callbacks(name: str, conditions: dict
     assert STORIES[name]().run_in_memory(**conditions) == STORIES[name]().run_in_memory()
 
 
-def test_a_write_of_zero_bytes_sends_no_packet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twisted writes zero bytes before it closes a socket; a packet for such a write once caused a reset."""
-    sent: list[str] = []
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Collect the kinds of the packets that are sent on the virtual network."""
+    kinds: list[str] = []
     carry = Network.carry
 
     def note(network: Network, sender: VirtualSocket, kind: int, data: bytes = b"") -> None:
-        sent.append(PACKETS[kind])
+        kinds.append(PACKETS[kind])
         carry(network, sender, kind, data)
 
     monkeypatch.setattr(Network, "carry", note)
+    return kinds
+
+
+def test_a_write_of_zero_bytes_sends_no_packet(sent: list[str]) -> None:
+    """Twisted writes zero bytes before it closes a socket; a packet for such a write once caused a reset."""
     STORIES["the client closes"]().run_in_memory()
     assert sent == ["SYN", "SYN-ACK", "ACK", "data", "data", "FIN", "FIN"]
+
+
+@pytest.mark.parametrize(("is_on", "seconds", "is_reset"), [(1, 0, True), (1, 5, False), (0, 0, False), (0, 5, False)])
+def test_only_an_enabled_so_linger_of_zero_seconds_resets(
+    sent: list[str], is_on: int, seconds: int, *, is_reset: bool
+) -> None:
+    Story(client(linger(is_on, seconds)), client(lose), nothing).run_in_memory()
+    assert ("RST" in sent) == is_reset

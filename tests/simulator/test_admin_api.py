@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from eas_tw.testing import Remote
-from simulator.admin import checking
+from simulator.admin import checking, components
 from simulator.fault_kinds import ON_DISCOVERY, ON_INSTANCES
+from simulator.masking import MASK
 from tests.simulator.serving import Served
 from tests.simulator.world import World
 
@@ -74,6 +75,25 @@ class TestDocument:
             schema = document["paths"][target]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
         assert checking.problem(_resolved(schema, schemas), value) == ""
 
+    def test_wrapped_descriptions_are_complete(self) -> None:
+        """The document has the descriptions of the attributes of classes, from their docstrings."""
+
+        class Described:
+            """A value.
+
+            Attributes:
+                short: One line.
+                long: A line,
+                    another: with a colon,
+                    and the last.
+
+            Raises:
+                ValueError: Never.
+            """
+
+        expected = {"short": "One line.", "long": "A line, another: with a colon, and the last."}
+        assert components._said(Described) == expected
+
 
 def _resolved(schema: Any, schemas: Any) -> Any:
     if isinstance(schema, list):
@@ -120,6 +140,8 @@ class TestServices:
             ({"name": "x", "processor": "os:system"}, 422, "$.processor"),
             ({"name": "x", "processor": "sleep:fast"}, 422, "sleep:fast"),
             ({"name": "x", "workers": 0}, 422, "$.workers"),
+            ({"name": "x", "token": "ключ"}, 422, "$.token: expected a string of visible ASCII"),
+            ({"name": "x", "token": "abc\n"}, 422, "$: service x: token must be a string of visible ASCII"),
         ],
     )
     def test_an_invalid_service_is_refused(self, world: World, wanted: Any, status: int, says: str) -> None:
@@ -127,6 +149,7 @@ class TestServices:
         answered, problem = world.ask("POST", "/v1/services", wanted)
         assert answered == status
         assert says in problem["detail"]
+        assert wanted.get("token", MASK) not in problem["detail"]
         assert len(world.simulator.services) == 2
 
     def test_an_instance_scaled_in_leaves_the_list_first(self, world: World) -> None:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
 from simulator.captures import MAX_TOTAL_BYTES, Capture, Captures, Message
+from simulator.masking import MASK, TokenMask
+
+TOKEN = "Zm9v/YmFy+c2VjcmV0=="
 
 
 def capture(size: int) -> Capture:
@@ -24,10 +33,34 @@ def test_a_capture_above_the_bound_is_not_stored() -> None:
     assert kept.get(2) is not None
 
 
-def test_a_message_is_text_if_possible_and_tokens_are_masked() -> None:
-    def mask(text: str) -> str:
-        return text.replace("s3cret", "•••")
+def shown(body: bytes, body_bytes: int, **headers: str) -> Any:
+    mask = TokenMask()
+    mask.add("echo", TOKEN)
+    return Message(headers, body, body_bytes).to_json(mask)
 
-    shown = Message({"authorization": "s3cret"}, b"my s3cret", 9).to_json(mask)
-    assert shown == {"headers": {"authorization": "•••"}, "body_bytes": 9, "body": "my •••"}
-    assert Message({}, b"\xff", 7).to_json(mask)["body_base64"] == "/w=="
+
+def test_a_message_is_text_if_possible_and_tokens_are_masked() -> None:
+    found = shown(f"my {TOKEN}".encode(), 9, authorization=TOKEN)
+    assert found == {"headers": {"authorization": MASK}, "body_bytes": 9, "body": f"my {MASK}"}
+    assert shown(b"\xff", 1)["body_base64"] == "/w=="
+
+
+@pytest.mark.parametrize("spelled", [TOKEN, quote(TOKEN, safe=""), quote(quote(TOKEN, safe="")), "%5A%6d" + TOKEN[2:]])
+def test_tokens_in_a_binary_body_are_masked(spelled: str) -> None:
+    body = b"\xff%\x00 " + spelled.encode() + b" \x00\xfe"
+    expected = b"\xff%\x00 " + MASK.encode() + b" \x00\xfe"
+    assert base64.b64decode(shown(body, len(body))["body_base64"]) == expected
+
+
+def test_a_token_at_the_cut_of_a_body_is_masked() -> None:
+    """The stored part of the body ends within the token."""
+    for length in range(len(TOKEN) // 2, len(TOKEN)):
+        body = f"my {TOKEN[:length]}".encode()
+        assert shown(body, 100)["body"] == f"my {MASK}"
+        assert base64.b64decode(shown(b"\xff" + body, 100)["body_base64"]) == b"\xffmy " + MASK.encode()
+        assert shown(body, len(body))["body"] == body.decode()
+
+
+def test_other_binary_bodies_are_not_changed() -> None:
+    body = bytes(range(256)) * 2 + b"100% %41 %zz" + bytes([255]) + b"abc"
+    assert base64.b64decode(shown(body, 9999)["body_base64"]) == body

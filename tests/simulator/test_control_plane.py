@@ -299,11 +299,12 @@ class TestGateway:
         return wire
 
     def test_it_forwards(self) -> None:
-        """Path, query and body are forwarded."""
-        region = Region()
+        """Method, path, query and body are forwarded to an instance."""
+        region = Region(instances=1)
         wire = self.ask(region, "echo/v2?x=1")
         assert (wire.status, wire.body) == (200, b"hi")
-        assert region.world.journal.rows[0].path == "/api/predict/echo/v2?x=1"
+        (row,) = region.world.journal.rows
+        assert (row.instance, row.method, row.path, row.bytes_in) == ("echo-0", "POST", "/api/predict/echo/v2?x=1", 2)
         region.close()
 
     def test_requests_are_distributed_by_weight(self) -> None:

@@ -11,10 +11,12 @@ import pytest
 
 from simulator import Fault, ServiceSpec, Target
 from simulator.faults import FaultError
+from simulator.http1 import ReceivedRequest
 from simulator.masking import MASK, MAX_RETIRED, TokenMask
+from simulator.stubs import read_stub
 from simulator.timeline import TimelineStep
 from tests.simulator.serving import Served
-from tests.simulator.world import World
+from tests.simulator.world import Listener, World
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,7 +202,7 @@ class TestWhereItIsShown:
             ("PATCH", "/v1/services/echo/instances/echo-0", {"state": spelled}),
             ("PATCH", "/v1/services/echo/instances/echo-0", {spelled: 1}),
             ("POST", "/v1/requests/count", {"status": spelled}),
-            ("POST", "/v1/faults", {"type": spelled}),
+            ("POST", "/v1/faults", {"type": spelled, "target": {"service": "echo"}}),
             ("POST", "/v1/faults", {"type": "refuse", "target": {"service": spelled}}),
             ("POST", "/v1/faults", {"type": "refuse", "target": {"service": "echo"}, "skip": "x" * 40 + spelled}),
             ("POST", "/v1/services", {"name": spelled}),
@@ -208,9 +210,11 @@ class TestWhereItIsShown:
         for method, target, body in asked:
             status, document = world.ask(method, target, body)
             assert status >= 400
+            assert MASK in document["detail"]
             self.shown(world, document["detail"])
         status, document = world.ask("GET", "/v1/state", host=spelled)
         assert status == 403
+        assert MASK in document["detail"]
         self.shown(world, document["detail"])
 
     def test_a_faults_name_may_not_be_a_token(self, world: World) -> None:
@@ -240,6 +244,15 @@ class TestWhereItIsShown:
         world.row(path=f"/api/predict/echo?t={TOKEN}")
         world.simulator.remove_service("echo")
         assert world.ask("GET", "/v1/requests")[1]["requests"][0]["path"] == f"/api/predict/echo?t={MASK}"
+
+    def test_a_token_at_the_end_of_a_truncated_path_is_masked(self, world: World) -> None:
+        """The list of the requests that no stub matches has the first characters of each path."""
+        stubs = world.simulator.services["echo"].stubs
+        stubs.add(read_stub({"request": {"method": "GET"}}, "any"))
+        request = ReceivedRequest("POST", "/", {}, b"", Listener())
+        stubs.answer(request, "/" + "x" * (199 - len(TOKEN) + 1) + TOKEN)
+        (shown,) = world.ask("GET", "/v1/services/echo/stubs")[1]["unmatched"]
+        assert shown.endswith(f"x{MASK}…")
 
     def test_the_404_of_an_instance_is_masked(self) -> None:
         """The error text of an instance contains the path of the request."""

@@ -42,7 +42,7 @@ class StubOperations:
         stubs = find_service(self._world, asked.names["service"]).stubs
         return {
             "stubs": [views.stub(self._world, stub) for stub in stubs],
-            "unmatched": [self._world.mask(text) for text in stubs.unmatched],
+            "unmatched": [self._world.mask(text, is_cut=text.endswith("…")) for text in stubs.unmatched],
             "unmatched_total": stubs.unmatched_total,
         }
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 from functools import cache
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from typing import TYPE_CHECKING, Any
@@ -292,10 +293,11 @@ class VirtualSocket:
             return found
         return 0
 
-    def setsockopt(self, level: int, option: int, value: object) -> None:  # noqa: ARG002
-        """Set SO_LINGER; other options are ignored."""
-        if (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER):
-            self._lingers_not = True
+    def setsockopt(self, level: int, option: int, value: object) -> None:
+        """Set SO_LINGER, of which only zero seconds have an effect; other options are ignored."""
+        if (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER) and isinstance(value, bytes):
+            is_on, seconds = struct.unpack("ii", value)
+            self._lingers_not = bool(is_on) and not seconds
 
     def getsockname(self) -> Address:
         """Return this end's address."""

@@ -1,0 +1,118 @@
+"""Ports in use: what could not be started is stopped completely, and does not count as listening."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
+
+from simulator import ServiceSpec, Simulator
+from simulator.ports import Address
+from simulator.service_spec import SpecError
+from simulator.virtual.network.network import Network
+from simulator.virtual.network.reactor import VirtualReactor
+from simulator.virtual.network.virtual_time import Scheduler
+
+HOST = "10.0.0.2"
+FIRST = 9000
+
+
+class Host:
+    """A virtual host, on which a simulator gives its instances the ports from `FIRST`."""
+
+    def __init__(self, first: int = FIRST) -> None:
+        self.scheduler = Scheduler()
+        self.reactor = VirtualReactor(Network(self.scheduler), HOST)
+        self.world = Simulator(
+            self.reactor, host=HOST, services=[ServiceSpec("echo", 2)], port=8780, instance_port=first
+        )
+
+    def take(self, port: int) -> None:
+        """Listen on a port, as another program would."""
+        self.reactor.listenTCP(port, Factory(), interface=HOST)
+
+    def is_free(self, port: int) -> bool:
+        """Return whether nothing listens on a port."""
+        self.scheduler.run_for(0.1)
+        try:
+            listening = self.reactor.listenTCP(port, Factory(), interface=HOST)
+        except CannotListenError:
+            return False
+        listening.stopListening()
+        self.scheduler.run_for(0.1)
+        return True
+
+
+@pytest.mark.parametrize("taken", [8780, FIRST, FIRST + 1])
+def test_a_simulator_that_cannot_start_leaves_no_port_open(taken: int) -> None:
+    host = Host()
+    host.take(taken)
+    with pytest.raises(CannotListenError):
+        host.world.start()
+    assert [port for port in (8780, FIRST, FIRST + 1) if not host.is_free(port)] == [taken]
+
+
+def test_a_service_that_cannot_be_added_leaves_no_port_open() -> None:
+    host = Host()
+    host.world.start()
+    host.take(FIRST + 4)
+    with pytest.raises(CannotListenError):
+        host.world.add_service(ServiceSpec("other", 3))
+    assert host.is_free(FIRST + 2)
+    assert host.is_free(FIRST + 3)
+    assert list(host.world.services) == ["echo"]
+
+
+def test_a_service_for_which_too_few_ports_are_left_leaves_no_port_open() -> None:
+    host = Host(first=65_533)
+    host.world.start()
+    with pytest.raises(SpecError):
+        host.world.add_service(ServiceSpec("other", 2))
+    assert host.is_free(65_535)
+
+
+def test_a_service_that_cannot_be_reset_keeps_its_instances() -> None:
+    """An instance that the service no longer knew would listen until the end of the program."""
+    host = Host()
+    host.world.start()
+    host.world.services["echo"].remove_instance("echo-0")
+    host.scheduler.run_for(0.1)
+    host.take(FIRST)
+    with pytest.raises(CannotListenError):
+        host.world.reset()
+    assert list(host.world.services["echo"].instances) == ["echo-1"]
+    host.world.stop()
+    assert host.is_free(FIRST + 1)
+
+
+def test_instances_are_in_the_order_of_their_numbers_after_a_reset() -> None:
+    host = Host()
+    host.world.start()
+    host.world.services["echo"].remove_instance("echo-0")
+    host.scheduler.run_for(0.1)
+    host.world.reset()
+    assert list(host.world.services["echo"].instances) == ["echo-0", "echo-1"]
+
+
+def test_an_address_in_use_does_not_count_as_listening() -> None:
+    host = Host()
+    host.take(FIRST)
+    address = Address(host.reactor, HOST, FIRST)
+    with pytest.raises(CannotListenError):
+        address.listen(Factory())
+    assert not address.is_listening
+
+
+def test_an_address_taken_while_it_is_closed_does_not_count_as_listening() -> None:
+    host = Host()
+    address = Address(host.reactor, HOST)
+    address.listen(Factory())
+    problems = []
+    address.refuse().addErrback(problems.append)
+    address.listen(Factory())
+    assert address.is_listening
+    host.take(FIRST)
+    address.port = FIRST
+    host.scheduler.run_for(0.1)
+    assert [problem.type for problem in problems] == [CannotListenError]
+    assert not address.is_listening
