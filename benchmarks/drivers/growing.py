@@ -52,6 +52,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--body-bytes", type=int, default=52)
     parser.add_argument("--auth", default="signature")
     parser.add_argument("--seconds", type=float, default=10.0, help="duration of `discovery`")
+    parser.add_argument("--connections", type=int, default=0, help="maximum to each instance; 0 for enough")
     parser.add_argument("--rate", type=float, default=2000.0, help="calls per second of `hour`")
     return parser.parse_args()
 
@@ -59,7 +60,7 @@ def options() -> argparse.Namespace:
 def client_of(given: argparse.Namespace, reactor: Any) -> PredictClient:
     config = ClientConfig(
         auth=given.auth,
-        max_connections_per_instance=max(128, given.in_flight),
+        max_connections_per_instance=given.connections or max(128, given.in_flight),
         timeout_s=300,
         max_response_bytes=1 << 28,
     )
