@@ -182,7 +182,8 @@ class RequestBuilder:
         self._token_source = None
 
     def _use_token(self, token: str, what: str) -> None:
-        if not isinstance(token, str) or not _VALUE.fullmatch(token):
+        # White space at the ends is not a part of a field value (RFC 9110 §5.5), and wsproto refuses it.
+        if not isinstance(token, str) or not _VALUE.fullmatch(token) or token != token.strip():
             raise ConfigError(
                 f"{what} must be a string of visible ASCII; the one given {_fault(token)} (it is not shown here)"
             )

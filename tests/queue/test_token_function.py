@@ -136,7 +136,7 @@ def test_an_operation_fails_before_anything_is_sent_if_the_function_raises(name:
     harness.assert_clean()
 
 
-@pytest.mark.parametrize("wrong", [None, 7, b"t", "t\r\nX: y", "é", "t\0"])
+@pytest.mark.parametrize("wrong", [None, 7, b"t", "t\r\nX: y", "é", "t\0", "t "])
 def test_an_operation_fails_before_anything_is_sent_if_the_function_returns_no_token(wrong: Any) -> None:
     harness = harness_with(lambda: wrong)
     putting = Result(harness.client.put(b"x"))
