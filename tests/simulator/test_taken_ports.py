@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactor
 
 from simulator import ServiceSpec, Simulator
 from simulator.ports import Address
@@ -12,8 +16,10 @@ from simulator.service_spec import SpecError
 from simulator.virtual.network.network import Network
 from simulator.virtual.network.reactor import VirtualReactor
 from simulator.virtual.network.virtual_time import Scheduler
+from tests.net.calling import Result
 
 HOST = "10.0.0.2"
+LOOPBACK = "127.0.0.1"
 FIRST = 9000
 
 
@@ -116,3 +122,56 @@ def test_an_address_taken_while_it_is_closed_does_not_count_as_listening() -> No
     host.scheduler.run_for(0.1)
     assert [problem.type for problem in problems] == [CannotListenError]
     assert not address.is_listening
+
+
+class TestHolder:
+    """The socket that keeps the address of an instance that refuses connections."""
+
+    @pytest.fixture(autouse=True)
+    def _made(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made: list[socket.socket] = []
+        make = socket.socket
+
+        def record(*arguments: int) -> socket.socket:
+            self.made.append(make(*arguments))
+            return self.made[-1]
+
+        monkeypatch.setattr("simulator.ports.socket.socket", record)
+
+    @property
+    def open_sockets(self) -> list[socket.socket]:
+        return [made for made in self.made if made.fileno() != -1]
+
+    def test_it_is_closed_if_another_program_has_the_address(self) -> None:
+        with socket.create_server((LOOPBACK, 0)) as taken:
+            self.made.clear()
+            address = Address(MemoryReactor(), LOOPBACK, taken.getsockname()[1])
+            for _ in range(2):
+                address.listen(Factory())
+                refusing = Result(address.refuse())
+                assert isinstance(refusing.error, OSError)
+            assert len(self.made) == 2
+            assert self.open_sockets == []
+            address.give_up()
+
+    def test_it_is_closed_when_the_address_is_given_up_or_listens(self) -> None:
+        address = Address(MemoryReactor(), LOOPBACK)
+        for end in (address.give_up, lambda: address.listen(Factory())):
+            address.listen(Factory())
+            address.refuse()
+            assert len(self.open_sockets) == 1
+            end()
+            assert self.open_sockets == []
+
+    def test_it_is_not_made_if_the_address_is_given_up_while_its_listener_is_closed(self) -> None:
+        """A crash and a stop in the same reactor iteration would hold the port until the end of the program."""
+        reactor, closing = MemoryReactor(), Deferred[None]()
+        address = Address(reactor, LOOPBACK)
+        address.listen(Factory())
+        address._listening.stopListening = lambda: closing  # type: ignore[method-assign, union-attr]
+        refusing, giving_up = Result(address.refuse()), Result(address.give_up())
+        assert not giving_up.fired
+        closing.callback(None)
+        assert refusing.value is None
+        assert giving_up.value is None
+        assert self.made == []
