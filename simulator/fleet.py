@@ -137,10 +137,21 @@ class Service:
         return draining
 
     def replace(self) -> Deferred[Any]:
-        """Replace all instances: start the same number on new addresses, and stop the old ones immediately."""
+        """Replace all instances: start the same number on new addresses, and stop the old ones immediately.
+
+        Raises:
+            SpecError: The service would have too many instances, or no port is left.
+            CannotListenError: An address is in use. In both cases, the service has its old instances.
+        """
         old = list(self.instances.values())
-        for instance in old:
-            self.add_instance(weight=instance.weight)
+        new: list[SimulatedInstance] = []
+        try:
+            for instance in old:
+                new.append(self.add_instance(weight=instance.weight))  # noqa: PERF401  `new` is needed after an error
+        except (CannotListenError, SpecError):
+            for instance in new:
+                self.remove_instance(instance.id)
+            raise
         return DeferredList([self.remove_instance(instance.id) for instance in old])
 
     def listed(self) -> list[SimulatedInstance]:

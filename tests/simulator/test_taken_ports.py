@@ -91,6 +91,22 @@ def test_a_service_that_cannot_be_reset_keeps_its_instances() -> None:
     assert host.is_free(FIRST + 1)
 
 
+@pytest.mark.parametrize(("first", "error"), [(FIRST, CannotListenError), (65_533, SpecError)])
+def test_a_service_that_cannot_be_replaced_keeps_exactly_its_instances(first: int, error: type[Exception]) -> None:
+    host = Host(first)
+    host.world.start()
+    if error is CannotListenError:
+        host.take(first + 3)  # the port of the second new instance
+    with pytest.raises(error):
+        host.world.services["echo"].replace()
+    kept = host.world.services["echo"].instances
+    assert {instance.id: instance.address.is_listening for instance in kept.values()} == {
+        "echo-0": True,
+        "echo-1": True,
+    }
+    assert host.is_free(first + 2)
+
+
 def test_instances_are_in_the_order_of_their_numbers_after_a_reset() -> None:
     host = Host()
     host.world.start()
