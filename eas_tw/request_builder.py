@@ -147,9 +147,14 @@ class RequestBuilder:
         self._extra: dict[str, str] = {}
         self._usual: dict[str | None, HeaderTemplate] = {}
 
-    @property
-    def token(self) -> Secret:
-        """The token."""
+    def current_token(self) -> Secret:
+        """Return the token for a request; a function given as token is called for it.
+
+        Raises:
+            ConfigError: The function raises, or returns anything but a token.
+        """
+        if self._token_source is not None:
+            self._ask_for_token(self._token_source)
         return self._token
 
     @property
@@ -177,7 +182,8 @@ class RequestBuilder:
         self._token_source = None
 
     def _use_token(self, token: str, what: str) -> None:
-        if not isinstance(token, str) or not _VALUE.fullmatch(token):
+        # White space at the ends is not a part of a field value (RFC 9110 §5.5), and wsproto refuses it.
+        if not isinstance(token, str) or not _VALUE.fullmatch(token) or token != token.strip():
             raise ConfigError(
                 f"{what} must be a string of visible ASCII; the one given {_fault(token)} (it is not shown here)"
             )
@@ -188,7 +194,9 @@ class RequestBuilder:
         """Call `source`, and use its result as the token. Cached header templates remain if the token is the same."""
         try:
             token = source()
-        except Exception as error:
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
             # The message is not included, because it may contain the token.
             raise ConfigError(f"the function given as token raised {type(error).__name__}") from error
         if token != self._token.reveal():

@@ -7,6 +7,7 @@ is bounded; the oldest captures are dropped first.
 from __future__ import annotations
 
 import base64
+import codecs
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -44,13 +45,16 @@ class Message:
     def to_json(self, mask: TokenMask) -> dict[str, Any]:
         """Return a JSON value, with the body as text if it is UTF-8, otherwise in base64.
 
+        If the stored body ends within a character, the text ends with the last whole character.
+
         Args:
             mask: Masks tokens in headers and body, also a token of which the stored body has only the beginning.
         """
         shown: dict[str, Any] = {"headers": mask.value(dict(self.headers)), "body_bytes": self.body_bytes}
         is_cut = len(self.body) < self.body_bytes
+        decoder = codecs.getincrementaldecoder("utf-8")()
         try:
-            shown["body"] = mask(self.body.decode("utf-8"), is_cut=is_cut)
+            shown["body"] = mask(decoder.decode(self.body, final=not is_cut), is_cut=is_cut)
         except UnicodeDecodeError:
             shown["body_base64"] = base64.b64encode(mask.in_bytes(self.body, is_cut=is_cut)).decode()
         return shown

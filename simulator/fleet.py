@@ -14,6 +14,8 @@ from simulator.service_spec import MAX_INSTANCES, ServiceSpec, SpecError, check_
 from simulator.stubs import Stubs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from simulator.simulator import Simulator
 
 __all__ = ["MAX_INSTANCES", "Service", "ServiceSpec", "SpecError", "check_weight"]
@@ -31,6 +33,27 @@ _PER_NET, _BLOCKS = 250, 15
 
 After 3,750 instances of a service, addresses repeat.
 """
+
+
+class ResetError(Exception):
+    """A reset could not start instances; everything else is reset.
+
+    Args:
+        errors: The error of each instance that could not be started, by id; at least one.
+    """
+
+    def __init__(self, errors: Mapping[str, Exception]) -> None:
+        instance_id, error = next(iter(errors.items()))
+        why = f"port {error.port} is taken" if isinstance(error, CannotListenError) else str(error)
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        super().__init__(f"instance {instance_id}{more} cannot be started: {why}; everything else is reset")
+        self.errors = errors
+
+    @classmethod
+    def raise_for(cls, errors: Mapping[str, Exception]) -> None:
+        """Raise a `ResetError` if there are errors."""
+        if errors:
+            raise cls(errors)
 
 
 def spread_ips(service: int, number: int) -> list[str]:
@@ -137,10 +160,21 @@ class Service:
         return draining
 
     def replace(self) -> Deferred[Any]:
-        """Replace all instances: start the same number on new addresses, and stop the old ones immediately."""
+        """Replace all instances: start the same number on new addresses, and stop the old ones immediately.
+
+        Raises:
+            SpecError: The service would have too many instances, or no port is left.
+            CannotListenError: An address is in use. In both cases, the service has its old instances.
+        """
         old = list(self.instances.values())
-        for instance in old:
-            self.add_instance(weight=instance.weight)
+        new: list[SimulatedInstance] = []
+        try:
+            for instance in old:
+                new.append(self.add_instance(weight=instance.weight))  # noqa: PERF401  `new` is needed after an error
+        except (CannotListenError, SpecError):
+            for instance in new:
+                self.remove_instance(instance.id)
+            raise
         return DeferredList([self.remove_instance(instance.id) for instance in old])
 
     def listed(self) -> list[SimulatedInstance]:
@@ -150,9 +184,9 @@ class Service:
     def reset(self) -> Deferred[Any]:
         """Run exactly the instances of the specification, registered and with their weights; clear stubs and queues.
 
-        Raises:
-            SpecError: No port is left for an instance.
-            CannotListenError: The address of an instance is in use; then the service keeps the others.
+        Returns:
+            A Deferred that fires when all ports listen. It fails with `ResetError` if instances cannot be started; then
+            the service has the others.
         """
         self.gateway = self.spec.gateway
         first = dict.fromkeys(self._id(number) for number in range(self.spec.instances))
@@ -162,16 +196,22 @@ class Service:
         self.stubs.clear()
         if self.queues is not None:
             self.queues.clear()
+        errors: dict[str, Exception] = {}
         for number, instance_id in enumerate(first):
-            if instance_id not in self.instances:
-                self.instances[instance_id] = self._start(number, 100)
-            instance = self.instances[instance_id]
-            instance.weight = self.spec.weight(number)
-            instance.registered = True
-            waiting.append(instance.reset())
-        self.instances = {instance_id: self.instances[instance_id] for instance_id in first}
+            try:
+                if instance_id not in self.instances:
+                    self.instances[instance_id] = self._start(number, 100)
+                instance = self.instances[instance_id]
+                instance.weight = self.spec.weight(number)
+                instance.registered = True
+                waiting.append(instance.reset())
+            except (CannotListenError, SpecError) as error:
+                errors[instance_id] = error
+        self.instances = {
+            instance_id: self.instances[instance_id] for instance_id in first if instance_id in self.instances
+        }
         self._numbered = self.spec.instances
-        return DeferredList(waiting)
+        return DeferredList(waiting).addCallback(lambda _: ResetError.raise_for(errors))
 
     def stop(self) -> Deferred[Any]:
         """Stop all instances; the Deferred fires when all ports and connections are closed."""

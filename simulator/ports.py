@@ -10,11 +10,10 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import maybeDeferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorFDSet
 
 if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IListeningPort
     from twisted.internet.protocol import Factory
 
@@ -35,7 +34,8 @@ class Address:
         self._listening: IListeningPort | None = None
         self._holder: socket.socket | None = None
         self._wanted: Factory | None = None
-        self._is_stopping = False
+        self._is_stopping = self._is_refusing = False
+        self._stop_waiters: list[Deferred[None]] = []
         self.ip = ip
         self.port = port
 
@@ -52,6 +52,7 @@ class Address:
         Raises:
             CannotListenError: Another program has bound the address.
         """
+        self._is_refusing = False
         if self._listening is None and not self._is_stopping:
             self._release()
             self._listening = self._reactor.listenTCP(self.port, factory, backlog=_BACKLOG, interface=self.ip)
@@ -64,9 +65,11 @@ class Address:
 
         Returns:
             A Deferred that fires when connections are refused. If the listener is already being closed, the Deferred
-            has fired, although the listener is not closed yet.
+            has fired, although the listener is not closed yet. The Deferred fails with `OSError` if another program has
+            bound the address.
         """
         self._wanted = None
+        self._is_refusing = True
         if self._listening is None:
             return succeed(None)
         return self._stop().addCallback(lambda _: self._hold())
@@ -74,8 +77,13 @@ class Address:
     def give_up(self) -> Deferred[None]:
         """Release the address; the Deferred fires when it is free."""
         self._wanted = None
+        self._is_refusing = False
         self._release()
-        return self._stop()
+        if not self._is_stopping:
+            return self._stop()
+        stopped: Deferred[None] = Deferred()
+        self._stop_waiters.append(stopped)
+        return stopped
 
     def _stop(self) -> Deferred[None]:
         listening, self._listening = self._listening, None
@@ -88,17 +96,26 @@ class Address:
     def _stopped(self, _: object) -> None:
         """Handle the close of the listener; if `listen` was called meanwhile, the address can be bound only now."""
         self._is_stopping = False
+        waiters, self._stop_waiters = self._stop_waiters, []
+        for waiter in waiters:
+            waiter.callback(None)
         wanted, self._wanted = self._wanted, None
         if wanted is not None:
             self.listen(wanted)
 
     def _hold(self) -> None:
-        if not IReactorFDSet.providedBy(self._reactor) or self._listening is not None:
+        """Bind the address without listening, unless `listen` or `give_up` was called since `refuse`."""
+        if not self._is_refusing or not IReactorFDSet.providedBy(self._reactor):
             return
         family = socket.AF_INET6 if ":" in self.ip else socket.AF_INET
-        self._holder = holder = socket.socket(family, socket.SOCK_STREAM)
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind((self.ip, self.port))
+        holder = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind((self.ip, self.port))
+        except OSError:
+            holder.close()
+            raise
+        self._holder = holder
 
     def _release(self) -> None:
         if self._holder is not None:

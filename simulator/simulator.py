@@ -9,15 +9,16 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Self
 
 from twisted.application.service import Service as TwistedService
-from twisted.internet.defer import DeferredList, succeed
+from twisted.internet.defer import DeferredList, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
 
 from simulator.admin.api import AdminApi
 from simulator.advertising import Advertised, bracketed
 from simulator.captures import Capture, Message
 from simulator.control_plane import ControlPlane
 from simulator.fault_registry import FaultRegistry
-from simulator.fleet import Service
+from simulator.fleet import ResetError, Service
 from simulator.gateway import ANSWER_TIMEOUT_S
 from simulator.http1 import Server
 from simulator.journal import Journal
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
 
     from simulator.faults import Fault
     from simulator.http1 import Answer, ReceivedRequest, ServerConnection
     from simulator.instance import SimulatedInstance
     from simulator.messages import Response
 
+_log = Logger(namespace="simulator")
 ADMIN = "/_eas"
 _MAX_PORT = 65_535
 
@@ -259,6 +262,10 @@ class Simulator(TwistedService):
 
         Args:
             seed: New seed; `None` for the present one.
+
+        Returns:
+            A Deferred that fires when all ports listen. It fails with `ResetError` if instances cannot be started, for
+            example because their ports are in use; then everything else is reset.
         """
         if seed is not None:
             self.seed = seed
@@ -269,10 +276,10 @@ class Simulator(TwistedService):
         self.journal.clear()
         self.control_plane.requests.clear()
         self.control_plane.replies.clear()
-        done = DeferredList([service.reset() for service in self.services.values()])
+        done = DeferredList([service.reset() for service in self.services.values()], consumeErrors=True)
         for tell in self.on_reset:
             tell()
-        return done
+        return done.addCallback(_check_reset)
 
     def captured(
         self, service: Service, number: int, request: ReceivedRequest, response: Response | None, size: int
@@ -316,9 +323,25 @@ class Simulator(TwistedService):
                 self.later(fault.duration_s, self._faults_changed)
         for service in self.services.values():
             for instance in service.instances.values():
-                self._settling.append(instance.apply_faults())
+                applying = maybeDeferred(instance.apply_faults)
+                applying.addErrback(_not_applied, instance.id)  # the faults of the other instances still apply
+                self._settling.append(applying)
 
     def _handle(self, request: ReceivedRequest) -> Answer | Deferred[Answer]:
         if request.path == ADMIN or request.path.startswith(f"{ADMIN}/"):
             return self.admin.handle(request)
         return self.control_plane.handle(request)
+
+
+def _not_applied(failure: Failure, instance_id: str) -> None:
+    _log.failure("instance {instance} cannot listen or refuse as its faults require", failure, instance=instance_id)
+
+
+def _check_reset(results: list[tuple[bool, Any]]) -> None:
+    """Raise one `ResetError` for the failed resets of services."""
+    failures = [result for is_done, result in results if not is_done]
+    errors: dict[str, Exception] = {}
+    for failure in failures:
+        failure.trap(ResetError)
+        errors |= failure.value.errors
+    ResetError.raise_for(errors)

@@ -148,7 +148,14 @@ def test_a_token_may_be_replaced_by_a_function_and_the_reverse() -> None:
     assert "Authorization: text" in made.build(b"").fields.decode()
 
 
-@pytest.mark.parametrize("wrong", [None, b"t0ken", "t0k\nen"])
+@pytest.mark.parametrize("token", ["t0ken ", " t0ken", "\tt0ken", "t0ken\n", " "])
+def test_a_token_with_white_space_at_its_ends_is_refused_without_showing_it(token: str) -> None:
+    with pytest.raises(ConfigError, match="begins or ends with white space") as caught:
+        builder().set_token(token)
+    assert "t0k" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [None, b"t0ken", "t0k\nen", "t0ken "])
 def test_a_function_that_returns_no_token_fails_the_call_without_showing_it(wrong: object) -> None:
     made = builder()
     made.set_token(lambda: wrong)  # type: ignore[arg-type, return-value]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from eas_tw import Frame, Instance, SearchResult
+    from eas_tw.secret import TokenSource
 
     Frames = int | Frame | Iterable[int | Frame]
     Run = Callable[[Callable[[], Any]], Any]
@@ -288,9 +289,11 @@ class QueueClient(_Operations, PredictClient):
         endpoint: The endpoint, as for `eas_tw.QueueClient`.
         service_name: The queue's name; `service/sink` for an output queue.
         custom_url: The complete URL of the queue, instead of endpoint and name.
+        token: The service's token, or a function that returns it, as for `eas_tw.QueueClient`; empty for none. The
+            function is called in the reactor's thread.
         user: The id of this consumer; `None` for a random id.
         group: The group of this consumer.
-        options: The other keyword arguments of `eas_tw.blocking.PredictClient`, such as `token`.
+        options: The other keyword arguments of `eas_tw.blocking.PredictClient`, such as `config`.
 
     Raises:
         PredictException: An argument is wrong. The methods raise no other exception, unless stated otherwise.
@@ -304,11 +307,12 @@ class QueueClient(_Operations, PredictClient):
         service_name: str = "",
         custom_url: str = "",
         *,
+        token: TokenSource = "",
         user: str | None = None,
         group: str = "eas",
         **options: Any,
     ) -> None:
-        super().__init__(endpoint, service_name, custom_url, user=user, group=group, **options)
+        super().__init__(endpoint, service_name, custom_url, token=token, user=user, group=group, **options)
 
     def init(self, uid: str | None = None, gid: str | None = None, custom_url: str = "", path_suffix: str = "") -> None:
         """Start discovery without waiting.

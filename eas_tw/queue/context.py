@@ -5,10 +5,10 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.logger import Logger
 
-from eas_tw.errors import BodyError, StatusError
+from eas_tw.errors import BodyError, ConfigError, StatusError
 from eas_tw.net.call import Call
 from eas_tw.net.call_errors import deadline_error
 from eas_tw.net.repeated_call import RepeatedCall
@@ -47,6 +47,9 @@ class _SuccessReader(AnyStatusReader):
 
 class QueueContext:
     """The state that the operations of a queue client share, from `init` to `close`.
+
+    If the token is a function, it is called for each request: an operation, or a connection of a watch. If it fails,
+    the request is not sent. The Deferreds of the methods then fail with `ConfigError`.
 
     Args:
         runtime: The client's runtime, which has the fleet and the call context.
@@ -135,17 +138,22 @@ class QueueContext:
         return self._send(attributes_request(), suffix, names, limit_s).addCallback(self._learn)
 
     def rendered(self, request: QueueRequest, suffix: str) -> WatchTarget:
-        """Return target and header lines of a watch over WebSocket."""
-        target = self.wire_request(request, suffix).target.decode("ascii")
+        """Return target and header lines of a watch over WebSocket.
+
+        Raises:
+            ConfigError: The function given as token fails.
+        """
         names, builder = self._names or HeaderNames(), self._builder
-        return WatchTarget(
-            target, tuple(request.header_lines(builder.token, self._identity, names, builder.extra_headers))
-        )
+        lines = request.header_lines(builder.current_token(), self._identity, names, builder.extra_headers)
+        return WatchTarget(request.target(self._path + suffix), tuple(lines))
 
     def wire_request(self, request: QueueRequest, suffix: str) -> WireRequest:
-        """Render a request, with the header names from the attributes if they are known, else the default names."""
-        names, builder = self._names or HeaderNames(), self._builder
-        return request.on_wire(self._path + suffix, builder.token, self._identity, names, builder.extra_headers)
+        """Render a request, with the header names from the attributes if they are known, else the default names.
+
+        Raises:
+            ConfigError: The function given as token fails.
+        """
+        return self._on_wire(request, suffix, self._names or HeaderNames())
 
     def http_connector(self) -> HttpConnector:
         """Make the connector of a new watch over plain HTTP."""
@@ -157,10 +165,8 @@ class QueueContext:
         return WebSocketConnector(self.reactor, self._runtime.fleet, self.config)
 
     def learn_header_names(self, suffix: str) -> Deferred[Any]:
-        """Request the names of the identity headers if they are unknown; the Deferred does not fail."""
-        if self._names is not None:
-            return succeed(None)
-        return self._header_names(suffix, self.config.timeout_s).addErrback(lambda _: None)
+        """Request the names of the identity headers if they are unknown."""
+        return succeed(None) if self._names is not None else self._header_names(suffix, self.config.timeout_s)
 
     async def close(self) -> None:
         """Close all watchers, and wait at most `drain_timeout_s` for their commits."""
@@ -189,8 +195,11 @@ class QueueContext:
         is_idempotent: bool = True,
         hold_s: float = 0.0,
     ) -> Deferred[Response]:
-        builder, runtime = self._builder, self._runtime
-        wire = request.on_wire(self._path + suffix, builder.token, self._identity, names, builder.extra_headers)
+        runtime = self._runtime
+        try:
+            wire = self._on_wire(request, suffix, names)
+        except ConfigError as error:
+            return fail(error)
         call = RepeatedCall(
             runtime.call_context,
             runtime.fleet,
@@ -202,29 +211,38 @@ class QueueContext:
         )
         return call.start()
 
+    def _on_wire(self, request: QueueRequest, suffix: str, names: HeaderNames) -> WireRequest:
+        builder = self._builder
+        token = builder.current_token()
+        return request.on_wire(self._path + suffix, token, self._identity, names, builder.extra_headers)
+
     def _header_names(self, suffix: str, timeout_s: float) -> Deferred[HeaderNames]:
         """Request the attributes once, for all operations that wait for the names of headers.
 
         The default names are used if the service does not answer with attributes. If it rejects the token or cannot be
         reached, the waiting operations fail before their requests are sent.
         """
-        asked: Deferred[HeaderNames] = Deferred(lambda _: None)
-        now = self.reactor.seconds()
+        if self._asking is not None:
+            return self._wait_for_names(self._asking, timeout_s)
+        try:
+            wire = self.wire_request(attributes_request(), suffix)
+        except ConfigError as error:
+            return fail(error)
         limit_s = max(timeout_s, self.config.timeout_s)
-        if self._asking is None:
-            self._asking_ends = now + limit_s
-        if now + timeout_s < self._asking_ends:
+        self._asking, self._asking_ends = [], self.reactor.seconds() + limit_s
+        asked = self._wait_for_names(self._asking, timeout_s)
+        runtime = self._runtime
+        asking = Call(runtime.call_context, runtime.fleet, wire, self._reader, None, limit_s).start()
+        asking.addCallback(self._learn).addErrback(self._unknown).addBoth(self._asked)
+        return asked
+
+    def _wait_for_names(self, waiting: list[Deferred[HeaderNames]], timeout_s: float) -> Deferred[HeaderNames]:
+        asked: Deferred[HeaderNames] = Deferred(lambda _: None)
+        if self.reactor.seconds() + timeout_s < self._asking_ends:
             # The waiting operations share one request, whose deadline may be later, so this operation needs a timer.
             timer = self.reactor.callLater(timeout_s, self._expire, asked, timeout_s)
             asked.addBoth(_stop, timer)
-        if self._asking is not None:
-            self._asking.append(asked)
-            return asked
-        runtime = self._runtime
-        request = self.wire_request(attributes_request(), suffix)
-        self._asking = [asked]
-        asking = Call(runtime.call_context, runtime.fleet, request, self._reader, None, limit_s).start()
-        asking.addCallback(self._learn).addErrback(self._unknown).addBoth(self._asked)
+        waiting.append(asked)
         return asked
 
     def _expire(self, asked: Deferred[HeaderNames], timeout_s: float) -> None:

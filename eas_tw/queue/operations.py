@@ -44,7 +44,7 @@ class QueueOperations(ABC):
     The argument `timeout_s` is the time until the deadline in seconds; `None` for the client's `timeout_s`. (In `get`,
     it is the time for which the service waits for a frame.) The Deferred of an operation fails with
 
-    1. `ConfigError` for a wrong argument;
+    1. `ConfigError` for a wrong argument, or if the function given as token fails;
     2. `StatusError` if the service rejects the operation, such as 401 for a wrong token or 429 for a full queue;
     3. another `RequestFailed` if no instance has answered;
     4. `BodyError` if the response cannot be parsed.
@@ -294,7 +294,7 @@ class QueueOperations(ABC):
             if not found:
                 return succeed(None)
             calling = context.call(make(found), self._suffix, timeout_s=timeout_s)
-            if begins is not None:
+            if begins is not None and not calling.called:  # a call that has ended by now was not sent
                 self._tell_watchers(begins, found)
             return calling.addCallback(lambda _: self._tell_watchers(tell, found))
 

@@ -5,10 +5,11 @@ The balancer chooses the instance of each connection. The bytes of frames are pa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.logger import Logger
 
+from eas_tw.errors import ConfigError
 from eas_tw.policy.outcomes import AttemptStatus, Outcome
 from eas_tw.queue.connections import WatchEnd
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twisted.internet.interfaces import IDelayedCall
+    from twisted.python.failure import Failure
 
     from eas_tw.errors import EasError
     from eas_tw.policy.instances import Instance
@@ -79,7 +81,7 @@ class Reconnecting:
 
     def start(self) -> None:
         """Open the first connection."""
-        self._queue.prepare().addBoth(lambda _: self._connect())
+        self._queue.prepare().addCallbacks(lambda _: self._connect(), self._token_failed)
 
     def pause_if_full(self) -> None:
         """Stop reading from the connection if too many frames or bytes are unread."""
@@ -129,7 +131,8 @@ class Reconnecting:
         self._queue.record.watch_opened(instance, self._asked_index, is_reconnect=is_reconnect)
         self._owner.watch_opened()
         if is_reconnect and self._watching.has_moved and not self._is_stopped:
-            self._queue.last_index().addCallback(self._compare, self._connection)
+            asking = self._queue.last_index()
+            asking.addCallbacks(self._compare, self._token_failed, callbackArgs=(self._connection,))
 
     def connection_received(self, instance: Instance, frames: Sequence[bytes]) -> None:
         """Pass frames to the owner."""
@@ -146,7 +149,7 @@ class Reconnecting:
         if end.error is not None:
             self._owner.watch_ended(end.error)
         elif end.may_be_complete:
-            self._queue.has_ended().addCallback(self._go_on, end)
+            self._queue.has_ended().addCallbacks(self._go_on, self._token_failed, callbackArgs=(end,))
         else:
             self._go_on(False, end)
 
@@ -198,5 +201,25 @@ class Reconnecting:
         if self._is_stopped:
             return
         self._asked_index = self._watching.reconnect_index
+        try:
+            connection = self._queue.connect(self._asked_index, self)
+        except ConfigError as error:
+            self._end(error)
+            return
+        self._use(connection)
+
+    def _use(self, connection: WatchConnection) -> None:
         self._held += 1
-        self._connection = self._queue.connect(self._asked_index, self)
+        if self._is_stopped:  # the function given as token has closed the watcher
+            connection.abort()
+        else:
+            self._connection = connection
+
+    def _token_failed(self, failure: Failure) -> None:
+        """End the watch, because the function given as token has failed for a request of the watch."""
+        error: Any = failure.value
+        self._end(error)
+
+    def _end(self, error: EasError) -> None:
+        if not self._is_stopped:
+            self._owner.watch_ended(error)

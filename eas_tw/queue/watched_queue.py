@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from eas_tw.errors import ConfigError
 from eas_tw.queue.frames import LAST_ENTRY, number_of
 from eas_tw.queue.wire import commit_request, reject_request, watch_request
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
 
     from eas_tw.queue.connections import WatchConnection, WatchOwner
     from eas_tw.queue.context import QueueContext
@@ -67,11 +69,15 @@ class WatchedQueue:
         self._streams = context.http_connector()
 
     def prepare(self) -> Deferred[Any]:
-        """Request the names of the identity headers if they are unknown; the Deferred never fails."""
-        return self._context.learn_header_names(self.suffix)
+        """Request the names of the identity headers if they are unknown; the Deferred fails only with `ConfigError`."""
+        return self._context.learn_header_names(self.suffix).addErrback(_failed)
 
     def connect(self, index: int, owner: WatchOwner) -> WatchConnection:
-        """Start a connection that watches from an index on."""
+        """Start a connection that watches from an index on.
+
+        Raises:
+            ConfigError: The function given as token fails.
+        """
         request = watch_request(index, **self._options)
         if self._context.config.queue_watch == "http":
             return self._streams.connect(self._context.wire_request(request, self.suffix), owner)
@@ -81,22 +87,27 @@ class WatchedQueue:
         """Request the queue's attributes, and check whether they state the end of the stream.
 
         Returns:
-            A Deferred that fires with the answer; `False` if the request fails.
+            A Deferred that fires with the answer; `False` if the request fails. The Deferred fails only with
+            `ConfigError`.
         """
-        asking = self._context.attributes(self.suffix)
-        return asking.addCallbacks(lambda attributes: attributes.get(_STATE, _NORMAL) != _NORMAL, lambda _: False)
+
+        def is_over(attributes: dict[str, str] | None) -> bool:
+            return attributes is not None and attributes.get(_STATE, _NORMAL) != _NORMAL
+
+        return self._context.attributes(self.suffix).addErrback(_failed).addCallback(is_over)
 
     def last_index(self) -> Deferred[int | None]:
         """Request the index of the newest frame.
 
         Returns:
-            A Deferred that fires with the index, 0 for an empty queue; `None` if the index cannot be read.
+            A Deferred that fires with the index, 0 for an empty queue; `None` if the index cannot be read. The Deferred
+            fails only with `ConfigError`.
         """
 
         def last(attributes: dict[str, str]) -> int:
             return number_of(attributes.get(LAST_ENTRY, "").encode(), LAST_ENTRY)
 
-        return self._context.attributes(self.suffix).addCallback(last).addErrback(lambda _: None)
+        return self._context.attributes(self.suffix).addCallback(last).addErrback(_failed)
 
     def commit(self, indexes: tuple[int, ...]) -> Deferred[Any]:
         """Commit frames with one request, and count them in the telemetry if it succeeds."""
@@ -121,3 +132,9 @@ class WatchedQueue:
     def _committed(self, response: Response, indexes: tuple[int, ...]) -> Response:
         self.record.frames_committed(indexes)
         return response
+
+
+def _failed(failure: Failure) -> None:
+    """Ignore that a request has failed, unless the function given as token has failed (`ConfigError`)."""
+    if failure.check(ConfigError):
+        failure.raiseException()

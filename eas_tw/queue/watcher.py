@@ -43,7 +43,8 @@ class Watcher(FrameIterator, ProcessBound):
 
     When the connection is lost, another one is opened, which watches from the first frame that may be uncommitted. Each
     frame is returned at least once; a frame that the reader already has, or has committed, is not returned again.
-    Iteration ends when the watcher is closed, or when the service ends the stream.
+    Iteration ends when the watcher is closed, or when the service ends the stream. It fails with `ConfigError` if the
+    function given as token fails when another connection is opened.
 
     Args:
         queue: The queue.
@@ -87,7 +88,8 @@ class Watcher(FrameIterator, ProcessBound):
             1. fires with the watcher when the service has accepted the watch;
             2. fails with `StatusError` if the service rejects it, for example because of a wrong token;
             3. fails with `ConnectionFailed` if no instance has accepted it within the client's `timeout_s`;
-            4. fails with `ClientClosed` if the watcher is closed before the service has accepted the watch.
+            4. fails with `ClientClosed` if the watcher is closed before the service has accepted the watch;
+            5. fails with `ConfigError` if the function given as token fails.
         """
         if self._is_begun:
             return fail(ConfigError("a watcher is opened once; call watch() again for another one"))
@@ -172,7 +174,8 @@ class Watcher(FrameIterator, ProcessBound):
         except Exception as error:  # noqa: BLE001  the caller's iterable may raise any exception
             return fail(error)
 
-        self._watching.rejecting(indexes)
+        if not rejecting.called:  # otherwise the request was not sent
+            self._watching.rejecting(indexes)
 
         def rejected(_: object) -> None:
             self.was_rejected(indexes)

@@ -108,6 +108,10 @@ class QueueRequest:
     takes_protobuf: bool = False
     priority: int = 0
 
+    def target(self, base: str) -> str:
+        """Return path and query, for a queue whose path is `base`."""
+        return base + self.path + (f"?{self.query}" if self.query else "")
+
     def on_wire(
         self,
         base: str,
@@ -125,10 +129,9 @@ class QueueRequest:
             names: The names of the headers for identity and priority.
             extra: Further headers of the client; `None` for none.
         """
-        target = base + self.path + (f"?{self.query}" if self.query else "")
         lines = self.header_lines(token, identity, names, extra)
-        fields = "".join(f"{name}: {value}\r\n" for name, value in lines)
-        return WireRequest(self.method.encode("ascii"), target.encode("ascii"), fields.encode("ascii"), self.body)
+        fields = "".join(f"{name}: {value}\r\n" for name, value in lines).encode("ascii")
+        return WireRequest(self.method.encode("ascii"), self.target(base).encode("ascii"), fields, self.body)
 
     def header_lines(
         self, token: Secret, identity: Identity, names: HeaderNames, extra: Mapping[str, str] | None = None

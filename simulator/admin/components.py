@@ -64,7 +64,7 @@ def _with_content(row: Schema) -> Schema:
         "properties": {
             "headers": {"type": "object", "additionalProperties": {"type": "string"}},
             "body_bytes": whole("Size of the whole body, in bytes"),
-            "body": text("The stored part of the body, if it is UTF-8 text"),
+            "body": text("The stored part of the body, if it is UTF-8 text, up to the last whole character"),
             "body_base64": text("The stored part of the body in base64, if it is not UTF-8 text"),
         },
     }

@@ -358,6 +358,68 @@ def test_an_asyncio_program_puts_watches_and_commits(served: Served) -> None:
     assert printed(ended) == ["cancelled", "10 Normal", " ".join(f"b'{number}'" for number in range(10))]
 
 
+def test_a_token_function_under_asyncio_is_called_for_each_request_of_a_queue(served: Served) -> None:
+    ended = program(
+        served,
+        """
+    import asyncio, os
+    import eas_tw
+    import eas_tw.aio
+    from tests.patience import PATIENT
+    tokens = [os.environ["EAS_TOKEN"]]
+    def token():
+        return tokens[0]
+    async def main():
+        asyncio.get_running_loop().slow_callback_duration = 600
+        queue = eas_tw.aio.QueueClient(
+            os.environ["EAS_ENDPOINT"], "qservice", token=token,
+            endpoint_type=eas_tw.ENDPOINT_TYPE_DIRECT, config=eas_tw.ClientConfig(**PATIENT),
+        )
+        async with queue, queue.sink().watch() as watcher:
+            await queue.put(b"[1]")
+            frame = await watcher.next_frame()
+            await watcher.commit(frame)
+            tokens[0] = 7
+            for operation in (queue.put(b"[2]"), queue.attributes(), watcher.commit(1), queue.watch().open()):
+                try:
+                    await operation
+                except eas_tw.ConfigError as error:
+                    print(error)
+    asyncio.run(main(), debug=True)
+    """,
+    )
+    line = "what the function given as token returns must be a string of visible ASCII; "
+    assert printed(ended) == [f"{line}the one given is of type int (it is not shown here)"] * 4
+
+
+def test_a_token_function_of_a_blocking_queue_client_is_called_in_the_reactor_thread(served: Served) -> None:
+    threads = []
+
+    def token() -> str:
+        threads.append(threading.current_thread())
+        if is_broken:
+            raise LookupError
+        return TOKEN
+
+    is_broken = False
+    queue = eas_tw.blocking.QueueClient(
+        served.ready["url"], "qservice", token=token, endpoint_type=ENDPOINT_TYPE_DIRECT, config=ClientConfig(**PATIENT)
+    )
+    with queue, queue.sink().watch(0, 5) as watcher:
+        queue.put(b"[1]")
+        frame = next(watcher.run())
+        watcher.commit(frame)
+        is_broken = True
+        for operate in (lambda: queue.put(b"[2]"), lambda: watcher.commit(frame), queue.watch(0, 5).open):
+            with pytest.raises(
+                eas_tw.blocking.PredictException, match="the function given as token raised LookupError"
+            ):
+                operate()
+    assert len(threads) > 6
+    assert threading.current_thread() not in threads
+    assert len(set(threads)) == 1
+
+
 def test_a_program_of_the_official_sdk_runs_with_another_import(served: Served) -> None:
     queue = eas_tw.blocking.QueueClient(served.ready["url"], "qservice")
     queue.set_token(TOKEN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from attrs import define
@@ -15,6 +15,9 @@ from eas_tw.body.schema import message
 from tests.net.calling import Result, response, says
 from tests.net.fleet import PuppetReactor
 from tests.net.wire import Wire
+
+if TYPE_CHECKING:
+    from eas_tw.secret import TokenSource
 
 ATTRIBUTES = {"meta.state": "Normal", "meta.header.priority": "X-EAS-QueueService-Priority", "stream.lastEntry": "3"}
 PROTOBUF = b"Content-Type: application/vnd.google.protobuf"
@@ -57,13 +60,20 @@ class Asked:
 class QueueHarness:
     """A queue client with `n` instances, whose connections are in memory."""
 
-    def __init__(self, n: int = 2, *, attributes: dict[str, str] | None = ATTRIBUTES, **settings: Any) -> None:
+    def __init__(
+        self,
+        n: int = 2,
+        *,
+        attributes: dict[str, str] | None = ATTRIBUTES,
+        token: TokenSource = "t0ken",
+        **settings: Any,
+    ) -> None:
         self.reactor = PuppetReactor()
         self.attributes = attributes
         rows = [Instance(f"10.0.0.{i}", 80) for i in range(1, n + 1)]
         config = ClientConfig(**{"seed": 1, **settings})
         self.client = QueueClient(
-            "", "svc", token="t0ken", user="u1", group="g1", instances=rows, reactor=self.reactor, config=config
+            "", "svc", token=token, user="u1", group="g1", instances=rows, reactor=self.reactor, config=config
         )
         self.client.init()
         self.events: list[Any] = []

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eas_tw import Frame, Watcher
 from tests.net.calling import Result
 from tests.queue.peer import QueueHarness, Service
 
+if TYPE_CHECKING:
+    from eas_tw.secret import TokenSource
+
 
 class Watched:
     """An open watch, its harness, and the server side of its current connection."""
 
-    def __init__(self, n: int = 2, settings: dict[str, Any] | None = None, **options: Any) -> None:
-        self.harness = QueueHarness(n, **(settings or {}))
+    def __init__(
+        self, n: int = 2, settings: dict[str, Any] | None = None, *, token: TokenSource = "t0ken", **options: Any
+    ) -> None:
+        self.harness = QueueHarness(n, token=token, **(settings or {}))
         self.watcher: Watcher = self.harness.client.sink().watch(**options)
         self.opening = Result(self.watcher.open())
         self.service = self.harness.upgraded()

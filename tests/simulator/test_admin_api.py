@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.error import CannotListenError
 
 from eas_tw.testing import Remote
 from simulator.admin import checking, components
@@ -103,6 +104,27 @@ def _resolved(schema: Any, schemas: Any) -> Any:
     if "$ref" in schema:
         return _resolved(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     return {name: _resolved(value, schemas) for name, value in schema.items()}
+
+
+def test_a_reset_that_cannot_start_an_instance_is_409_and_resets_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(*_: object, **__: object) -> None:
+        raise CannotListenError("127.0.0.1", 50000, OSError("in use"))
+
+    world.ask("DELETE", "/v1/services/echo/instances/echo-0")
+    world.ask("PATCH", "/v1/services/group%2Frank/instances/group.rank-0", {"weight": 3})
+    monkeypatch.setattr(world.clock, "listenTCP", taken)
+    status, problem = world.ask("POST", "/v1/reset", {"seed": 9})
+    assert status == 409
+    assert problem["detail"] == "instance echo-0 cannot be started: port 50000 is taken; everything else is reset"
+    state = world.ask("GET", "/v1/state")[1]
+    assert state["seed"] == 9
+    assert [instance["id"] for service in state["services"] for instance in service["instances"]] == [
+        "echo-1",
+        "group.rank-0",
+    ]
+    assert world.simulator.instance("group.rank-0").weight == 100
 
 
 def test_numbers_of_json_are_checked_by_value(world: World) -> None:

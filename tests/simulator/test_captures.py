@@ -61,6 +61,25 @@ def test_a_token_at_the_cut_of_a_body_is_masked() -> None:
         assert shown(body, len(body))["body"] == body.decode()
 
 
+@pytest.mark.parametrize("text", ["ä", "中文", "a😀"])
+def test_a_text_is_shown_up_to_the_last_whole_character(text: str) -> None:
+    body = f"x{text}".encode()
+    for length in range(1, len(body) + 1):
+        found = shown(body[:length], len(body))
+        assert found["body"] == body[:length].decode("utf-8", "ignore")
+        assert found["body_bytes"] == len(body)
+
+
+def test_a_token_before_a_character_at_the_cut_is_masked() -> None:
+    body = f"{TOKEN}中".encode()
+    assert shown(body[:-1], len(body))["body"] == MASK
+
+
+@pytest.mark.parametrize(("body", "body_bytes"), [(b"a\xe4", 2), (b"a\xe4b", 9), (b"\xff", 9)])
+def test_a_body_that_is_not_the_beginning_of_a_text_is_shown_in_base64(body: bytes, body_bytes: int) -> None:
+    assert base64.b64decode(shown(body, body_bytes)["body_base64"]) == body
+
+
 def test_other_binary_bodies_are_not_changed() -> None:
     body = bytes(range(256)) * 2 + b"100% %41 %zz" + bytes([255]) + b"abc"
     assert base64.b64decode(shown(body, 9999)["body_base64"]) == body

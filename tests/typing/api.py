@@ -82,6 +82,10 @@ async def asynchronous_inference(queue: QueueClient) -> None:
         async for frame in other:
             assert_type(frame, Frame)
     threads = eas_tw.blocking.QueueClient("e", "q", token="t", group="g")
+    for kind in (QueueClient, eas_tw.aio.QueueClient, eas_tw.blocking.QueueClient):
+        kind("e", "q", token=lambda: "t").set_token(lambda: "t")
+    QueueClient("e", "q", token=lambda: 1)  # type: ignore[arg-type, return-value]
+    eas_tw.blocking.QueueClient("e", "q", token=lambda: 1)  # type: ignore[arg-type, return-value]
     index, request_id = threads.put("x")
     assert_type(index, str)
     assert_type(request_id, str)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from simulator.admin import metrics, page, schema_parts, schemas, views
-from simulator.admin.routing import Asked, Operation
+from simulator.admin.routing import Asked, Operation, Problem
+from simulator.fleet import ResetError
 from simulator.http1 import Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from twisted.python.failure import Failure
 
     from simulator.simulator import Simulator
 
@@ -41,13 +44,24 @@ class WholeOperations:
                 "Return the state of the simulator",
                 schema_parts.ref("State"),
             ),
-            Operation("POST", "/v1/reset", self._reset, "Return to the initial state", seed, takes=schemas.RESET),
+            Operation(
+                "POST",
+                "/v1/reset",
+                self._reset,
+                "Return to the initial state",
+                seed,
+                takes=schemas.RESET,
+                problems=(409,),
+            ),
         )
 
     def _metrics(self, _: Asked) -> Response:
         return Response(200, metrics.text(self._world).encode(), metrics.MEDIA)
 
     def _reset(self, asked: Asked) -> Any:
-        seed = asked.body.get("seed")
-        done = self._world.reset(seed)
-        return done.addCallback(lambda _: {"seed": self._world.seed})
+        def failed(failure: Failure) -> None:
+            failure.trap(ResetError)
+            raise Problem(409, str(failure.value))
+
+        done = self._world.reset(asked.body.get("seed"))
+        return done.addErrback(failed).addCallback(lambda _: {"seed": self._world.seed})
