@@ -98,7 +98,8 @@ def _endpoint(endpoint: str) -> str:
 def check_headers(headers: Mapping[str, str], *, may_authorize: bool = False) -> dict[str, str]:
     """Return a copy of `headers`, or raise `ConfigError` with the name of an invalid header.
 
-    The message never has the value, which may be a secret.
+    White space at the ends of a value is removed, because it is not part of the value (RFC 9110 §5.5). The message
+    never has the value, which may be a secret.
 
     Args:
         headers: The headers.
@@ -113,7 +114,7 @@ def check_headers(headers: Mapping[str, str], *, may_authorize: bool = False) ->
             raise ConfigError(f"header {name} is set by the client itself")
         if not isinstance(value, str) or not _VALUE.fullmatch(value):
             raise ConfigError(f"the value of header {name} must be a string of visible ASCII without line breaks")
-    return dict(headers)
+    return {name: value.strip(" \t") for name, value in headers.items()}
 
 
 def check_method(method: str) -> str:

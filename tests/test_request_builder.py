@@ -116,6 +116,11 @@ def test_characters_that_would_break_a_header_are_refused(text: str) -> None:
             setter(builder(), text)
 
 
+def test_white_space_at_the_ends_of_a_header_is_no_part_of_its_value() -> None:
+    """Libraries such as wsproto refuse a value that has it."""
+    assert check_headers({"X": " v\t", "Y": "a b"}) == {"X": "v", "Y": "a b"}
+
+
 @pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "Authorization", "DATE"])
 def test_a_caller_cannot_set_headers_of_the_client(name: str) -> None:
     with pytest.raises(ConfigError, match="set by the client"):
