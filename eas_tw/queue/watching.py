@@ -118,6 +118,12 @@ class Watching:
             self._in_hand[frame.index] = None
         return frame
 
+    def taken_back(self, frame: Frame) -> None:
+        """Make a frame that the reader has, and cannot use, the next one again."""
+        self._unread.appendleft(frame)
+        self._unread_bytes += len(frame.data)
+        self._in_hand.pop(frame.index, None)
+
     def drop_unread(self) -> None:
         """Remove the frames that the reader has not read."""
         self._forget([frame.index for frame in self._unread])
