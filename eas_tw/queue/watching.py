@@ -96,6 +96,8 @@ class Watching:
         if index < self._start:  # less than the index of a committed frame: the queue was recreated
             self._start = max(index, _FIRST_INDEX)
         self._committed.pop(index, None)
+        # A frame that the reader has rejected, and that arrives again before the response to the reject, is unread.
+        self._in_hand.pop(index, None)
         self._losses = 0
         self._unread.append(frame)
         self._unread_bytes += len(frame.data)
