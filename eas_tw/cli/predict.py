@@ -115,7 +115,7 @@ def json_body(body: bytes, what: str) -> bytes:
         json.loads(body.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise BodyError(f"{what} is not JSON: it is not UTF-8 at byte {error.start}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BodyError(f"{what} is not JSON: {error}") from None
     return body
 
@@ -229,13 +229,16 @@ def _show(response: Any, output: str, whence: dict[str, Any]) -> None:
 def _show_text(response: Any, output: str, whence: dict[str, Any]) -> None:
     text = str(response)
     try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
+        line = _rendered(json.loads(text), text, output, whence)
+    except (ValueError, RecursionError):
+        line = _rendered(text, text, output, whence)
+    print(line)
+
+
+def _rendered(value: Any, text: str, output: str, whence: dict[str, Any]) -> str:
     if output == "json":
-        print(json.dumps({"response": value, **whence}, ensure_ascii=False))
-    else:
-        print(text if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
+        return json.dumps({"response": value, **whence}, ensure_ascii=False)
+    return text if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _show_tensors(response: Any, output: str, whence: dict[str, Any]) -> None:

@@ -142,7 +142,7 @@ def _profile(options: argparse.Namespace, environment: Mapping[str, str]) -> dic
         return {}
     try:
         tables = tomllib.loads(file.read_text("utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: {error}") from None
     if name and name not in tables:
         raise ConfigError(f"{file} has no table [{name}]; it has {', '.join(tables) or 'none'}")

@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
 def _read(file: Path) -> dict[str, Any]:
     try:
         result = json.loads(file.read_text("utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is not JSON: {error}") from None
     if not isinstance(result, dict) or result.get("format") != _FORMAT:
         raise ConfigError(f"{file} is no result of `eas-tw perf --output json` of this version ({_FORMAT})")

@@ -44,7 +44,7 @@ def _field(request: Any, path: str) -> str:
         value = json.loads(request)
         for name in path.split("."):
             value = value[int(name)] if isinstance(value, list) else value[name]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         start = repr(request)[:80]
         raise ConfigError(f"--key-from: there is no file {path!r}, and no such field in the body {start}") from None
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
