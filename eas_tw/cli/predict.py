@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from eas_tw import BodyError, ConfigError, TFRequest
 from eas_tw.cli import streaming
+from eas_tw.cli.files import named, read
 from eas_tw.telemetry.events import CallEnded
 
 if TYPE_CHECKING:
@@ -149,12 +150,11 @@ def details(options: argparse.Namespace) -> dict[str, Any]:
 
 def _body(options: argparse.Namespace) -> bytes:
     if options.file is not None:
-        content: bytes = options.file.read_bytes()
-        return content
+        return read(options.file)
     if options.body in (None, "-"):
         if sys.stdin is None:  # standard input was closed before the start (`<&-`)
             raise ConfigError("no body: give BODY, --file or --tensor; stdin is closed")
-        return sys.stdin.buffer.read()
+        return named("standard input", sys.stdin.buffer.read)
     return os.fsencode(options.body)  # restores the original bytes of the argument, independent of the locale
 
 
