@@ -99,6 +99,11 @@ def test_a_plan_that_the_parser_gives_up_on_is_a_scenario_error(value: str) -> N
         parse(f"seed = {value}")
 
 
+@pytest.mark.parametrize("seed", [10**30, -(10**30)])
+def test_a_seed_may_be_any_integer(seed: int) -> None:
+    assert World(draw(seed, "chaos", 0.01)).run().violations == ()
+
+
 def test_the_json_of_a_result_has_the_documented_fields() -> None:
     told = json.loads(json.dumps(World(draw(1, "calm", 0.02)).run().to_json()))
     assert told["seed"] == 1
