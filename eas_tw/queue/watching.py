@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
+from eas_tw.queue.frames import MAX_INDEX
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from random import Random
@@ -193,7 +195,7 @@ class Watching:
 
     def _advance(self) -> None:
         """Move the start index past committed frames, and remove the oldest committed indexes if there are too many."""
-        while self._start in self._committed:
+        while self._start in self._committed and self._start < MAX_INDEX:
             self._start += 1
         while len(self._committed) > KEPT:
             self._committed.popitem(last=False)

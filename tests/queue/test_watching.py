@@ -203,6 +203,16 @@ def test_a_rejected_frame_that_has_arrived_again_is_not_in_the_readers_window() 
     assert take_all(state) == [1]
 
 
+def test_after_the_greatest_index_a_watch_continues_at_that_index() -> None:
+    """A greater one cannot be requested, so there was no next connection."""
+    state = watching(index=-1)
+    receive(state, 2**64 - 1)
+    take_all(state)
+    state.committed([2**64 - 1])
+    assert state.reconnect_index == 2**64 - 1
+    assert receive(state, 2**64 - 1) == [False]
+
+
 @pytest.mark.parametrize("how", ["frames", "bytes"])
 def test_a_slow_reader_pauses_the_connection_until_it_has_read(how: str) -> None:
     state = watching(window=2, auto_commit=True, buffer_bytes=10)
