@@ -149,13 +149,7 @@ class RequestBuilder:
 
     @property
     def token(self) -> Secret:
-        """The token of the next request.
-
-        Raises:
-            ConfigError: The function given as token fails.
-        """
-        if self._token_source is not None:
-            self._ask_for_token(self._token_source)
+        """The token."""
         return self._token
 
     @property

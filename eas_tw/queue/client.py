@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from eas_tw.config import ClientConfig
     from eas_tw.queue.watcher import Watcher
     from eas_tw.queue.wire import Identity
-    from eas_tw.secret import TokenSource
     from eas_tw.target import GivenInstance
 
 DEFAULT_GROUP = "eas"
@@ -44,8 +43,7 @@ class QueueClient(QueueOperations, PredictClient):
         endpoint: The endpoint, as for `PredictClient`.
         service_name: The queue's name, as `service` or `group/service`.
         custom_url: The complete URL of the queue, instead of endpoint and name.
-        token: The service's token, or a function that returns it; empty for none. It is sent without a signature. The
-            function is called for each request, in the reactor's thread, so it must not block.
+        token: The service's token, which is sent without a signature; empty for none.
         user: The id of this consumer; `None` for a random one. When a consumer starts a watch again with the same id,
             the service sends the frames again that the consumer has not committed.
         group: The group of this consumer. The service sends each frame to every group, and in each group to one
@@ -67,7 +65,7 @@ class QueueClient(QueueOperations, PredictClient):
         service_name: str = "",
         custom_url: str = "",
         *,
-        token: TokenSource = "",
+        token: str = "",
         user: str | None = None,
         group: str = DEFAULT_GROUP,
         endpoint_type: str | None = None,

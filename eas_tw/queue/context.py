@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.logger import Logger
 
 from eas_tw.errors import BodyError, StatusError
@@ -160,8 +160,7 @@ class QueueContext:
         """Request the names of the identity headers if they are unknown; the Deferred does not fail."""
         if self._names is not None:
             return succeed(None)
-        # `maybeDeferred`, because the function given as token may raise.
-        return maybeDeferred(self._header_names, suffix, self.config.timeout_s).addErrback(lambda _: None)
+        return self._header_names(suffix, self.config.timeout_s).addErrback(lambda _: None)
 
     async def close(self) -> None:
         """Close all watchers, and wait at most `drain_timeout_s` for their commits."""
@@ -209,7 +208,6 @@ class QueueContext:
         The default names are used if the service does not answer with attributes. If it rejects the token or cannot be
         reached, the waiting operations fail before their requests are sent.
         """
-        request = self.wire_request(attributes_request(), suffix)  # may raise, so it is made before the timer
         asked: Deferred[HeaderNames] = Deferred(lambda _: None)
         now = self.reactor.seconds()
         limit_s = max(timeout_s, self.config.timeout_s)
@@ -223,6 +221,7 @@ class QueueContext:
             self._asking.append(asked)
             return asked
         runtime = self._runtime
+        request = self.wire_request(attributes_request(), suffix)
         self._asking = [asked]
         asking = Call(runtime.call_context, runtime.fleet, request, self._reader, None, limit_s).start()
         asking.addCallback(self._learn).addErrback(self._unknown).addBoth(self._asked)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from twisted.logger import Logger
 
-from eas_tw.errors import ConfigError
 from eas_tw.policy.outcomes import AttemptStatus, Outcome
 from eas_tw.queue.connections import WatchEnd
 
@@ -199,11 +198,5 @@ class Reconnecting:
         if self._is_stopped:
             return
         self._asked_index = self._watching.reconnect_index
-        try:
-            self._connection = self._queue.connect(self._asked_index, self)
-        except ConfigError as error:
-            # The function given as token fails. It is called again for the next connection, unless there was none yet.
-            outcome = Outcome(AttemptStatus.LOCAL_RESOURCE, detail=str(error))
-            self.connection_ended(WatchEnd(None, outcome, None if self._was_open else error))
-            return
         self._held += 1
+        self._connection = self._queue.connect(self._asked_index, self)
