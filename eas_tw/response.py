@@ -59,7 +59,7 @@ class Response(EqualByContent):
         """
         try:
             return json.loads(self.content.decode("utf-8-sig"))  # RFC 8259 §8.1 allows a parser to ignore a BOM
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BodyError(f"the response is not JSON: {error}; use .content for its bytes") from error
 
     def raise_for_status(self) -> Response:

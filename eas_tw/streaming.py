@@ -277,12 +277,7 @@ class OpeningStream:
         return self._begin()
 
     async def __aenter__(self) -> Stream:
-        try:
-            return await self
-        except BaseException:
-            # If the waiting task is cancelled while the stream opens, the open stream must be closed.
-            self._close()
-            raise
+        return await self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -290,8 +285,16 @@ class OpeningStream:
         self._close()
 
     def __await__(self) -> Generator[Any, Any, Stream]:
+        return self._opened().__await__()
+
+    async def _opened(self) -> Stream:
         opening = self._begin().addCallback(self._keep)
-        return (opening if self._wait is None else self._wait(opening)).__await__()
+        try:
+            return await (opening if self._wait is None else self._wait(opening))
+        except BaseException:
+            # If the waiting task is cancelled while the stream opens, the open stream must be closed.
+            self._close()
+            raise
 
     def _keep(self, stream: Stream) -> Stream:
         self._stream = stream

@@ -76,7 +76,7 @@ def read_recording(path: Path) -> list[Stub]:
         raise StubError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise StubError(f"{path}: it is not text in UTF-8: {error.reason} at byte {error.start}") from None
-    except (tomllib.TOMLDecodeError, RecursionError, StubError) as error:
+    except (ValueError, RecursionError) as error:  # a `StubError` is a ValueError, too
         raise StubError(f"{path}: {error}") from None
 
 

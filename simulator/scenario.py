@@ -44,7 +44,7 @@ def read(path: Path) -> Scenario:
         raise ScenarioError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ScenarioError(f"{path}: it is not text in UTF-8: {error.reason} at byte {error.start}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # tomllib raises a plain ValueError for a number of 5,000 digits
         raise ScenarioError(f"{path}: {error}") from error
     try:
         return parse(given)

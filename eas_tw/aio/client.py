@@ -14,6 +14,7 @@ from eas_tw.deferred_settings import DeferredSettings
 from eas_tw.telemetry.stdlib_logging import forward_logs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Unpack
 
@@ -201,11 +202,16 @@ class PredictClient(DeferredSettings):
             return NoInstances("init() has not been called: call it, and await it, before the first predict()")
         return ConfigError("the client belongs to the loop that ran at its init(): make a client for each loop")
 
-    async def _wait(self, deferred: Deferred[T]) -> T:
+    async def _wait(self, deferred: Deferred[T], undo: Callable[[T], object] | None = None) -> T:
         """Wait for a Deferred of the inner client, and cancel it if the waiting task is cancelled.
 
         `Deferred.asFuture` is not used, because it creates three closures for each call, and cancels the Deferred only
         in the next turn of the loop.
+
+        Args:
+            deferred: The Deferred.
+            undo: A function that is called with the result if the task is cancelled after the result has arrived, and
+                before the task has run again; `None` if nothing is lost with the result.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         deferred.addCallbacks(_succeed, _fail, callbackArgs=(future,), errbackArgs=(future,))
@@ -213,6 +219,8 @@ class PredictClient(DeferredSettings):
             return await future
         except BaseException:  # CancelledError, or GeneratorExit if the loop is closed before the call ends
             deferred.cancel()
+            if future.done() and not future.cancelled() and future.exception() is None and undo is not None:
+                undo(future.result())
             raise
 
     async def _read_piece(self, body: Any) -> bytes:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Frames = int | Frame | Iterable[int | Frame]
     Operate = Callable[[Any], Deferred[Any]]
-    Wait = Callable[[Deferred[Any]], Awaitable[Any]]
+    Wait = Callable[..., Awaitable[Any]]
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Watcher(FrameIterator, ProcessBound):
 
     Args:
         watcher: The inner watcher.
-        wait: A function that converts a Deferred to an awaitable of the client's loop.
+        wait: The method `_wait` of the client, which converts a Deferred to an awaitable of the client's loop.
     """
 
     def __init__(self, watcher: eas_tw.Watcher, wait: Wait) -> None:
@@ -50,8 +50,11 @@ class Watcher(FrameIterator, ProcessBound):
         return self._watcher.instance
 
     async def open(self) -> Self:
-        """Open the watch, and wait until the service has accepted it. The errors are those of `eas_tw.Watcher.open`."""
-        await self._wait(self._watcher.open())
+        """Open the watch, and wait until the service has accepted it. The errors are those of `eas_tw.Watcher.open`.
+
+        Cancelling the waiting task closes the watcher.
+        """
+        await self._wait(self._watcher.open(), eas_tw.Watcher.close)
         return self
 
     def ready_frame(self) -> Frame | None:
@@ -59,8 +62,11 @@ class Watcher(FrameIterator, ProcessBound):
         return self._watcher.ready_frame()
 
     async def next_frame(self) -> Frame | None:
-        """Wait for the next frame; return `None` when the watcher is closed, or the service has ended the stream."""
-        frame: Frame | None = await self._wait(self._watcher.next_frame())
+        """Wait for the next frame; return `None` when the watcher is closed, or the service has ended the stream.
+
+        Cancelling the waiting task loses no frame.
+        """
+        frame: Frame | None = await self._wait(self._watcher.next_frame(), self._watcher.take_back)
         return frame
 
     async def commit(self, frames: Frames) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PART_BYTES = 1 << 16
 """Maximum size in bytes of a part of gzip or deflate output."""
+_MOST_FED = 1 << 12
+"""Maximum input in bytes that zlib gets at a time, because zlib copies the input that follows a short gzip member."""
 _MAX_WINDOW_BYTES = 8 << 20
 """Maximum zstd window, in bytes: the maximum in HTTP (RFC 9659); decoders should support it (RFC 8878 §3.1.1.1.2)."""
 
@@ -51,43 +53,58 @@ def body_decompressor(coding: str) -> Decompressor | None:
 class _Inflating:
     """Decompresses gzip, zlib and raw deflate; a gzip body may have several members (RFC 1952 §2.2).
 
+    Zeros after a gzip member, and all bytes after the end of zlib and raw deflate, are ignored.
+
     Args:
         window_bits: As for `zlib.decompressobj`; `None` to detect zlib or raw deflate from the first two bytes.
     """
 
     def __init__(self, window_bits: int | None) -> None:
         self._bits = window_bits
-        self._stream = None if window_bits is None else zlib.decompressobj(window_bits)
+        self._stream: Any = None  # the decompressor of a member that is not complete
         self._held = b""
-        self._is_empty = True
+        self._has_ended = False  # whether a member is complete
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Decompress a piece, in parts."""
-        data = self._held + piece
+        for at in range(0, len(piece), _MOST_FED):
+            yield from self._inflate(self._held + piece[at : at + _MOST_FED])
+
+    def _inflate(self, data: bytes) -> Iterator[bytes]:
         self._held = b""
-        if self._stream is None:
-            if len(data) < _HEADER_BYTES:
-                self._held = data
-                return
-            self._stream = zlib.decompressobj(zlib.MAX_WBITS if _is_zlib(data) else -zlib.MAX_WBITS)
-        self._is_empty = False
-        while data:
+        is_full = False
+        while data or is_full:
+            if self._stream is None:
+                data = self._begin_member(data)
+                if self._stream is None:
+                    return
             try:
                 part = self._stream.decompress(data, PART_BYTES)
             except zlib.error as error:
                 raise BodyError(f"the stream cannot be decompressed: {error}") from error
             if part:
                 yield part
-            data = self._stream.unconsumed_tail
+            # After a full part, zlib may have more output although it has read all input.
+            data, is_full = self._stream.unconsumed_tail, len(part) == PART_BYTES
             if self._stream.eof:
-                data = self._stream.unused_data.lstrip(b"\0") if self._bits is not None else b""
-                if not data:
-                    return
-                self._stream = zlib.decompressobj(self._bits or zlib.MAX_WBITS)
+                data, is_full = self._stream.unused_data, False
+                # zlib would store all further bytes, so the decompressor is not used after its end.
+                self._stream, self._has_ended = None, True
+
+    def _begin_member(self, data: bytes) -> bytes:
+        """Create the decompressor of the next member, if `data` has its beginning; return the data of the member."""
+        if self._bits is not None:
+            data = data.lstrip(b"\0") if self._has_ended else data
+            self._stream = zlib.decompressobj(self._bits) if data else None
+        elif len(data) < _HEADER_BYTES and not self._has_ended:
+            self._held = data
+        elif not self._has_ended:
+            self._stream = zlib.decompressobj(zlib.MAX_WBITS if _is_zlib(data) else -zlib.MAX_WBITS)
+        return data
 
     def finish(self) -> Iterator[bytes]:
         """Raise an error unless the body is complete."""
-        if self._held or (not self._is_empty and self._stream is not None and not self._stream.eof):
+        if self._held or self._stream is not None:
             raise BodyError("the stream cannot be decompressed: it is cut short")
         return iter(())
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from eas_tw import BodyError, ConfigError, TFRequest
 from eas_tw.cli import streaming
+from eas_tw.cli.files import named, read
 from eas_tw.telemetry.events import CallEnded
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def json_body(body: bytes, what: str) -> bytes:
         json.loads(body.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise BodyError(f"{what} is not JSON: it is not UTF-8 at byte {error.start}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BodyError(f"{what} is not JSON: {error}") from None
     return body
 
@@ -149,12 +150,11 @@ def details(options: argparse.Namespace) -> dict[str, Any]:
 
 def _body(options: argparse.Namespace) -> bytes:
     if options.file is not None:
-        content: bytes = options.file.read_bytes()
-        return content
+        return read(options.file)
     if options.body in (None, "-"):
         if sys.stdin is None:  # standard input was closed before the start (`<&-`)
             raise ConfigError("no body: give BODY, --file or --tensor; stdin is closed")
-        return sys.stdin.buffer.read()
+        return named("standard input", sys.stdin.buffer.read)
     return os.fsencode(options.body)  # restores the original bytes of the argument, independent of the locale
 
 
@@ -229,13 +229,16 @@ def _show(response: Any, output: str, whence: dict[str, Any]) -> None:
 def _show_text(response: Any, output: str, whence: dict[str, Any]) -> None:
     text = str(response)
     try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
+        line = _rendered(json.loads(text), text, output, whence)
+    except (ValueError, RecursionError):
+        line = _rendered(text, text, output, whence)
+    print(line)
+
+
+def _rendered(value: Any, text: str, output: str, whence: dict[str, Any]) -> str:
     if output == "json":
-        print(json.dumps({"response": value, **whence}, ensure_ascii=False))
-    else:
-        print(text if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
+        return json.dumps({"response": value, **whence}, ensure_ascii=False)
+    return text if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _show_tensors(response: Any, output: str, whence: dict[str, Any]) -> None:

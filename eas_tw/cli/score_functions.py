@@ -167,7 +167,7 @@ def _data(_: Any, response: Any) -> Any:
     text = response.to_string()
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -12,6 +12,7 @@ from attrs import frozen
 
 import eas_tw
 from eas_tw import ENDPOINT_TYPE_DEFAULT, ConfigError
+from eas_tw.cli.files import read_settings_file
 from eas_tw.outer_settings import ENDPOINT_TYPES, NEEDED, SETTINGS, OuterSettings, read_settings
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
 
 def _token(file: Path) -> str:
     try:
-        token = file.read_text("utf-8-sig").strip()
+        token = read_settings_file(file).strip()
     except UnicodeDecodeError:
         raise ConfigError(f"the token file {file} is not text") from None
     if not token:
@@ -141,8 +142,10 @@ def _profile(options: argparse.Namespace, environment: Mapping[str, str]) -> dic
             )
         return {}
     try:
-        tables = tomllib.loads(file.read_text("utf-8-sig"))
-    except ValueError as error:
+        tables = tomllib.loads(read_settings_file(file))
+    except ConfigError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: {error}") from None
     if name and name not in tables:
         raise ConfigError(f"{file} has no table [{name}]; it has {', '.join(tables) or 'none'}")

@@ -66,7 +66,7 @@ def text_of(event: ServerSentEvent) -> str:
         choices = json.loads(event.data)["choices"]
         choice = choices[0] if choices else {}
         text = choice["delta"].get("content") if "delta" in choice else choice.get("text")
-    except (ValueError, TypeError, LookupError, AttributeError):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return f"{event.data}\n"
     return text if isinstance(text, str) else ""
 
@@ -74,9 +74,12 @@ def text_of(event: ServerSentEvent) -> str:
 def line_of(event: ServerSentEvent) -> str:
     """Return an event as one line of JSON; its data is parsed if it is JSON."""
     try:
-        data = json.loads(event.data)
-    except ValueError:
-        data = event.data
+        return _line(event, json.loads(event.data))
+    except (ValueError, RecursionError):
+        return _line(event, event.data)
+
+
+def _line(event: ServerSentEvent, data: Any) -> str:
     return json.dumps({"event": event.event, "data": data, "id": event.id, "retry": event.retry}, ensure_ascii=False)
 
 

@@ -2,12 +2,17 @@
 
 The connection reports its opening, its binary messages, and its end (once) to its owner, which reconnects if necessary.
 Messages of one frame are parsed by `websocket_frames` instead of wsproto.
+
+A service can send thousands of tiny frames in one TCP segment, and need not read what it is sent. So the number of
+frames that are handled in a turn of the reactor is bounded, and no pong is written while the socket accepts no bytes.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Protocol
 
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from wsproto import ConnectionType, WSConnection
@@ -21,7 +26,9 @@ from wsproto.events import (
     Request,
 )
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+from zope.interface import implementer
 
+from eas_tw.net.pieces import add_piece, joined
 from eas_tw.net.websocket_frames import FrameSplitter
 from eas_tw.policy.outcomes import ANSWERED, AttemptStatus, Outcome
 
@@ -33,6 +40,7 @@ if TYPE_CHECKING:
     from wsproto.events import Event
 
     from eas_tw.net.http1 import Transport
+    from eas_tw.net.pieces import Pieces
 
 NORMAL_CLOSURE = 1000
 """The status code of an intended close (RFC 6455 §7.4.1)."""
@@ -41,6 +49,8 @@ MAX_MISSING_PONGS = 3
 _CLOSE_WITHIN_S = 1.0
 """Maximum wait in seconds for the peer's Close frame, and then for the close of the socket."""
 _MOST_ERROR_BYTES = 64 * 2**10
+_MOST_FRAMES = 500
+"""Number of frames after which the rest is handled in the next turn of the reactor, about 10 ms of work."""
 
 
 class WebSocketOwner(Protocol):
@@ -70,6 +80,7 @@ class WebSocketOwner(Protocol):
         """Report that the socket is closed; called once, after `websocket_ended`."""
 
 
+@implementer(IPushProducer)
 class WebSocketConnection(TwistedProtocol):
     """One WebSocket connection.
 
@@ -110,11 +121,14 @@ class WebSocketConnection(TwistedProtocol):
         self._open_within_s = open_within_s
         self._websocket = WSConnection(ConnectionType.CLIENT)
         self._splitter = FrameSplitter(max_message_bytes)
-        self._pieces: list[bytes] = []
+        self._pieces: Pieces = []
         self._received_bytes = 0
         self._refusal: list[bytes] = []
         self._refused_with = 0
         self._is_open = self._is_over = self._is_closing = self._is_paused = False
+        self._is_behind = False  # whether frames are left for the next turn
+        self._is_socket_full = False
+        self._next_turn: IDelayedCall | None = None
         self._missing_pongs = 0
         self.has_exceeded_limit = False
         self._timer: IDelayedCall | None = None
@@ -146,7 +160,7 @@ class WebSocketConnection(TwistedProtocol):
         if self._is_paused:
             self._is_paused = False
             self._missing_pongs = 0
-            if not self._is_over:
+            if not (self._is_over or self._is_behind):
                 self.transport.resumeProducing()
 
     def close(self) -> None:
@@ -173,6 +187,7 @@ class WebSocketConnection(TwistedProtocol):
     def connectionMade(self) -> None:
         """Send the upgrade request."""
         self.transport.setTcpNoDelay(True)
+        self.transport.registerProducer(self, True)
         self._set_timer(self._open_within_s, self._open_timed_out)
         self._send(self._request)
 
@@ -184,17 +199,13 @@ class WebSocketConnection(TwistedProtocol):
             data = self._read_response(data)
         self._missing_pongs = 0  # any bytes show that the service is alive
         self._splitter.feed(data)
-        while not self._is_over:
-            messages, rest = self._splitter.split()
-            if messages:
-                self._owner.websocket_messages(messages)
-            if not rest:
-                return
-            if not self._is_over:
-                self._parse(rest)
+        if not self._is_behind:
+            self._read_frames()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Report the end, if it has not been reported yet, and the loss of the socket."""
+        if self._is_behind:
+            self._read_frames(math.inf)
         if not self._is_over:
             if self._is_closing:
                 outcome = ANSWERED
@@ -208,7 +219,40 @@ class WebSocketConnection(TwistedProtocol):
         self._stop_timer()
         self._owner.socket_lost()
 
+    def pauseProducing(self) -> None:
+        """Write no pings and pongs, because the socket accepts no bytes (`IPushProducer`)."""
+        self._is_socket_full = True
+
+    def resumeProducing(self) -> None:
+        """Write pings and pongs again (`IPushProducer`)."""
+        self._is_socket_full = False
+
+    def stopProducing(self) -> None:
+        """Do nothing, because `connectionLost` reports the end (`IPushProducer`)."""
+
     # -- internals
+
+    def _read_frames(self, most: float = _MOST_FRAMES) -> None:
+        """Handle received frames; after `most` frames, stop reading from the socket, and continue in the next turn."""
+        self._stop_next_turn()
+        left = most
+        while left > 0:
+            messages, rest = self._splitter.split(left)
+            left -= len(messages)
+            if messages:
+                self._owner.websocket_messages(messages)
+            if rest and not self._is_over:
+                left -= self._parse(rest)
+            if self._is_over:
+                return
+            if not rest and left > 0:
+                break
+        was_behind, self._is_behind = self._is_behind, left <= 0
+        if self._is_behind:
+            self._next_turn = self._clock.callLater(0, self._read_frames)
+            self.transport.pauseProducing()
+        elif was_behind and not self._is_paused:
+            self.transport.resumeProducing()
 
     def _read_response(self, data: bytes) -> bytes:
         """Read the response to the upgrade, and return the bytes after its head if the head accepts the upgrade.
@@ -227,15 +271,17 @@ class WebSocketConnection(TwistedProtocol):
             self._parse(data[at:])  # the body of a response that rejects the upgrade
         return b""
 
-    def _parse(self, data: bytes) -> None:
-        """Parse bytes with wsproto, and handle its events."""
-        for event in self._events(data):
+    def _parse(self, data: bytes) -> int:
+        """Parse bytes with wsproto, and handle its events; return their number."""
+        count = 0
+        for count, event in enumerate(self._events(data), 1):  # noqa: B007  the number of the last event is returned
             # Text messages are ignored, as in the official Java SDK: every frame of a queue is binary.
             handle = _HANDLERS.get(type(event))
             if handle is not None:
                 handle(self, event)
             if self._is_over:
-                return
+                break
+        return count
 
     def _events(self, data: bytes) -> Iterator[Event]:
         try:
@@ -249,7 +295,7 @@ class WebSocketConnection(TwistedProtocol):
         self._take(bytes(event.data), is_whole=event.message_finished)
 
     def _got_ping(self, event: Ping) -> None:
-        if not self._is_closing:
+        if not (self._is_closing or self._is_socket_full):
             self._send(event.response())
 
     def _got_acceptance(self, _: AcceptConnection) -> None:
@@ -269,14 +315,14 @@ class WebSocketConnection(TwistedProtocol):
             self._end(Outcome(AttemptStatus.STATUS, self._refused_with))
 
     def _take(self, piece: bytes, *, is_whole: bool) -> None:
-        self._pieces.append(piece)
+        add_piece(self._pieces, piece)
         self._received_bytes += len(piece)
         if self._received_bytes > self._max_message_bytes:
             self.has_exceeded_limit = True
             limit = f"a message has more than {self._max_message_bytes} bytes (max_response_bytes)"
             self._end(Outcome(AttemptStatus.VIOLATION, detail=limit))
         elif is_whole:
-            data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            data = joined(self._pieces)
             self._pieces, self._received_bytes = [], 0
             self._owner.websocket_messages((data,))
 
@@ -301,7 +347,8 @@ class WebSocketConnection(TwistedProtocol):
                 )
                 return
             self._missing_pongs += 1
-        self._send(Ping(b"ping"))
+        if not self._is_socket_full:
+            self._send(Ping(b"ping"))
         self._set_timer(PING_EVERY_S, self._ping)
 
     def _open_timed_out(self) -> None:
@@ -325,6 +372,11 @@ class WebSocketConnection(TwistedProtocol):
         if timer is not None and timer.active():
             timer.cancel()
 
+    def _stop_next_turn(self) -> None:
+        timer, self._next_turn = self._next_turn, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
     def _send(self, event: Event) -> None:
         self.transport.write(self._websocket.send(event))
 
@@ -334,9 +386,11 @@ class WebSocketConnection(TwistedProtocol):
             return
         self._is_over = True
         self._stop_timer()
-        if self._is_paused:
-            self._is_paused = False
+        self._stop_next_turn()
+        if self._is_paused or self._is_behind:
+            self._is_paused = self._is_behind = False
             self.transport.resumeProducing()  # a paused transport does not detect the close of its socket
+        self.transport.unregisterProducer()  # a registered producer could delay the close
         if outcome is ANSWERED:
             # The timer is needed for TLS: closing a TLS connection waits for the peer, which may not respond.
             self._set_timer(_CLOSE_WITHIN_S, self._abort_socket)

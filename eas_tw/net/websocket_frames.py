@@ -12,6 +12,8 @@ _BINARY = 0x82
 _CONTROL = frozenset({0x88, 0x89, 0x8A})
 """First bytes of Close, Ping and Pong."""
 _SHORT = 125
+_MOST_PIECE_BYTES = 2**11
+"""Maximum number of bytes that wsproto gets together, so that they have at most 1024 frames."""
 _EXTENDED = {126: (2, 126), 127: (8, 2**16)}
 """For each value that announces an extended length: its number of bytes, and its minimum (RFC 6455 §5.2)."""
 
@@ -41,12 +43,16 @@ class FrameSplitter:
         else:
             self._data = bytearray(self._data) + data  # appending to a bytearray does not copy it
 
-    def split(self) -> tuple[list[bytes], bytes]:
+    def split(self, most: float) -> tuple[list[bytes], bytes]:
         """Parse the bytes that were fed, up to the first control frame or unusual frame.
+
+        Args:
+            most: The maximum number of messages, ≥ 1.
 
         Returns:
             The messages, and the bytes after them that wsproto must parse before `split` is called again: a control
-            frame, or all bytes from an unusual frame on. Empty bytes mean that more must be fed first.
+            frame, or the next bytes from an unusual frame on. Empty bytes after less than `most` messages mean that
+            more must be fed first.
         """
         messages: list[bytes] = []
         if len(self._data) < self._needed_bytes:
@@ -54,7 +60,7 @@ class FrameSplitter:
         data, at = bytes(self._data), self._at
         self._data, self._at, self._needed_bytes = b"", 0, 0
         size = len(data)
-        while self._is_usual and size - at > 1:
+        while self._is_usual and size - at > 1 and len(messages) < most:
             kind, length, start = data[at], data[at + 1], at + 2
             if kind == _BINARY and length in _EXTENDED:
                 count, least = _EXTENDED[length]
@@ -80,4 +86,7 @@ class FrameSplitter:
         if self._is_usual:
             self._data = data[at:]
             return messages, b""
-        return messages, data[at:]
+        piece = data[at : at + _MOST_PIECE_BYTES]
+        if at + len(piece) < size:
+            self._data, self._at = data, at + len(piece)
+        return messages, piece

@@ -28,7 +28,7 @@ LAST_ENTRY = "stream.lastEntry"
 """The attribute with the index of the newest frame; 0 for an empty queue."""
 _FRAME, _FRAMES = "eas_tw.queue.DataFrameProto", "eas_tw.queue.DataFrameListProto"
 _ATTRIBUTES = "eas_tw.queue.AttributesProto"
-_MAX_INDEX = 2**64 - 1
+MAX_INDEX = 2**64 - 1
 _NUMBER = re.compile(rb"(?P<prefix>0[xXoObB])?[0-9a-fA-F]{1,64}")
 _WRONG_JSON = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 """Exceptions that parsing raises for JSON with another structure, infinite numbers, or too many levels of nesting."""
@@ -169,7 +169,7 @@ def number_of(body: bytes, what: str) -> int:
     """
     match = _NUMBER.fullmatch(body.strip())
     number = -1 if match is None else int(match[0], 0 if match["prefix"] else 10)
-    if not 0 <= number <= _MAX_INDEX:
+    if not 0 <= number <= MAX_INDEX:
         raise BodyError(f"{what} must be a number, the service answered {shown(body)}")
     return number
 
@@ -189,7 +189,7 @@ def _from_proto(proto: Any) -> Frame:
 
 def _from_json(row: Any) -> Frame:
     index = row["index"]
-    if type(index) is not int or not 0 <= index <= _MAX_INDEX:
+    if type(index) is not int or not 0 <= index <= MAX_INDEX:
         raise ValueError(f"the index must be a number from 0 to 2⁶⁴ - 1, got {shown(index)}")
     tags = {str(name): str(value) for name, value in (row.get("tags") or {}).items()}
     return Frame(index, tags, b64decode(row.get("data") or "", validate=True), str(row.get("message") or ""))

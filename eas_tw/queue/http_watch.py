@@ -6,6 +6,7 @@ chooses the instance, retries until the head of the response has arrived, and re
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
     from eas_tw.config import ClientConfig
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from eas_tw.queue.connections import Key, WatchOwner
 
 _LENGTH_BYTES = 4
+_MOST_RECORDS = 500
+"""Number of records after which the rest is handled in the next turn of the reactor, a few milliseconds of work."""
 
 
 class RecordSplitter:
@@ -121,6 +125,7 @@ class HttpWatch:
         self._stream: ResponseStream | None = None
         self._instance: Instance | None = None
         self._is_paused = self._is_reading = False
+        self._next_turn: IDelayedCall | None = None
         self._call = connector.call(request)
         self._running: Deferred[ResponseStream] | None = None
         # Start in the next reactor iteration, so that the owner is not called before this constructor has returned.
@@ -139,6 +144,7 @@ class HttpWatch:
     def close(self) -> None:
         """Close the stream; the owner receives only `connection_gone`."""
         self._owner = None
+        self._stop_next_turn()
         if self._starting.active():
             self._starting.cancel()
         elif self._stream is not None:
@@ -163,7 +169,8 @@ class HttpWatch:
         self._read()
 
     def _read(self) -> None:
-        if self._stream is None or self._is_paused or self._is_reading or self._owner is None:
+        is_busy = self._is_paused or self._is_reading or self._next_turn is not None
+        if self._stream is None or is_busy or self._owner is None:
             return
         self._is_reading = True
         self._stream.read_piece().addCallbacks(self._took, self._failed)
@@ -177,10 +184,15 @@ class HttpWatch:
                 broken = Outcome(AttemptStatus.RESPONSE_TRUNCATED, detail="the stream ended inside a frame")
                 self._end(WatchEnd(self._instance, broken))
             return
+        self._deliver(piece)
+
+    def _deliver(self, piece: bytes = b"") -> None:
+        """Pass the records of a piece to the owner; after `_MOST_RECORDS`, continue in the next turn of the reactor."""
+        self._next_turn = None
         records: list[bytes] = []
         error: BodyError | None = None
         try:
-            for record in self._splitter.feed(piece):
+            for record in islice(self._splitter.feed(piece), _MOST_RECORDS):
                 records.append(record)  # noqa: PERF402  the iterator may raise after some records
         except BodyError as found:  # the records before the invalid one are complete, so they are delivered
             error = found
@@ -188,8 +200,10 @@ class HttpWatch:
             self._owner.connection_received(self._instance, records)
         if error is not None:
             self._end(WatchEnd(self._instance, Outcome(AttemptStatus.VIOLATION, detail=str(error)), error))
-            return
-        self._read()
+        elif len(records) == _MOST_RECORDS and self._owner is not None:
+            self._next_turn = self._connector.context.reactor.callLater(0, self._deliver)
+        else:
+            self._read()
 
     def _failed(self, failure: Failure) -> None:
         self._running = None
@@ -207,11 +221,17 @@ class HttpWatch:
     def _end(self, end: WatchEnd) -> None:
         self._connector.lost_at = () if end.instance is None else (end.instance.key,)
         owner, self._owner = self._owner, None
+        self._stop_next_turn()
         if self._stream is not None:
             self._stream.close()
         if owner is not None:
             owner.connection_ended(end)
         self._tell_gone()
+
+    def _stop_next_turn(self) -> None:
+        timer, self._next_turn = self._next_turn, None
+        if timer is not None:
+            timer.cancel()
 
     def _tell_gone(self) -> None:
         gone, self._gone = self._gone, None

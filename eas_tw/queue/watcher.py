@@ -65,7 +65,7 @@ class Watcher(FrameIterator, ProcessBound):
         self._open_timer: IDelayedCall | None = None
         self._reader: Deferred[Frame | None] | None = None
         self._error: EasError | None = None
-        self._is_begun = self._is_over = self._is_abandoned = self._is_delivering = False
+        self._is_begun = self._is_over = self._is_closed = self._is_abandoned = self._is_delivering = False
         self._closing: list[Deferred[None]] = []
 
     def __repr__(self) -> str:
@@ -139,6 +139,16 @@ class Watcher(FrameIterator, ProcessBound):
         self._connections.resume_if_read()
         return frame
 
+    def take_back(self, frame: Frame | None) -> None:
+        """Make a frame that `next_frame` has returned, and that its reader could not use, the next frame again.
+
+        Args:
+            frame: The frame; `None` has no effect.
+        """
+        if frame is not None and not self._is_closed:
+            self._watching.taken_back(frame)
+            self._deliver()
+
     def commit(self, frames: Frames) -> Deferred[None]:
         """Commit frames for the client's group, so that the service does not send them to the group again.
 
@@ -193,7 +203,7 @@ class Watcher(FrameIterator, ProcessBound):
         """
         closed: Deferred[None] = Deferred()
         self._closing.append(closed)
-        self._is_begun = True
+        self._is_begun = self._is_closed = True
         self._watching.drop_unread()
         self._finish(None)
         self._tell_if_gone()

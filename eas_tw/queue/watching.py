@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
+from eas_tw.queue.frames import MAX_INDEX
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from random import Random
@@ -96,6 +98,8 @@ class Watching:
         if index < self._start:  # less than the index of a committed frame: the queue was recreated
             self._start = max(index, _FIRST_INDEX)
         self._committed.pop(index, None)
+        # A frame that the reader has rejected, and that arrives again before the response to the reject, is unread.
+        self._in_hand.pop(index, None)
         self._losses = 0
         self._unread.append(frame)
         self._unread_bytes += len(frame.data)
@@ -117,6 +121,12 @@ class Watching:
         if not self._auto_commit and frame.index in self._known:
             self._in_hand[frame.index] = None
         return frame
+
+    def taken_back(self, frame: Frame) -> None:
+        """Make a frame that the reader has, and cannot use, the next one again."""
+        self._unread.appendleft(frame)
+        self._unread_bytes += len(frame.data)
+        self._in_hand.pop(frame.index, None)
 
     def drop_unread(self) -> None:
         """Remove the frames that the reader has not read."""
@@ -185,7 +195,7 @@ class Watching:
 
     def _advance(self) -> None:
         """Move the start index past committed frames, and remove the oldest committed indexes if there are too many."""
-        while self._start in self._committed:
+        while self._start in self._committed and self._start < MAX_INDEX:
             self._start += 1
         while len(self._committed) > KEPT:
             self._committed.popitem(last=False)

@@ -116,5 +116,5 @@ def _attribute(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"must look like NAME=VALUE, such as latency=200, got {text!r}")
     try:
         return name, json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return name, value

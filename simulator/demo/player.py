@@ -17,6 +17,7 @@ from simulator.demo.traffic import ANY, ECHO, MNIST, DemoTraffic
 from simulator.expectations import ExpectationResult, RequestRecord, TrafficAccount, judge
 from simulator.processors import BUILT_IN
 from simulator.scenario_model import ScenarioError
+from simulator.seeds import client_seed
 from simulator.service_spec import DEFAULT_SERVICES
 from simulator.simulator import Simulator
 from simulator.timeline import Timeline, TimelineStep
@@ -87,7 +88,7 @@ def client_config(scenario: Scenario, seed: int = 0) -> ClientConfig:
                 f"$.client.{name}: unknown; a client has calls_per_s, service and ClientConfig's fields"
             )
     try:
-        config = ClientConfig(**{**_DEFAULTS, **given}, seed=seed)
+        config = ClientConfig(**{**_DEFAULTS, **given}, seed=client_seed(seed))
     except (ConfigError, TypeError) as error:
         raise ScenarioError(f"$.client: {error}") from None
     rate = scenario.client.get("calls_per_s", CALLS_PER_S)

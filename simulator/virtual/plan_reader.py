@@ -59,7 +59,7 @@ def parse(toml: str) -> RunPlan:
     """
     try:
         given = tomllib.loads(toml)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # tomllib raises a plain ValueError for a number of 5,000 digits
         raise ScenarioError(str(error)) from error
     known("$", given, [field.name for field in fields(RunPlan)], "a plan")
     if "seed" not in given:

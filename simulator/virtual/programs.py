@@ -14,6 +14,7 @@ from twisted.web.client import Agent
 from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, ConfigError, PredictClient, QueueClient
 from simulator.scenario_model import ScenarioError
 from simulator.scenario_values import known
+from simulator.seeds import client_seed
 from simulator.virtual.client_under_test import ClientUnderTest
 from simulator.virtual.clocks import ElapsedReactor
 from simulator.virtual.gateway_calls import GatewayCalls
@@ -69,7 +70,7 @@ class Programs:
             ScenarioError: The plan has invalid settings of the client.
         """
         reactor = VirtualReactor(self._network, f"10.1.{number // 250}.{number % 250 + 1}")
-        settings = {"seed": self._plan.seed * 1000 + number, **self._plan.settings_of(number)}
+        settings = {"seed": client_seed(self._plan.seed * 1000 + number), **self._plan.settings_of(number)}
         known("$.client", settings, [setting.name for setting in fields(ClientConfig)], "ClientConfig")
         if settings.get("balancer") in OWN_BALANCERS:
             settings["balancer"] = partial(self._own_balancer, number, OWN_BALANCERS[settings["balancer"]])
@@ -90,7 +91,7 @@ class Programs:
         reactor = VirtualReactor(self._network, LIVES_IP)
 
         def make(directory: str, settings: dict[str, Any]) -> Any:
-            config = ClientConfig(seed=self._plan.seed, snapshot_path=directory, **settings)
+            config = ClientConfig(seed=client_seed(self._plan.seed), snapshot_path=directory, **settings)
             return self._client(reactor, reactor, config, endpoint_type=ENDPOINT_TYPE_DIRECT)
 
         return Lives(
@@ -110,7 +111,9 @@ class Programs:
         reactor = VirtualReactor(self._network, GATEWAY_CLIENT_IP)
 
         def make(settings: dict[str, Any], agent: Any) -> PredictClient:
-            return self._client(reactor, reactor, ClientConfig(seed=self._plan.seed, **settings), agent=agent)
+            return self._client(
+                reactor, reactor, ClientConfig(seed=client_seed(self._plan.seed), **settings), agent=agent
+            )
 
         return GatewayCalls(
             self._network,
@@ -137,7 +140,7 @@ class Programs:
                 group=group,
                 endpoint_type=ENDPOINT_TYPE_DIRECT,
                 reactor=reactor,
-                config=ClientConfig(**{**settings, "seed": self._plan.seed * 1000 + seed}),
+                config=ClientConfig(**{**settings, "seed": client_seed(self._plan.seed * 1000 + seed)}),
                 wall_clock=reactor.wall_seconds,
             )
 

@@ -610,7 +610,8 @@ def test_a_content_coding_that_is_not_known_closes_the_stream() -> None:
     harness.assert_clean()
 
 
-def test_a_task_that_is_cancelled_while_its_stream_opens_leaves_nothing_open() -> None:
+@pytest.mark.parametrize("is_with", [True, False])
+def test_a_task_that_is_cancelled_while_its_stream_opens_leaves_nothing_open(*, is_with: bool) -> None:
     harness = Harness()
 
     class Cancelled:
@@ -624,8 +625,11 @@ def test_a_task_that_is_cancelled_while_its_stream_opens_leaves_nothing_open() -
             raise GeneratorExit
 
     async def open_it() -> None:
-        async with OpeningStream(harness.client.stream(b"hello").open, Cancelled):
-            raise AssertionError("it was opened")
+        opening = OpeningStream(harness.client.stream(b"hello").open, Cancelled)
+        if is_with:
+            async with opening:
+                raise AssertionError("it was opened")
+        await opening
 
     task = open_it()
     waiting = task.send(None)

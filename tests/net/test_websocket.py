@@ -214,12 +214,12 @@ def test_bytes_that_arrive_one_by_one_are_read_as_wsproto_reads_them() -> None:
 def test_messages_of_one_segment_are_returned_together() -> None:
     splitter = FrameSplitter(MAX_BYTES)
     splitter.feed(frame(b"1") + frame(b"2" * 300) + frame(b"!", PONG) + frame(b"3") + frame(b"4" * 65_536) + b"\x82")
-    assert splitter.split() == ([b"1", b"2" * 300], frame(b"!", PONG))
-    assert splitter.split() == ([b"3", b"4" * 65_536], b"")
+    assert splitter.split(9) == ([b"1", b"2" * 300], frame(b"!", PONG))
+    assert splitter.split(9) == ([b"3", b"4" * 65_536], b"")
     splitter.feed(b"\x01")
-    assert splitter.split() == ([], b"")
+    assert splitter.split(9) == ([], b"")
     splitter.feed(b"5")
-    assert splitter.split() == ([b"5"], b"")
+    assert splitter.split(9) == ([b"5"], b"")
 
 
 @pytest.mark.parametrize(
@@ -239,10 +239,10 @@ def test_messages_of_one_segment_are_returned_together() -> None:
 def test_all_bytes_after_an_unusual_frame_are_passed_to_wsproto(unusual: bytes) -> None:
     splitter = FrameSplitter(MAX_BYTES)
     splitter.feed(frame(b"1") + unusual)
-    assert splitter.split() == ([b"1"], unusual)
-    assert splitter.split() == ([], b"")
+    assert splitter.split(9) == ([b"1"], unusual)
+    assert splitter.split(9) == ([], b"")
     splitter.feed(frame(b"2"))
-    assert splitter.split() == ([], frame(b"2"))
+    assert splitter.split(9) == ([], frame(b"2"))
 
 
 def test_a_message_above_the_limit_is_a_violation_before_it_is_complete() -> None:
@@ -251,6 +251,103 @@ def test_a_message_above_the_limit_is_a_violation_before_it_is_complete() -> Non
     assert watched.owner.status is AttemptStatus.VIOLATION
     assert "more than 1000 bytes" in watched.owner.detail
     assert not watched.wire.is_open
+
+
+FLOODS = {
+    "pings": frame(b"", PING) * 30_000,
+    "pongs": frame(b"", PONG) * 30_000,
+    "messages": frame(b"") * 30_000,
+    "text": frame(b"", TEXT) * 30_000,
+    "fragments": frame(b"", first=0) + frame(b"", CONTINUATION, first=0) * 30_000 + frame(b"", CONTINUATION),
+    "pings in a fragment": frame(b"", first=0) + frame(b"", PING) * 30_000 + frame(b"", CONTINUATION),
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_many_tiny_frames_of_one_segment_are_handled_in_several_turns(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All 30,000 frames in one turn took up to half a second, in which the reactor did nothing else."""
+    watched = Watched()
+    watched.feed(watched.head)
+    work: list[int] = []
+    parse, split, read_frames = WebSocketConnection._parse, FrameSplitter.split, WebSocketConnection._read_frames
+
+    def counted_parse(connection: WebSocketConnection, data: bytes) -> int:
+        count = parse(connection, data)
+        work[-1] += count
+        return count
+
+    def counted_split(splitter: FrameSplitter, most: float) -> tuple[list[bytes], bytes]:
+        messages, rest = split(splitter, most)
+        work[-1] += len(messages)
+        return messages, rest
+
+    def begin_turn(connection: WebSocketConnection) -> None:
+        work.append(0)
+        read_frames(connection)
+
+    monkeypatch.setattr(WebSocketConnection, "_parse", counted_parse)
+    monkeypatch.setattr(WebSocketConnection, "_read_frames", begin_turn)
+    monkeypatch.setattr(FrameSplitter, "split", counted_split)
+    watched.feed(FLOODS[kind])
+    assert watched.wire.is_paused
+    watched.clock.advance(0)
+    assert not watched.wire.is_paused
+    assert max(work) < 1600
+    assert len(watched.owner.messages) == {"messages": 30_000, "pongs": 0, "pings": 0, "text": 0}.get(kind, 1)
+    watched.feed(frame(b"last"))
+    assert watched.owner.messages[-1] == b"last"
+
+
+@pytest.mark.parametrize("end", ["close", "loss", "abort"])
+def test_frames_that_are_left_for_the_next_turn_are_delivered_before_the_end(end: str) -> None:
+    watched = Watched()
+    watched.feed(watched.head + frame(b"x") * 2000 + (frame(struct.pack("!H", 1000), CLOSE) if end == "close" else b""))
+    assert len(watched.owner.messages) == 500
+    if end == "close":
+        watched.clock.pump([0.0] * 4)
+    elif end == "loss":
+        watched.wire.lose()
+    else:
+        watched.connection.abort()
+    assert len(watched.owner.messages) == (500 if end == "abort" else 2000)
+    assert watched.owner.status is not None
+    assert watched.owner.is_lost
+    assert not watched.clock.getDelayedCalls()
+
+
+def test_a_paused_connection_with_frames_for_the_next_turn_is_not_read_before_it_is_resumed() -> None:
+    watched = Watched()
+    watched.feed(watched.head + frame(b"x") * 700)
+    watched.connection.pause()
+    watched.clock.advance(0)
+    assert watched.wire.is_paused
+    watched.connection.resume()
+    assert not watched.wire.is_paused
+
+
+def test_a_service_that_reads_nothing_gets_a_bounded_number_of_pongs() -> None:
+    """Twisted pauses the producer when 64 KiB are buffered."""
+    watched = Watched()
+    watched.feed(watched.head)
+    assert watched.wire.producer is watched.connection
+    assert watched.wire.streaming
+    watched.connection.pauseProducing()
+    watched.feed(frame(b"lost", PING))
+    watched.connection.resumeProducing()
+    watched.feed(frame(b"answered", PING))
+    assert watched.read().pings == [b"answered"]
+
+
+def test_empty_and_tiny_fragments_use_little_memory() -> None:
+    watched = Watched()
+    watched.feed(watched.head + frame(b"", first=0))
+    for part in (b"", b"x"):
+        watched.feed(frame(part, CONTINUATION, first=0) * 400)
+    assert len(watched.connection._pieces) <= 2
+    watched.feed(frame(b"", CONTINUATION))
+    assert watched.owner.messages == [b"x" * 400]
 
 
 @pytest.mark.parametrize(

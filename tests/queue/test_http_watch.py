@@ -74,6 +74,31 @@ def test_the_request_is_that_of_the_official_go_sdk_without_an_upgrade() -> None
     watched.harness.assert_clean()
 
 
+@pytest.mark.parametrize("end", ["read", "close", "malformed"])
+def test_many_tiny_records_of_one_piece_are_handled_in_several_turns(end: str) -> None:
+    watched = HttpWatched(auto_commit=True, window=2000)
+    found: list[int] = []
+
+    def take(frame: Any) -> None:
+        if frame is not None:
+            found.append(frame.index)
+            watched.watcher.next_frame().addCallback(take)
+
+    watched.watcher.next_frame().addCallback(take)
+    piece = b"".join(len(one).to_bytes(4, "big") + one for one in map(frame_bytes, range(1, 2001)))
+    piece += b"\xff\xff\xff\xff" if end == "malformed" else b""
+    says(watched.asked.wire, b"%x\r\n%b\r\n" % (len(piece), piece))
+    assert found == list(range(1, 501))
+    if end == "close":
+        watched.watcher.close()
+    watched.harness.reactor.advance(0)
+    assert found == list(range(1, 501 if end == "close" else 2001))
+    if end == "read":
+        watched.send(2001)
+        assert found[-1] == 2001
+    watched.harness.assert_clean()
+
+
 def test_a_broken_watch_continues_on_another_instance_from_the_first_uncommitted_frame() -> None:
     watched = HttpWatched()
     before = watched.watcher.instance
@@ -159,7 +184,9 @@ def test_many_chunks_for_a_slow_reader_are_read_without_recursion() -> None:
     watched.send(2, data=b"x" * 2**20)
     for index in range(3, 3000):
         watched.send(index, data=b"")
-    assert watched.indexes(2998) == list(range(2, 3000))
+    assert watched.indexes(1) == [2]
+    watched.harness.reactor.advance(0)
+    assert watched.indexes(2997) == list(range(3, 3000))
     watched.harness.assert_clean()
 
 

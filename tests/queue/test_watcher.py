@@ -109,7 +109,7 @@ def test_a_message_that_is_no_frame_ends_the_connection_and_not_the_watch() -> N
     watched.harness.assert_clean()
 
 
-def test_frames_of_one_segment_are_read_in_order_without_recursion() -> None:
+def test_frames_of_one_segment_are_read_in_order_without_recursion_or_a_long_turn() -> None:
     watched = Watched(index_only=True)
     found: list[int] = []
 
@@ -120,6 +120,9 @@ def test_frames_of_one_segment_are_read_in_order_without_recursion() -> None:
 
     watched.watcher.next_frame().addCallback(take)
     watched.service.send_together(*[frame_bytes(index) for index in range(1, 3001)])
+    assert found == list(range(1, 501))
+    assert watched.service.wire.is_paused
+    watched.harness.reactor.pump([0.0] * 6)
     assert found == list(range(1, 3001))
     assert not watched.service.wire.is_paused
 

@@ -188,6 +188,31 @@ def test_with_auto_commit_the_window_has_no_effect() -> None:
     assert state.reconnect_index == 3
 
 
+def test_a_rejected_frame_that_has_arrived_again_is_not_in_the_readers_window() -> None:
+    """The window was filled by a frame that the reader did not have, and no frame was returned any more."""
+    state = watching(window=1)
+    receive(state, 3)
+    assert take_all(state) == [3]
+    state.rejecting([3])
+    receive(state, 3)  # before the response to the reject
+    state.rejected([3])
+    state.lost()
+    receive(state, 1)  # the service counts frame 3 as sent to another consumer, and waits for a commit of frame 1
+    assert take_all(state) == [3]
+    state.committed([3])
+    assert take_all(state) == [1]
+
+
+def test_after_the_greatest_index_a_watch_continues_at_that_index() -> None:
+    """A greater one cannot be requested, so there was no next connection."""
+    state = watching(index=-1)
+    receive(state, 2**64 - 1)
+    take_all(state)
+    state.committed([2**64 - 1])
+    assert state.reconnect_index == 2**64 - 1
+    assert receive(state, 2**64 - 1) == [False]
+
+
 @pytest.mark.parametrize("how", ["frames", "bytes"])
 def test_a_slow_reader_pauses_the_connection_until_it_has_read(how: str) -> None:
     state = watching(window=2, auto_commit=True, buffer_bytes=10)
@@ -312,6 +337,13 @@ class AgainstAService(RuleBasedStateMachine):
             if is_early:
                 self.send(10)
             self.state.rejected([index])
+
+    @rule(index=handed)
+    def take_back(self, index: int) -> None:
+        """Take back a frame whose reader was cancelled."""
+        if index in self.in_hand:
+            self.in_hand.discard(index)
+            self.state.taken_back(Frame(index))
 
     @invariant()
     def never_more_than_the_window(self) -> None:

@@ -11,6 +11,7 @@ import weakref
 
 import pytest
 
+from simulator.scenario_model import ScenarioError
 from simulator.virtual.nemesis import draw
 from simulator.virtual.plan import PROFILES, PlannedFault, RunPlan
 from simulator.virtual.plan_reader import parse
@@ -90,6 +91,17 @@ def test_a_plan_read_from_its_file_gives_the_same_run() -> None:
     again = parse(plan.to_toml())
     assert again.to_toml() == plan.to_toml()
     assert World(again).run().digest == World(plan).run().digest
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000, "1" * 5000])
+def test_a_plan_that_the_parser_gives_up_on_is_a_scenario_error(value: str) -> None:
+    with pytest.raises(ScenarioError):
+        parse(f"seed = {value}")
+
+
+@pytest.mark.parametrize("seed", [10**30, -(10**30)])
+def test_a_seed_may_be_any_integer(seed: int) -> None:
+    assert World(draw(seed, "chaos", 0.01)).run().violations == ()
 
 
 def test_the_json_of_a_result_has_the_documented_fields() -> None:

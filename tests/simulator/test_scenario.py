@@ -76,6 +76,7 @@ def test_a_file_may_have_every_setting(tmp_path: Path) -> None:
     assert scenario.timeline[2].instances == ("s-0", "s-1")
     assert scenario.expectations == (Expectation("share", "s-1", 0.1, 0.2, 3, 4),)
     assert client_config(scenario).timeout_s == 2.0
+    assert client_config(scenario, 10**30 + 7).seed == (10**30 + 7) % 2**64
 
 
 def test_a_file_with_only_a_seed_is_a_scenario(tmp_path: Path) -> None:
@@ -148,6 +149,8 @@ def test_a_file_with_only_a_seed_is_a_scenario(tmp_path: Path) -> None:
         ("[client]\ncalls_per_s = -1", "$.client.calls_per_s: expected a number ≥ 0"),
         ('[client]\nservice = "x"', "$.client.service: expected one of mnist_saved_model_example"),
         ("client = 5", "$.client: expected a table"),
+        (f"seed = {'[' * 100_000}", "recursion"),
+        (f"seed = {'1' * 5000}", "5000 digits"),
     ],
 )
 def test_errors_have_the_path_of_the_wrong_value(tmp_path: Path, text: str, says: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import ConfigError
+from eas_tw.cli.files import read
 from eas_tw.cli.perf.limits import PerfFailed
 from eas_tw.cli.perf.plan import not_negative
 
@@ -65,8 +66,8 @@ def run(options: argparse.Namespace) -> None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        result = json.loads(file.read_text("utf-8-sig"))
-    except ValueError as error:
+        result = json.loads(read(file).decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is not JSON: {error}") from None
     if not isinstance(result, dict) or result.get("format") != _FORMAT:
         raise ConfigError(f"{file} is no result of `eas-tw perf --output json` of this version ({_FORMAT})")

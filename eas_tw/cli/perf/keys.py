@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import ConfigError
+from eas_tw.cli.files import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +33,10 @@ def keyed(requests: Sequence[Any], key_from: str | None) -> Iterator[tuple[Any, 
         return cycle([(request, {}) for request in requests])
     file = Path(key_from)
     if file.exists():
-        keys = [line for line in file.read_text("utf-8-sig").splitlines() if line]
+        try:
+            keys = [line for line in read(file).decode("utf-8-sig").splitlines() if line]
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"--key-from: {file} is not text in UTF-8 at byte {error.start}") from None
         if not keys:
             raise ConfigError(f"--key-from: {file} has no line with a key")
         return ((request, {"key": key}) for request, key in zip(cycle(requests), cycle(keys), strict=False))
@@ -44,7 +48,7 @@ def _field(request: Any, path: str) -> str:
         value = json.loads(request)
         for name in path.split("."):
             value = value[int(name)] if isinstance(value, list) else value[name]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         start = repr(request)[:80]
         raise ConfigError(f"--key-from: there is no file {path!r}, and no such field in the body {start}") from None
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -6,6 +6,7 @@ from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import ConfigError
+from eas_tw.cli.files import read
 from eas_tw.cli.predict import json_body, prepare
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def requests_of(options: argparse.Namespace) -> tuple[Any, ...]:
     if options.body is not None or options.file is not None or options.tensor:
         raise ConfigError("give --bodies or one of BODY, --file and --tensor")
     bodies = []
-    for number, line in enumerate(options.bodies.read_bytes().removeprefix(BOM_UTF8).splitlines(), 1):
+    for number, line in enumerate(read(options.bodies).removeprefix(BOM_UTF8).splitlines(), 1):
         if not line.strip():
             continue
         bodies.append(json_body(line, f"{options.bodies}:{number}: the body") if options.json else line)

@@ -109,7 +109,7 @@ class TokenCount:
             choices = data.get("choices") or [{}]
             delta = choices[0].get("delta", choices[0])
             found = delta.get("content") or delta.get("text")
-        except (ValueError, AttributeError, LookupError, TypeError):
+        except (ValueError, AttributeError, LookupError, TypeError, RecursionError):
             return
         if type(reported) is int:
             self._reported = reported
