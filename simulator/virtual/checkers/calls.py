@@ -229,7 +229,7 @@ class CallChecker(Checker):
             self._report(
                 "call-ends-once", f"call {record.name} was answered though its program raised {record.raises!r}"
             )
-        self._slow[record.sut.number].answered(is_slow=now_s - record.began_s > record.timeout_s * _USUAL_SHARE)
+        self._note_latency(record, now_s)
         if answer != record.body:
             window = (record.began_s, now_s)
             explained = any(
@@ -250,7 +250,7 @@ class CallChecker(Checker):
         now_s = self._end(record)
         if record.is_cancelled:
             self._report("call-ends-once", f"call {record.name} was answered after it was cancelled")
-        self._slow[record.sut.number].answered(is_slow=now_s - record.began_s > record.timeout_s * _USUAL_SHARE)
+        self._note_latency(record, now_s)
 
     def failed(self, record: ObservedCall, error: BaseException) -> str:
         """Handle the error of a call.
@@ -352,6 +352,12 @@ class CallChecker(Checker):
                 attempt_status = self._cut_or_wrong(record, address, now_s)
             if not self._attribution.explain(address, attempt_status, tried.status, sut.number, (since_s, now_s)):
                 self._report("failure-explained", f"call {record.name}: nothing explains {tried}")
+
+    def _note_latency(self, record: ObservedCall, now_s: float) -> None:
+        # The client also counts the late response of an attempt that was hedged.
+        was_hedged = len(record.arrivals) > 1
+        is_slow = was_hedged or now_s - record.began_s > record.timeout_s * _USUAL_SHARE
+        self._slow[record.sut.number].answered(is_slow=is_slow)
 
     def _cut_or_wrong(self, record: ObservedCall, address: Address, now_s: float) -> str:
         window = (record.began_s, now_s)

@@ -373,6 +373,7 @@ class QueueChecker(Checker):
         """Whether a frame in hand counts in the window of a watch."""
         group = self.store.groups.get(watch.group)
         is_settled = index not in self.store.frames or (group is not None and index in group.committed)
-        # A frame no longer counts if the service has made it available to others while this consumer was connected.
-        was_redelivered = self._redelivered.get(watch.group, {}).get(index, -1.0) >= since_s
+        # A frame no longer counts if the service has made it available to others while this consumer was connected,
+        # even if that was before a slow connection delivered the frame.
+        was_redelivered = self._redelivered.get(watch.group, {}).get(index, -1.0) >= watch.began_s
         return not (is_settled or was_redelivered) and self._seconds() - since_s < _STALE_S
