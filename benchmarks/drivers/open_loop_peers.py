@@ -51,12 +51,15 @@ async def httpx2_client(urls: list[str], body: bytes) -> AsyncIterator[Send]:
 
 
 class OpenLoop:
-    """Starts calls at the times of a schedule, and records their latencies."""
+    """Starts calls at the times of a schedule, and records their latencies.
+
+    The times are those of `time.monotonic`, because uvloop's `loop.time` counts in milliseconds.
+    """
 
     def __init__(self, send: Send, rate: float, calls: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._send = send
-        self._schedule = Schedule(self._loop.time(), rate)
+        self._schedule = Schedule(time.monotonic(), rate)
         self._next = 0
         self._calls = calls
         self._done = self._loop.create_future()
@@ -68,18 +71,18 @@ class OpenLoop:
         return self.latencies
 
     def _send_due(self) -> None:
-        now_s = self._loop.time()
+        now_s = time.monotonic()
         while self._next < self._calls:
             due_s = self._schedule.time_of(self._next)
             if due_s - EARLY_S > now_s:
                 self._loop.call_later(due_s - EARLY_S - now_s, self._send_due)
                 return
             self._next += 1
-            self._loop.create_task(self._call(min(due_s, self._loop.time()))).add_done_callback(self._ended)
+            self._loop.create_task(self._call(min(due_s, time.monotonic()))).add_done_callback(self._ended)
 
     async def _call(self, due_s: float) -> None:
         await self._send()
-        self.latencies.record(self._loop.time() - due_s)
+        self.latencies.record(time.monotonic() - due_s)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         if self._done.done():
