@@ -285,14 +285,14 @@ class OpeningStream:
         self._close()
 
     def __await__(self) -> Generator[Any, Any, Stream]:
-        return self._opened().__await__()
-
-    async def _opened(self) -> Stream:
         opening = self._begin().addCallback(self._keep)
+        return opening.__await__() if self._wait is None else self._opened(self._wait(opening)).__await__()
+
+    async def _opened(self, opening: Awaitable[Stream]) -> Stream:
         try:
-            return await (opening if self._wait is None else self._wait(opening))
+            return await opening
         except BaseException:
-            # If the waiting task is cancelled while the stream opens, the open stream must be closed.
+            # asyncio may cancel the waiting task when the stream has opened, and before the task has run.
             self._close()
             raise
 

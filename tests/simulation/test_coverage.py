@@ -44,7 +44,7 @@ _NEVER_RUN = {
         "self._regroup(self._subset, now)",
         "raise",
     },
-    "policy/health.py": {"record.state = HealthState.COUNTED"},
+    "policy/health.py": {"record.state = HealthState.COUNTED", "self._drop_blank(key, record)"},
     "policy/least_loaded.py": {"return len(self._order)", "self._weights.pop(instance.key, None)"},
     "policy/retry.py": {
         'return "DEFAULT_RETRY_ON"',
@@ -56,6 +56,7 @@ _NEVER_RUN = {
     },
     "policy/rotation.py": {
         "return len(self._turns)",
+        "self._leave(key)",
         "heappush(self._heap, entry)",
         "return 0",
         "added = {instance.key: instance for instance in instances}",
@@ -72,8 +73,8 @@ _NEVER_RUN = {
   different timeouts and hedge delays, so there are never enough queues to purge.
 - Cluster: a client that has a list never applies an empty one.
 - Health: no list shrinks to one instance while that instance is a suspect.
-- Balancers: instances of weight 0 are removed earlier. Only tests use the length of a balancer. Single instances are
-  added or removed only by tests, and in large fleets (profile `big`).
+- Balancers: instances of weight 0 are removed earlier, and no list names an instance twice. Only tests use the length
+  of a balancer. Single instances are added or removed only by tests, and in large fleets (profile `big`).
 - Retry: the batch has no calls through the gateway and no copies of a config.
 """
 

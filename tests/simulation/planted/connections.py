@@ -51,7 +51,7 @@ def pool_without_limit(patch: Patch) -> None:
     patch(pool, "plan", lambda **_: PoolAction.CONNECT)
 
 
-@bug("failure-explained exact-shares")
+@bug("failure-explained exact-shares", seeds=100)
 def queued_calls_dropped_when_a_connect_fails(patch: Patch) -> None:
     def dial_failed(self: Pool, dial: Any, outcome: Outcome) -> None:
         self._dials.pop(dial, None)
