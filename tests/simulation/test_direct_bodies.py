@@ -11,6 +11,8 @@ from eas_tw.net.direct_body import DirectBody
 from simulator.virtual.nemesis import draw
 from simulator.virtual.world import World
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("seed", [1001002, 1001005, 1001014])
 def test_bodies_that_are_received_directly_obey_all_rules(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
