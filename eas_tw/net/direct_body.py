@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LEAST_BYTES = 2**18
-"""The least number of missing bytes for which a direct reception pays."""
+"""The least number of missing bytes for which a direct reception is cheaper."""
 _MOST_BYTES = 2**26
 """The greatest body that is received directly: the memory is reserved before the body has arrived."""
 _NO_INPUT = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
@@ -82,6 +82,6 @@ class DirectBody:
         return None
 
 
-def pays(length: int, received_bytes: int) -> bool:
-    """Return whether the rest of a body should be received directly."""
+def is_direct(length: int, received_bytes: int = 0) -> bool:
+    """Return whether a body of `length` bytes should be received directly after its first `received_bytes`."""
     return length <= _MOST_BYTES and length - received_bytes >= LEAST_BYTES

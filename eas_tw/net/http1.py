@@ -21,7 +21,7 @@ from twisted.internet.tcp import Connection as SocketTransport
 from zope.interface import implementer
 
 from eas_tw.net.connect_errors import local_shortage
-from eas_tw.net.direct_body import LEAST_BYTES, DirectBody, pays
+from eas_tw.net.direct_body import DirectBody, is_direct
 from eas_tw.net.exchange import NoBody
 from eas_tw.net.heads import field
 from eas_tw.net.pieces import add_piece, joined
@@ -347,7 +347,7 @@ class ClientConnection(TwistedProtocol):
             pass
         elif length is not None and int(length) > self._max_body:
             self._violation = f"the response announces a body of {int(length)} bytes, more than {self._max_body}"
-        elif length is not None and coding is None and int(length) >= LEAST_BYTES:
+        elif length is not None and coding is None and is_direct(int(length)):
             self._announced = int(length), self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
@@ -401,7 +401,7 @@ class ClientConnection(TwistedProtocol):
         if self._announced is None:
             return
         (length, keep_alive), self._announced = self._announced, None
-        if self._write_to_socket is None or not pays(length, self._body_bytes):
+        if self._write_to_socket is None or not is_direct(length, self._body_bytes):
             return
         on_whole = partial(self._answer_directly, keep_alive=keep_alive)
         try:
@@ -415,10 +415,12 @@ class ClientConnection(TwistedProtocol):
         self.heard_at = self._flusher.seconds()
 
     def _answer_directly(self, body: bytes, *, keep_alive: bool) -> None:
+        """End the exchange with a body that `DirectBody` has received."""
         self._direct = None
         self._parser = HttpResponseParser(self)  # the old one waits for the body
         exchange, self._exchange = self._exchange, None
         try:
+            # As in `dataReceived`, where a shared method would be one more call for each response.
             if keep_alive and self._rest is None:
                 self._owner.connection_free(self)
             else:

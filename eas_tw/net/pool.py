@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from eas_tw.config import ClientConfig
     from eas_tw.net.dialer import Dialer
     from eas_tw.net.flush import Flusher
+    from eas_tw.net.watch import SilenceWatch
 
     class Reactor(IReactorTCP, IReactorTime):
         """The interfaces that the data plane requires of a reactor."""
@@ -102,7 +103,7 @@ class Pool:
         self._idle: deque[ClientConnection] = deque()
         self._open: dict[ClientConnection, None] = {}
         self._dials: dict[_Dial, IConnector | None] = {}
-        self._watches: dict[object, Callable[[], None]] = {}
+        self._watches: dict[SilenceWatch, None] = {}
         self._last_opened = -math.inf
         self._idle_timer: IDelayedCall | None = None
         self._queue_delay = QueueDelay()
@@ -164,14 +165,14 @@ class Pool:
         self.waiting.pop(call, None)
         self.waiting[heir] = None
 
-    def watch_began(self, watch: object, stop: Callable[[], None]) -> None:
-        """Record that an attempt is watched on its connection; `stop` ends the watch and closes the connection."""
-        self._watches[watch] = stop
+    def watch_began(self, watch: SilenceWatch) -> None:
+        """Record that a watch occupies a connection."""
+        self._watches[watch] = None
         if self.waiting and self._plan(len(self.waiting) - 1) is PoolAction.PREEMPT:
             self._preempt()
 
-    def watch_ended(self, watch: object) -> None:
-        """Record that an attempt is no longer watched."""
+    def watch_ended(self, watch: SilenceWatch) -> None:
+        """Record that a watch no longer occupies a connection."""
         self._watches.pop(watch, None)
 
     def heard_since(self, at: float) -> bool:
@@ -284,8 +285,8 @@ class Pool:
         )
 
     def _preempt(self) -> None:
-        """Close the connection of the oldest watch; when its loss is reported, a queued call gets a new connection."""
-        next(iter(self._watches.values()))()
+        """Stop the oldest watch; when the loss of its connection is reported, a queued call gets a new connection."""
+        next(iter(self._watches)).stop()
 
     def _crowd(self, call: Dispatchable) -> str:
         """Return the reason why a call cannot be queued; an empty string if the call can be queued."""

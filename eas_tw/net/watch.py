@@ -67,7 +67,7 @@ class SilenceWatch:
             self._pool.hand_over(attempt, self)
             return True
         connection.hand_over(self)
-        self._pool.watch_began(self, self.stop)
+        self._pool.watch_began(self)
         return False
 
     def dispatch(self, connection: ClientConnection, host: bytes) -> None:  # noqa: ARG002  as in `Dispatchable`

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from eas_tw.policy.balancing import NO_CALL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from random import Random
 
     from eas_tw.policy.balancing import CallInfo
@@ -93,9 +93,7 @@ class Rotation:
     def update(self, instances: Sequence[Instance]) -> None:
         """Replace the list; an instance whose weight is unchanged keeps its position."""
         # Everything that may raise is computed first, so that an exception leaves the rotation unchanged.
-        same: list[tuple[_Turn, Instance]] = []
-        leaving: list[Key] = []
-        joining = list(self._joining(instances, same, leaving))
+        joining, same, leaving = self._compare(instances)
         for known, instance in same:
             known.instance = instance
         for key in leaving:
@@ -107,11 +105,18 @@ class Rotation:
             self._turns[key] = turn
         self._insert(joining)
 
-    def _joining(
-        self, instances: Sequence[Instance], same: list[tuple[_Turn, Instance]], leaving: list[Key]
-    ) -> Iterator[_Turn]:
-        """Yield the turns of new and reweighted instances; append the others that change to `same` and `leaving`."""
+    def _compare(self, instances: Sequence[Instance]) -> tuple[list[_Turn], list[tuple[_Turn, Instance]], list[Key]]:
+        """Compare a new list with the present one.
+
+        Returns:
+            1. New turns of the instances that are new or have another weight.
+            2. The turns to keep for other objects of the same instance and weight, with these objects.
+            3. The keys whose present turns end.
+        """
         turns, draw = self._turns, self._rng.random
+        joining: list[_Turn] = []
+        same: list[tuple[_Turn, Instance]] = []
+        leaving: list[Key] = []
         strides: dict[float, int] = {}  # most instances of a list have the same weight
         staying = 0
         for instance in instances:
@@ -128,10 +133,11 @@ class Rotation:
             if stride is None:
                 stride = strides[weight] = _stride(weight)
             if stride:
-                yield _Turn(instance, stride, draw() if known is None else known.phase, self._now)
+                joining.append(_Turn(instance, stride, draw() if known is None else known.phase, self._now))
         if staying < len(turns):
             listed = {instance.key for instance in instances}
             leaving += [key for key in turns if key not in listed]
+        return joining, same, leaving
 
     def add(self, instances: Iterable[Instance]) -> None:
         """Add instances to the list; an instance that is already in it gets its new weight."""
