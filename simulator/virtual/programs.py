@@ -135,7 +135,7 @@ class Programs:
             return QueueClient(
                 self._url,
                 QUEUE,
-                token=self._token,
+                token=lambda: self._token,  # the clients of the other services have a string
                 user=user,
                 group=group,
                 endpoint_type=ENDPOINT_TYPE_DIRECT,

@@ -120,4 +120,24 @@ ELSEWHERE = (
         "a world has too few clients to show the distribution of their first calls",
         "tests/policy/test_rotation.py::test_the_start_is_random",
     ),
+    Elsewhere(
+        "an attempt that is only watched keeps the last connection of a pool",
+        "a pool of one connection must lose a request, and the other instances must fail: one of a thousand worlds",
+        "tests/net/test_hedging.py::test_a_watched_connection_is_closed_if_it_is_the_only_one_that_a_call_could_use",
+    ),
+    Elsewhere(
+        "a call that is not idempotent waits to its deadline behind a stream",
+        "a pool of one connection must have a long stream when such a call comes: one of a thousand worlds",
+        "tests/net/test_hedging.py::test_a_call_that_must_not_be_sent_twice_leaves_the_queue_of_a_silent_instance",
+    ),
+    Elsewhere(
+        "thousands of tiny WebSocket frames are handled in one turn",
+        "the simulated service sends only the frames of a queue and answers to pings",
+        "tests/net/test_websocket.py::test_many_tiny_frames_of_one_segment_are_handled_in_several_turns",
+    ),
+    Elsewhere(
+        "a frame that arrives as its asyncio task is cancelled is lost",
+        "the simulation has no asyncio loop",
+        "tests/queue/test_aio_watcher.py::test_a_frame_that_arrives_as_its_task_is_cancelled_is_the_next_frame",
+    ),
 )

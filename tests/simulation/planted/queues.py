@@ -20,6 +20,7 @@ from eas_tw.queue.watched_queue import WatchedQueue
 from eas_tw.queue.watcher import Watcher
 from eas_tw.queue.watching import Watching
 from eas_tw.queue.wire import watch_request
+from eas_tw.request_builder import RequestBuilder
 from tests.simulation.planted.bugs import Patch, bug
 
 
@@ -232,3 +233,8 @@ def watches_forgotten_when_their_client_closes(patch: Patch) -> None:
         self.watchers.clear()
 
     patch(QueueContext, "close", forget)
+
+
+@bug("queue-operation-ends", seeds=20)
+def token_function_not_called(patch: Patch) -> None:
+    patch(RequestBuilder, "current_token", lambda self: self._token)
