@@ -278,9 +278,9 @@ def test_the_instance_that_did_not_respond_to_a_hedged_call_is_ejected() -> None
     late.harness.assert_clean()
 
 
-def test_a_watched_connection_is_closed_if_it_is_the_only_one_that_a_call_could_use() -> None:
-    """An instance that lost one request and works again must not wait for the end of the watch, up to timeout_s."""
-    late = Late(2, max_connections_per_instance=1)
+def resorted(**settings: Any) -> tuple[Late, Wire, Result]:
+    """Return a client whose first instance is watched, the watched connection, and a call that can use only it."""
+    late = Late(2, **settings)
     call, watched = late.silent()
     late.harness.reactor.advance(2.51)
     other = late.newest(watched)
@@ -290,6 +290,12 @@ def test_a_watched_connection_is_closed_if_it_is_the_only_one_that_a_call_could_
     other.lose()
     call = late.harness.call()
     late.harness.dial.fail()
+    return late, watched, call
+
+
+def test_a_watched_connection_is_closed_if_it_is_the_only_one_that_a_call_could_use() -> None:
+    """An instance that lost one request and works again must not wait for the end of the watch, up to timeout_s."""
+    late, watched, call = resorted(max_connections_per_instance=1)
     assert watched.aborted
     late.harness.reactor.advance(0.01)
     says(late.harness.accept(), response(body=b"works again"))
@@ -298,15 +304,7 @@ def test_a_watched_connection_is_closed_if_it_is_the_only_one_that_a_call_could_
 
 
 def test_a_watched_connection_is_kept_while_another_one_is_free() -> None:
-    late = Late(2, max_connections_per_instance=2)
-    call, watched = late.silent()
-    late.harness.reactor.advance(2.51)
-    other = late.newest(watched)
-    says(other, response())
-    assert str(call.value) == "ok"
-    other.lose()
-    call = late.harness.call()
-    late.harness.dial.fail()
+    late, watched, call = resorted(max_connections_per_instance=2)
     says(late.harness.accept(), response())
     assert str(call.value) == "ok"
     assert not watched.aborted
