@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import eas_tw
 from eas_tw.aio.client import PredictClient
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
     Frames = int | Frame | Iterable[int | Frame]
     Operate = Callable[[Any], Deferred[Any]]
-    Wait = Callable[..., Awaitable[Any]]
+
+    class Wait(Protocol):
+        """The type of `PredictClient._wait`."""
+
+        def __call__(self, deferred: Deferred[Any], undo: Callable[[Any], object] | None = None) -> Awaitable[Any]:
+            """Wait for a Deferred."""
+
 
 T = TypeVar("T")
 
@@ -34,7 +40,7 @@ class Watcher(FrameIterator, ProcessBound):
 
     Args:
         watcher: The inner watcher.
-        wait: The method `_wait` of the client, which converts a Deferred to an awaitable of the client's loop.
+        wait: The method of the client that converts a Deferred to an awaitable of the client's loop.
     """
 
     def __init__(self, watcher: eas_tw.Watcher, wait: Wait) -> None:

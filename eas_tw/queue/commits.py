@@ -96,12 +96,14 @@ class CommitBatches:
             return
         # A request may fail before `_send` returns. A nested call for each such request would exhaust the stack.
         self._is_starting = True
-        while not self._is_sending and (self._alone or self._waiting):
-            waiting, most = (self._alone, 1) if self._alone else (self._waiting, MOST_INDEXES)
-            batch = {index: waiting.pop(index) for index in list(islice(waiting, most))}
-            self._is_sending = True
-            maybeDeferred(self._send, tuple(batch)).addBoth(self._sent, batch)
-        self._is_starting = False
+        try:
+            while not self._is_sending and (self._alone or self._waiting):
+                waiting, most = (self._alone, 1) if self._alone else (self._waiting, MOST_INDEXES)
+                batch = {index: waiting.pop(index) for index in list(islice(waiting, most))}
+                self._is_sending = True
+                maybeDeferred(self._send, tuple(batch)).addBoth(self._sent, batch)
+        finally:
+            self._is_starting = False
         self._tell_if_idle()
 
     def _sent(self, result: Any, batch: dict[int, list[_Commit]]) -> None:
