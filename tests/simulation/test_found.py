@@ -131,7 +131,7 @@ def test_seeds_at_which_a_checker_knew_too_little(seed: int) -> None:
     - A connection attempt that was cancelled in the turn of its start still runs its first step (700772).
     - A poll may wait for the rest of its reply until it times out (1000922).
     - After a jump of its clock, the client counts fewer calls of the last ten seconds (1003051).
-    - A response that nobody requested may arrive before the request that is sent at that moment (1004095).
+    - An unsolicited response may arrive after a request was sent and before the request has arrived (1004095).
     - A silent attempt does not count against `attempts`, even if it is answered in the end (1003238).
     - A slow connection may deliver a frame after the service has made it available to others (1006755).
     - The late response of an attempt that was hedged counts as slow, although the call was fast (1007646).

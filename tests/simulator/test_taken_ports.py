@@ -99,8 +99,8 @@ def test_a_service_that_cannot_be_reset_keeps_its_instances() -> None:
 def test_everything_else_is_reset_if_ports_are_taken() -> None:
     host = Host(services=(ServiceSpec("first", 3), ServiceSpec("second", 2)))
     host.world.start()
-    told: list[int] = []
-    host.world.on_reset.append(lambda: told.append(1))
+    resets: list[int] = []
+    host.world.on_reset.append(lambda: resets.append(1))
     for instance_id in ("first-0", "first-1", "second-0"):
         host.remove(instance_id)
     first, second = host.world.services.values()
@@ -120,7 +120,7 @@ def test_everything_else_is_reset_if_ports_are_taken() -> None:
     assert list(found) == ["first-1", "first-2", "second-1"]
     assert all(instance.address.is_listening and instance.registered for instance in found.values())
     assert {instance.weight for instance in found.values()} == {100}
-    assert (host.world.seed, told) == (5, [1])
+    assert (host.world.seed, resets) == (5, [1])
 
 
 def test_a_reset_after_a_port_is_free_again_starts_the_missing_instance() -> None:

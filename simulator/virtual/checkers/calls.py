@@ -237,8 +237,8 @@ class CallChecker(Checker):
                 for address, _ in record.arrivals
             )
             if not record.arrivals:
-                # A response that nobody requested can arrive after the client has sent this request, and before the
-                # request arrives at the instance. HTTP/1.1 has nothing that tells it from the response to the request.
+                # An unsolicited response can arrive after the client has sent this request and before the request
+                # arrives at the instance. In HTTP/1.1, it cannot be distinguished from the response to the request.
                 explained = self._attribution.may_be_wrong(*window)
             if not explained:
                 self._report(
