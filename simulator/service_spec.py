@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _LLM = re.compile(r"(^|\+)llm($|[:+])")
 _NAME = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
-_TOKEN = re.compile(r"[\t -~]*")  # RFC 9110 §5.5, without obs-text: the client refuses other tokens, too
+TOKEN_PATTERN = r"^([!-~]([\t -~]*[!-~])?)?$"  # noqa: S105  a pattern, no token
+"""Tokens that a request can carry: RFC 9110 §5.5 without obs-text. The client refuses other tokens, too."""
 MAX_INSTANCES = 10_000
 MAX_WORKERS = 10_000
 MAX_QUEUE = 1_000_000
@@ -134,7 +135,7 @@ class ServiceSpec:
         self._check_lists()
 
     def _check_lists(self) -> None:
-        if not isinstance(self.token, str) or not _TOKEN.fullmatch(self.token) or self.token != self.token.strip():
+        if not isinstance(self.token, str) or not re.fullmatch(TOKEN_PATTERN, self.token):
             raise SpecError(
                 f"service {self.name}: token must be a string of visible ASCII, without blanks at its ends; "
                 "no request could carry the one given (it is not shown here)"

@@ -3,8 +3,8 @@
 The connection reports its opening, its binary messages, and its end (once) to its owner, which reconnects if necessary.
 Messages of one frame are parsed by `websocket_frames` instead of wsproto.
 
-A service can send thousands of tiny frames in one TCP segment, and need not read what it is sent. So the number of
-frames that are handled in a turn of the reactor is bounded, and no pong is written while the socket accepts no bytes.
+A service can send thousands of tiny frames in one TCP segment, and may stop reading. So the number of frames that are
+handled in a turn of the reactor is bounded, and no ping or pong is written while the socket accepts no bytes.
 """
 
 from __future__ import annotations

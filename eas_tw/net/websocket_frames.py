@@ -13,7 +13,7 @@ _CONTROL = frozenset({0x88, 0x89, 0x8A})
 """First bytes of Close, Ping and Pong."""
 _SHORT = 125
 _MOST_PIECE_BYTES = 2**11
-"""Maximum number of bytes that wsproto gets together, so that they have at most 1024 frames."""
+"""Maximum number of bytes that are passed to wsproto at a time, so that they have at most 1,024 frames."""
 _EXTENDED = {126: (2, 126), 127: (8, 2**16)}
 """For each value that announces an extended length: its number of bytes, and its minimum (RFC 6455 §5.2)."""
 

@@ -149,7 +149,7 @@ class _Record:
 
     @property
     def is_blank(self) -> bool:
-        """Whether the record says nothing, as that of an instance that has not failed."""
+        """Whether the record is that of an instance without failures, so that it can be deleted."""
         return self.state is HealthState.COUNTED and not (self.failures or self.ejections or self.is_overflow)
 
     @property

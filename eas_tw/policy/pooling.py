@@ -16,7 +16,7 @@ class PoolAction(Enum):
     REPLACE = auto()
     """Close the longest idle connection, then CONNECT: the pool is full, and the call needs a new connection."""
     PREEMPT = auto()
-    """Stop the oldest watch, then CONNECT: the pool is full, and watches of silent attempts hold all connections."""
+    """Stop the oldest watch, then CONNECT: the pool is full, and watches of silent attempts occupy all connections."""
     WAIT = auto()
     """Queue the call: enough connections are being opened, or the pool is full."""
 

@@ -24,6 +24,7 @@ from simulator.service_spec import (
     MAX_RATE,
     MAX_WORKERS,
     QUEUE,
+    TOKEN_PATTERN,
     WORKERS,
 )
 from simulator.stubs import MAX_DELAY_S, MAX_RESPONSES
@@ -76,7 +77,7 @@ NEW_SERVICE = shape(
         "token": text(
             "Token that requests must have, in visible ASCII; empty for none",
             maxLength=1000,
-            pattern=r"^([!-~]([\t -~]*[!-~])?)?$",
+            pattern=TOKEN_PATTERN,
             default="",
             writeOnly=True,
             **{"x-expected": "a string of visible ASCII without blanks at its ends, of at most 1000 characters"},
