@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SERVICES = ("echo", "ranker", "scorecard_pmml_example", "mnist_saved_model_example", "chat")
 # The commands of this page measure for half a minute each. tests/cli/perf tests these commands with short runs.
-LONG_PAGES = {"docs/howto/measure.md": pytest.mark.long}
+LONG_PAGES = {"docs/howto/measure.md": pytest.mark.long, "docs/zh/howto/measure.md": pytest.mark.long}
 CONSOLES: dict[str, list[Block]] = {}
 for block in blocks() if EXAMPLES.is_dir() else ():
     if block.language == "console":

@@ -52,6 +52,7 @@ def test_a_plan_without_a_violation_cannot_be_shrunk() -> None:
         Shrinker(lambda plan: World(plan).run()).shrink(draw(1, "calm", 0.02))
 
 
+@pytest.mark.long
 def test_replay_runs_the_file_that_shrink_has_written(
     planted: RunPlan, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
