@@ -14,7 +14,7 @@ from simulator.service_spec import MAX_INSTANCES, ServiceSpec, SpecError, check_
 from simulator.stubs import Stubs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from simulator.simulator import Simulator
 
@@ -132,6 +132,22 @@ class Service:
         self.instances[instance.id] = instance
         return instance
 
+    def add_instances(self, weights: Sequence[float]) -> None:
+        """Start one more instance for each weight: all of them, or none if one cannot be started.
+
+        Raises:
+            SpecError: A weight is invalid, the service would have too many instances, or no port is left.
+            CannotListenError: An address is in use.
+        """
+        new: list[SimulatedInstance] = []
+        try:
+            for weight in weights:
+                new.append(self.add_instance(weight=weight))  # noqa: PERF401  `new` is needed after an error
+        except (CannotListenError, SpecError):
+            for instance in new:
+                self.remove_instance(instance.id)
+            raise
+
     def remove_instance(self, instance_id: str) -> Deferred[Any]:
         """Stop and remove an instance; the Deferred fires when its port and connections are closed."""
         return self.instances.pop(instance_id).stop()
@@ -167,14 +183,7 @@ class Service:
             CannotListenError: An address is in use. In both cases, the service has its old instances.
         """
         old = list(self.instances.values())
-        new: list[SimulatedInstance] = []
-        try:
-            for instance in old:
-                new.append(self.add_instance(weight=instance.weight))  # noqa: PERF401  `new` is needed after an error
-        except (CannotListenError, SpecError):
-            for instance in new:
-                self.remove_instance(instance.id)
-            raise
+        self.add_instances([instance.weight for instance in old])
         return DeferredList([self.remove_instance(instance.id) for instance in old])
 
     def listed(self) -> list[SimulatedInstance]:

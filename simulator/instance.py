@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import DeferredList, succeed
+from twisted.internet.error import CannotListenError
 
 from simulator.fault_registry import ACCEPT, HEAD
 from simulator.http1 import Server
@@ -146,8 +147,12 @@ class SimulatedInstance:
         return self.set_state(State.DRAINING)
 
     def set_state(self, state: State) -> Deferred[None]:
-        """Change the state; the Deferred fires when the port listens or refuses as the state requires."""
-        self.state = state
+        """Change the state; the Deferred fires when the port listens or refuses as the state requires.
+
+        Raises:
+            CannotListenError: Another program has bound the port; then the state is as before.
+        """
+        before, self.state = self.state, state
         if state is State.CRASHED:
             self._begin_anew()
             self.server.reset_connections()
@@ -158,7 +163,12 @@ class SimulatedInstance:
         if state is not State.HUNG:
             self._go_on()
         self._run_queue_worker()
-        return self.apply_faults()
+        try:
+            return self.apply_faults()
+        except CannotListenError:
+            self.state = before
+            self._run_queue_worker()
+            raise
 
     def reset(self) -> Deferred[None]:
         """Run with idle workers and a full token bucket; work that has begun continues without occupying a worker."""

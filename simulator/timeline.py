@@ -113,8 +113,7 @@ def _set(instance: SimulatedInstance, **values: Any) -> None:
 
 
 def _add(world: Simulator, step: TimelineStep) -> None:
-    for _ in range(step.count):
-        _service(world, step).add_instance(weight=step.weight)
+    _service(world, step).add_instances([step.weight] * step.count)
 
 
 def _heal(world: Simulator, step: TimelineStep) -> None:

@@ -106,12 +106,24 @@ def _resolved(schema: Any, schemas: Any) -> Any:
     return {name: _resolved(value, schemas) for name, value in schema.items()}
 
 
+def taken(*_: object, **__: object) -> None:
+    """Refuse to listen, as a reactor does if another program has bound the port."""
+    raise CannotListenError("127.0.0.1", 50000, OSError("in use"))
+
+
+def test_a_restart_that_cannot_listen_is_409_and_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = "/v1/services/echo/instances/echo-0"
+    world.ask("PATCH", path, {"state": "crashed"})
+    monkeypatch.setattr(world.clock, "listenTCP", taken)
+    status, problem = world.ask("PATCH", path, {"state": "running", "weight": 3})
+    assert (status, problem["detail"]) == (409, "the instance's port 50000 is taken: in use")
+    instance = world.ask("GET", path)[1]
+    assert (instance["state"], instance["weight"]) == ("crashed", 100)
+
+
 def test_a_reset_that_cannot_start_an_instance_is_409_and_resets_the_others(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def taken(*_: object, **__: object) -> None:
-        raise CannotListenError("127.0.0.1", 50000, OSError("in use"))
-
     world.ask("DELETE", "/v1/services/echo/instances/echo-0")
     world.ask("PATCH", "/v1/services/group%2Frank/instances/group.rank-0", {"weight": 3})
     monkeypatch.setattr(world.clock, "listenTCP", taken)

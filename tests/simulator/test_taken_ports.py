@@ -13,8 +13,10 @@ from twisted.internet.testing import MemoryReactor
 
 from simulator import Fault, ServiceSpec, Simulator, Target
 from simulator.fleet import ResetError
+from simulator.instance import State
 from simulator.ports import Address
 from simulator.service_spec import SpecError
+from simulator.timeline import Timeline, TimelineStep
 from simulator.virtual.network.network import Network
 from simulator.virtual.network.reactor import VirtualReactor
 from simulator.virtual.network.virtual_time import Scheduler
@@ -149,6 +151,33 @@ def test_a_crashed_instance_whose_port_is_taken_is_reported() -> None:
     assert list(resetting.error.errors) == ["echo-0"]
     assert not crashed.address.is_listening
     assert list(host.world.services["echo"].instances) == ["echo-0", "echo-1"]
+
+
+def test_a_crashed_instance_whose_port_is_taken_stays_crashed() -> None:
+    host = Host()
+    host.world.start()
+    crashed = host.world.services["echo"].instances["echo-0"]
+    crashed.crash()
+    host.scheduler.run_for(0.1)
+    taken = host.take(FIRST)
+    with pytest.raises(CannotListenError):
+        crashed.restart()
+    assert (crashed.state, crashed.address.is_listening) == (State.CRASHED, False)
+    taken.stopListening()
+    host.scheduler.run_for(0.1)
+    crashed.restart()
+    assert (crashed.state, crashed.address.is_listening) == (State.RUNNING, True)
+
+
+def test_a_step_of_a_timeline_adds_all_its_instances_or_none() -> None:
+    host = Host()
+    host.world.start()
+    host.take(FIRST + 3)  # the port of the second new instance
+    with logged_events() as events:
+        Timeline(host.world, [TimelineStep(0, "add", service="echo", count=2)]).start()
+    assert [event["step"] for event in events if "step" in event] == ["add 2 to echo"]
+    assert list(host.world.services["echo"].instances) == ["echo-0", "echo-1"]
+    assert host.is_free(FIRST + 2)
 
 
 @pytest.mark.parametrize(("first", "error"), [(FIRST, CannotListenError), (65_533, SpecError)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import succeed
 from twisted.internet.error import CannotListenError
 
 from simulator.admin import schema_parts, schemas, views
@@ -92,6 +93,7 @@ class FleetOperations:
                 "Change the weight, state or registration of an instance",
                 instance,
                 takes=schemas.PATCH_INSTANCE,
+                problems=(409,),
             ),
             Operation(
                 "DELETE",
@@ -144,11 +146,15 @@ class FleetOperations:
 
     def _patch(self, asked: Asked) -> Any:
         instance, wanted = self._instance(asked), asked.body
+        changed: Deferred[None] = succeed(None)
+        if "state" in wanted:
+            try:
+                changed = instance.set_state(State(wanted["state"]))
+            except CannotListenError as error:
+                raise _taken(error) from None
         instance.weight = wanted.get("weight", instance.weight)
         instance.registered = wanted.get("registered", instance.registered)
-        if "state" not in wanted:
-            return _view(instance, asked)
-        return instance.set_state(State(wanted["state"])).addCallback(lambda _: _view(instance, asked))
+        return changed.addCallback(lambda _: _view(instance, asked))
 
     def _remove(self, asked: Asked) -> Deferred[None]:
         instance, grace_s = self._instance(asked), asked.query["grace_s"]
