@@ -260,6 +260,24 @@ def test_a_watch_ends_if_the_function_fails_for_the_next_connection(how: str, wr
     harness.assert_clean()
 
 
+@pytest.mark.parametrize("how", WATCHES)
+def test_a_watch_ends_if_the_function_ends_the_program(how: str) -> None:
+    """On Twisted's own reactors the program continues, because they log `SystemExit`."""
+    tokens = Tokens()
+    watch = Watch(how, tokens)
+    watch.accept()
+    reactor = watch.harness.reactor
+    reading = Result(watch.watcher.next_frame())
+    tokens.raises = SystemExit(3)
+    watch.wire.lose()
+    with pytest.raises(SystemExit):
+        reactor.advance(0.5)
+    assert isinstance(reading.error, ConfigError)
+    assert str(reading.error) == "the function given as token raised SystemExit"
+    assert watch.harness.client.watchers == []
+    watch.harness.assert_clean()
+
+
 def test_an_error_that_no_reader_waits_for_is_returned_after_the_frames() -> None:
     tokens = Tokens()
     watched = Watched(token=tokens)
