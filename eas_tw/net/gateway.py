@@ -315,7 +315,7 @@ def _outcome(error: BaseException | None) -> Outcome:
         return Outcome(AttemptStatus.CONNECT_FAILED, detail=text_of(error))
     if isinstance(error, RequestNotSent):
         return Outcome(
-            AttemptStatus.UNSENT, detail="a kept connection was closed, or had bytes, before the request left"
+            AttemptStatus.UNSENT, detail="an idle connection was closed, or had bytes, before the request left"
         )
     return _lost(error)
 

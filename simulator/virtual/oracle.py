@@ -304,9 +304,9 @@ class Oracle:
         near = connection.transport.socket.peer
         # Either the connection has carried a request before, or it was opened for an earlier attempt that then used
         # another connection.
-        is_kept = connection.requests > 1 or (near is not None and near.lay_idle)
+        is_reused = connection.requests > 1 or (near is not None and near.lay_idle)
         sent_s = (near.said_ns - EPOCH_S * NS) / NS if near is not None else 0.0
-        self.calls.arrived(call, address, sent_s, is_kept=is_kept, near=near)
+        self.calls.arrived(call, address, sent_s, is_reused=is_reused, near=near)
         self.streams.arrived(call, address, near, sent_s)
         if self.gateway is not None:
             self.gateway.arrived(call, address)

@@ -25,6 +25,7 @@ RETIRED: dict[str, tuple[str, ...]] = {
     r"\boutcome\.condition\b": ("tests/test_deprecated_names.py",),
     r"\bsecond[- _]chances?\b": (),
     r"\bMARKS\b|\bmark_passed\b|\bhedging\.marks\b": (),
+    r"\b[Kk]ept[ _]connections?\b|\bis_kept\b": (),
     # parts of a client
     r"\bendings\b|\bclass Told\b|\bTold\(ProcessBound\)|\btold\.py\b|\boutgoing\b": (),
     r"\b[Ee]nvelopes?\b|[Ll]etterheads?\b": (),

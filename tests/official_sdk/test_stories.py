@@ -225,7 +225,7 @@ def test_all_instances_hang(stage: Stage, sdk: Any, attempts: int) -> None:
 
 
 @BOTH
-def test_kept_connections_close_under_a_request(stage: Stage, sdk: Any) -> None:
+def test_reused_connections_close_under_a_request(stage: Stage, sdk: Any) -> None:
     """A server may close an idle connection at any time, even when a request is being sent on it."""
     caller = stage.met(sdk)
     caller.service.fault("close_idle", race=True)

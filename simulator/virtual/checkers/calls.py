@@ -56,7 +56,7 @@ class ObservedCall:
         body: Body of the request, which the response must repeat.
         began_s: Start of the call, in virtual seconds.
         timeout_s: Its deadline, in seconds from the start.
-        arrivals: Address of each instance that the request has reached, and whether it came on a kept connection.
+        arrivals: Address of each instance that the request has reached, and whether it came on a reused connection.
         near: The client's end of the connection of the last arrival; `None` before the first arrival, or if unknown.
         is_cancelled: Whether the program has cancelled the call.
         is_once: Whether the call is not idempotent, so that its request must not reach an instance twice.
@@ -165,7 +165,7 @@ class CallChecker(Checker):
             del self._cancelled[next(iter(self._cancelled))]
 
     def arrived(
-        self, name: str, address: Address, sent_s: float, *, is_kept: bool, near: VirtualSocket | None = None
+        self, name: str, address: Address, sent_s: float, *, is_reused: bool, near: VirtualSocket | None = None
     ) -> None:
         """Handle the arrival of a call's complete request at an instance.
 
@@ -173,7 +173,7 @@ class CallChecker(Checker):
             name: Name of the call.
             address: The instance.
             sent_s: Time at which the client sent the request, in virtual seconds.
-            is_kept: Whether the connection was reused: it had carried a request, or had been idle.
+            is_reused: Whether the connection was reused: it had carried a request, or had been idle.
             near: The client's end of the connection.
         """
         if sent_s > self._cancelled.get(name, sent_s):
@@ -185,7 +185,7 @@ class CallChecker(Checker):
         if record is None:
             return
         earlier = tuple(record.arrivals)
-        record.arrivals.append((address, is_kept))
+        record.arrivals.append((address, is_reused))
         record.near = near
         if not earlier:
             return
@@ -195,7 +195,7 @@ class CallChecker(Checker):
                 "sent-once", f"call {name} is not idempotent, and reached {spelled(earlier[-1][0])} and then {where}"
             )
         before = [kept for known, kept in earlier if known == address]
-        # If the server closes a kept connection while the request is sent, the request may still have arrived. The
+        # If the server closes a reused connection while the request is sent, the request may still have arrived. The
         # client sends it again, and the first attempt does not count. With hedges, this can happen to two
         # concurrent attempts.
         most_stale = 1 if record.sut.hedge_after_s is None else 2

@@ -171,7 +171,7 @@ SERVED: dict[str, CatalogEntry] = {
     ),
     "slow_close": _instance("the FIN is late", *LATE, *BROKEN, fault="slow_close", draws={"delay": _choice(20, 1000)}),
     "close_idle": _instance(
-        "kept connections close when the next request comes", *BROKEN, fault="close_idle",
+        "idle connections close when the next request comes", *BROKEN, fault="close_idle",
         draws={"race": _choice(True, True, False), "idle": _choice(0, 500), "reset": _choice(False, True)},
     ),
     # The requests that wait for a worker at the end are computed afterwards, also those whose clients have gone.
