@@ -169,11 +169,13 @@ def test_a_call_is_never_twice_on_one_instance_at_the_same_time() -> None:
     assert World(draw(700344)).run().violations == ()
 
 
-@pytest.mark.parametrize("seed", [7, 28, 29, 30, 1000105, 1002325, 1003715])
+@pytest.mark.parametrize("seed", [7, 28, 29, 30, 1000105, 1002325, 1003715, 1008864])
 def test_seeds_with_queues_that_once_failed(seed: int) -> None:
     """Client: a put was retried endlessly in one turn (7); a frame that came again during its reject was dropped.
 
     Client: a reader got more than `window` frames after several losses of its watch (1000105).
+
+    Checker: calls wait in the queue of an instance that accepts no connection, because it has left (1008864).
 
     World: a consumer that closed left the timers of its own work on frames (1002325).
 

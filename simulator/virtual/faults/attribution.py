@@ -39,7 +39,8 @@ _BEHIND = (502, 504)
 """HTTP statuses of the gateway when an instance has not responded."""
 _NOBODY = 503
 """HTTP status of the gateway when no instance is available."""
-_GONE = frozenset({REFUSED, TIMED_OUT, "retired"}) | BROKEN
+_GONE = frozenset({REFUSED, TIMED_OUT, "retired", "waited", "overloaded"}) | BROKEN
+"""Statuses of attempts at an instance that has left: it accepts no connection, so calls also wait in its queue."""
 
 
 @define(eq=False)
