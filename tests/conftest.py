@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from importlib.metadata import PackageNotFoundError, version
@@ -62,6 +63,12 @@ _KEY = "long tests left out"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_LEFT_OUT] = 0
+
+
+def pytest_collection_finish() -> None:
+    """Exclude the objects that exist before the first test from garbage collection, which some tests run often."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:

@@ -16,14 +16,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from eas_tw import BodyError
+from eas_tw.bulk.errors import CannotWrite
 from eas_tw.bulk.inputs import STDIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-class CannotWrite(OSError):
-    """An output file cannot be written to, for example because the disk is full."""
 
 
 class Lines:

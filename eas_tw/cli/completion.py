@@ -9,7 +9,6 @@ from eas_tw.shell_completion import SHELLS, script
 if TYPE_CHECKING:
     import argparse
 
-HELP = "print a completion script"
 DESCRIPTION = "Print a script that completes eas-tw in a shell, such as: source <(eas-tw completion bash)"
 
 
@@ -19,5 +18,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def show(parser: argparse.ArgumentParser, shell: str) -> None:
-    """Print the script for the whole command line."""
+    """Print the script, for a parser with the arguments of all commands."""
     print(script(parser, "eas-tw", shell), end="")

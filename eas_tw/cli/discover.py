@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from eas_tw import Instance, PredictClient
     from eas_tw.cli.settings import Given
 
-HELP = "list a service's instances"
 DESCRIPTION = "List the instances of a service. With --watch, also print each change of the list until interrupted."
 
 

@@ -1,4 +1,9 @@
-"""The main function of `eas-tw`, which runs a command on the reactor and maps its result to an exit code."""
+"""The main function of `eas-tw`, which runs a command on the reactor and maps its result to an exit code.
+
+Each command has its own module, which is imported only if the command is used: the import of all takes a quarter of a
+second. A module has `DESCRIPTION`, `add_arguments(parser)` and, unless the command needs no service, `prepare(options)`
+and the coroutine function `run(reactor, given, options, prepared)`.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +13,15 @@ import errno
 import io
 import sys
 import time  # noqa: TID251  the reactor is chosen here
-from importlib.metadata import version
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import BodyError, ConfigError, DeadlineExceeded, EasError, StatusError
 from eas_tw.argument_parser import ArgumentParser
-from eas_tw.bulk.outputs import CannotWrite
+from eas_tw.bulk.errors import CannotWrite
 from eas_tw.bulk.report import TooManyErrors
-from eas_tw.cli import completion, discover, perf, predict, queue, score, settings
+from eas_tw.cli import completion, settings
 from eas_tw.cli.output import flush_output, replace_closed_streams
-from eas_tw.cli.perf import compare
 from eas_tw.cli.perf.limits import PerfFailed
 
 if TYPE_CHECKING:
@@ -29,6 +33,17 @@ USAGE = 2
 BAD_DATA, NO_INPUT, UNAVAILABLE, CANNOT_WRITE = 65, 66, 69, 74
 TOO_LATE, BAD_STATUS, NO_PERMISSION = 75, 76, 77
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+COMMANDS = {
+    # command: (its module, its description in the list of commands)
+    "predict": ("eas_tw.cli.predict", "call a service once"),
+    "score": ("eas_tw.cli.score", "score the rows of a file"),
+    "discover": ("eas_tw.cli.discover", "list a service's instances"),
+    "perf": ("eas_tw.cli.perf.command", "measure a service under load"),
+    "queue": ("eas_tw.cli.queue", "put into, get from and watch a queue service"),
+    "completion": ("eas_tw.cli.completion", "print a completion script"),
+    "perf compare": ("eas_tw.cli.perf.compare", "compare two results of perf"),
+}
+_WITHOUT_SERVICE = ("completion", "perf compare")
 _REFUSALS = (401, 403)
 _OF_ALL = ("-h", "--help", "--version")
 """Options that are allowed without a command."""
@@ -63,13 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    parser = _parser()
     words = _joined(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser(words[0] if words else "")
     if words and words[0].startswith("-") and words[0] not in _OF_ALL:
         parser.error(f"options come after the command: eas-tw COMMAND {words[0]} …")
     options = parser.parse_args(words)
     if "shell" in options:
-        completion.show(parser, options.shell)
+        completion.show(_parser(), options.shell)
         return 0
     try:
         return _run(options)
@@ -95,8 +110,8 @@ def _joined(arguments: Sequence[str]) -> list[str]:
 
 def _run(options: argparse.Namespace) -> int:
     """Read the settings and the input, and run the command's coroutine on the global reactor."""
-    if options.run is compare.run:
-        compare.run(options)
+    if "prepare" not in options:  # `perf compare`
+        options.run(options)
         return 0
     given = settings.read(options)
     prepared = options.prepare(options)
@@ -135,11 +150,14 @@ class _Version(argparse.Action):
     """An action that prints the version; it reads the package's metadata only when used, because reading it is slow."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version  # noqa: PLC0415  40 ms
+
         print(f"eas-tw {version('eas-tw')}")
         parser.exit()
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser with the arguments of one command, or of all commands for `None`."""
     parser = ArgumentParser(
         prog="eas-tw",
         description="Call PAI-EAS services over the VPC direct connection.",
@@ -149,22 +167,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, command in {"predict": predict, "score": score, "discover": discover, "perf": perf}.items():
-        sub = commands.add_parser(name, help=command.HELP, description=command.DESCRIPTION, allow_abbrev=False)
-        command.add_arguments(sub)
-        settings.add_arguments(sub)
-        sub.set_defaults(run=command.run, prepare=command.prepare)
-    queues = commands.add_parser("queue", help=queue.HELP, description=queue.DESCRIPTION, allow_abbrev=False)
-    for action in queue.add_actions(queues.add_subparsers(required=True, metavar="ACTION")):
-        settings.add_arguments(action)
-    sub = commands.add_parser(
-        "completion", help=completion.HELP, description=completion.DESCRIPTION, allow_abbrev=False
-    )
-    completion.add_arguments(sub)
-    sub = commands.add_parser("perf compare", help=compare.HELP, description=compare.DESCRIPTION, allow_abbrev=False)
-    compare.add_arguments(sub)
-    sub.set_defaults(run=compare.run)
+    for name, (module, says) in COMMANDS.items():
+        command = commands.add_parser(name, help=says, allow_abbrev=False)
+        if chosen in (name, None):
+            _add_arguments(name, import_module(module), command)
     return parser
+
+
+def _add_arguments(name: str, module: Any, parser: argparse.ArgumentParser) -> None:
+    parser.description = module.DESCRIPTION
+    if name == "queue":
+        for action in module.add_actions(parser.add_subparsers(required=True, metavar="ACTION")):
+            settings.add_arguments(action)
+        return
+    module.add_arguments(parser)
+    if name not in _WITHOUT_SERVICE:
+        settings.add_arguments(parser)
+        parser.set_defaults(run=module.run, prepare=module.prepare)
+    elif name != "completion":
+        parser.set_defaults(run=module.run)
 
 
 def _log_to_stderr() -> None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from eas_tw.cli.settings import Given
 
-HELP = "call a service once"
 DESCRIPTION = (
     "Call a service once, and print the response. Without BODY, --file or --tensor, the body is read from stdin."
 )

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     Queue = QueueClient | SinkQueue
     Work = Callable[[Any, Given, argparse.Namespace, Any], Coroutine[Any, Any, None]]
 
-HELP = "put into, get from and watch a queue service"
 DESCRIPTION = (
     "Put into, get from and watch a queue service. The service is that of --service; --sink means its output queue."
 )

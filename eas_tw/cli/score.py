@@ -20,7 +20,7 @@ from eas_tw.bulk.outputs import Lines
 from eas_tw.bulk.row_source import DigestedRows, RowsOfThread, remaining_rows
 from eas_tw.cli.files import check_different
 from eas_tw.cli.output import while_read
-from eas_tw.cli.score_arguments import DESCRIPTION, HELP, add_arguments, job_options, output_settings
+from eas_tw.cli.score_arguments import DESCRIPTION, add_arguments, job_options, output_settings
 from eas_tw.cli.score_functions import functions_of
 from eas_tw.cli.score_progress import ProgressDisplay, Snapshot, account_text
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from eas_tw.bulk.inputs import InputRow
     from eas_tw.cli.score_functions import Functions
     from eas_tw.cli.settings import Given
-__all__ = ["DESCRIPTION", "HELP", "add_arguments", "prepare", "run"]
+__all__ = ["DESCRIPTION", "add_arguments", "prepare", "run"]
 
 
 @define

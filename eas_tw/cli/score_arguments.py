@@ -13,7 +13,6 @@ from eas_tw.cli.predict import parse_header
 if TYPE_CHECKING:
     import argparse
 
-HELP = "score the rows of a file"
 DESCRIPTION = (
     "Send each row of INPUT to a service, and write each answer as a row of OUTPUT: JSON Lines, CSV or Parquet, by the "
     "suffix. A row that fails is written to a file of its own. A job that was interrupted, even by kill -9, goes on "

@@ -19,6 +19,8 @@ from eas_tw.body.dtypes import DTYPES
 from eas_tw.body.wire import delimited, read_varint, varint
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=400)
+FEW_OR_MANY = [100, pytest.param(400, marks=pytest.mark.long)]
+"""Numbers of examples of the tests that compare with protobuf."""
 
 
 def entries_message() -> Any:
@@ -134,14 +136,15 @@ def by_us(data: bytes) -> dict[str, Any] | None:
     return read
 
 
-def test_a_response_is_read_as_protobuf_reads_it() -> None:
+@pytest.mark.parametrize("examples", FEW_OR_MANY)
+def test_a_response_is_read_as_protobuf_reads_it(examples: int) -> None:
     """The responses have packed, unpacked, repeated and merged fields, unknown fields, groups, and repeated map keys.
 
     The test also requires that most responses have elements, because two empty results are always equal.
     """
     carried: list[bool] = []
 
-    @SETTINGS
+    @settings(SETTINGS, max_examples=examples)
     @given(responses)
     def check(data: bytes) -> None:
         read = by_protobuf(data)
@@ -150,18 +153,23 @@ def test_a_response_is_read_as_protobuf_reads_it() -> None:
 
     check()
     # The share depends on what the installed Hypothesis generates: 0.79 with one version, 0.85 with another.
-    assert sum(carried) >= 0.6 * len(carried) >= 0.6 * SETTINGS.max_examples
+    assert sum(carried) >= 0.6 * len(carried) >= 0.6 * examples
 
 
-@SETTINGS
-@given(responses, st.data())
-def test_a_damaged_response_is_read_as_protobuf_reads_it_or_rejected(data: bytes, draw: st.DataObject) -> None:
+@pytest.mark.parametrize("examples", FEW_OR_MANY)
+def test_a_damaged_response_is_read_as_protobuf_reads_it_or_rejected(examples: int) -> None:
     """One byte is changed or the end is truncated. If this package parses the result, protobuf parses equal values."""
-    if data:
-        at = draw.draw(st.integers(0, len(data) - 1))
-        damaged = data[:at] + draw.draw(st.binary(max_size=1)) + data[at + 1 :]
-        ours = by_us(damaged)
-        assert ours is None or repr(ours) == repr(by_protobuf(damaged))
+
+    @settings(SETTINGS, max_examples=examples)
+    @given(responses, st.data())
+    def check(data: bytes, draw: st.DataObject) -> None:
+        if data:
+            at = draw.draw(st.integers(0, len(data) - 1))
+            damaged = data[:at] + draw.draw(st.binary(max_size=1)) + data[at + 1 :]
+            ours = by_us(damaged)
+            assert ours is None or repr(ours) == repr(by_protobuf(damaged))
+
+    check()
 
 
 @SETTINGS

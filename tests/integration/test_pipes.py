@@ -55,7 +55,7 @@ SIMULATOR = {
     "reset": ["reset"],
     "record": ["record --help"],  # `record` runs until it is stopped, as `serve` does
     "openapi": ["openapi"],
-    "simulate": ["simulate --seed 1 --hours 0.01", "simulate --seed 1 --hours 0.01 --json"],
+    "simulate": ["simulate --seed 1 --hours 0.001", "simulate --seed 1 --hours 0.01 --json"],
     "soak": ["soak --seeds 1..2 --hours 0.01 --json"],
     "replay": [f"replay {next(iter(sorted(PLANS.glob('*.toml'))))}"],
     "shrink": ["shrink --help"],  # `shrink` would need a seed that fails
@@ -102,7 +102,7 @@ def test_the_table_has_every_command() -> None:
     assert set(SIMULATOR) == {"", *COMMANDS}
 
 
-@pytest.mark.parametrize(("module", "line"), lines())
+@pytest.mark.parametrize(("module", "line"), lines("soak"))  # `soak` starts other processes
 def test_a_pipe_without_a_reader_ends_each_command_with_0(served: Served, module: str, line: str) -> None:
     served.predict("echo", b"[1]", {"Authorization": TOKEN})
     reading, writing = os.pipe()
@@ -113,7 +113,7 @@ def test_a_pipe_without_a_reader_ends_each_command_with_0(served: Served, module
         os.close(writing)
 
 
-@pytest.mark.parametrize(("module", "line"), lines("demo"))  # a demo runs to its end, in real time
+@pytest.mark.parametrize(("module", "line"), lines("demo", "soak"))  # a demo runs to its end, in real time
 def test_a_command_works_when_standard_output_was_closed_before_its_start(
     served: Served, module: str, line: str
 ) -> None:
@@ -131,7 +131,8 @@ def test_a_command_works_when_standard_output_was_closed_before_its_start(
         ("eas_tw.cli", "discover", 0),
         ("simulator", "status --nothing", 2),
         ("simulator", "check /nonexistent", 65),
-        ("simulator", "soak --seeds 1..2 --hours 0.01", 0),
+        ("simulator", "simulate --seed 1 --hours 0.001", 0),
+        pytest.param("simulator", "soak --seeds 1..2 --hours 0.01", 0, marks=pytest.mark.long),
         ("simulator", "simulate --seed 1 --profile none", 2),
     ],
 )

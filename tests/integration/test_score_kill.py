@@ -19,7 +19,9 @@ ROWS = 2000
 
 
 @pytest.mark.eas_service(processor="echo", processing="exponential:0.002")
-@pytest.mark.parametrize(("seed", "batch"), [(1, 1), (2, 1), (3, 4)])
+@pytest.mark.parametrize(
+    ("seed", "batch"), [(1, 1), *(pytest.param(*long, marks=pytest.mark.long) for long in ((2, 1), (3, 4)))]
+)
 def test_each_row_is_in_the_output_once_and_few_are_sent_again(
     seed: int, batch: int, eas_service: RemoteService, tmp_path: Path
 ) -> None:

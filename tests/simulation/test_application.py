@@ -20,12 +20,15 @@ def example() -> dict[str, Any]:
     return runpy.run_path(str(EXAMPLE))
 
 
-def test_the_example_program_loses_nothing(example: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    for seed in (7, 8, 11):
-        assert example["main"](seed) == 0
+@pytest.mark.parametrize("seed", [7, *(pytest.param(seed, marks=pytest.mark.long) for seed in (8, 11))])
+def test_the_example_program_loses_nothing(
+    example: dict[str, Any], seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert example["main"](seed) == 0
     assert "0 lost" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_the_checker_of_the_example_finds_a_planted_bug(example: dict[str, Any]) -> None:
 
     class Forgetful(example["Scorer"]):  # type: ignore[misc]

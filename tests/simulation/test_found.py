@@ -113,6 +113,7 @@ def test_a_suspicion_ends_with_the_calls_that_could_decide_it(seed: int) -> None
     [
         303, 500247, 500388, 500409, 500498, 510094, 510434, 700084, 700329, 700467, 700633, 700772, 1000922, 1003051,
         1003238, 1004095, 1005343, 1005468, 1006755, 1007646,
+        1009368,
     ],
 )  # fmt: skip
 def test_seeds_at_which_a_checker_knew_too_little(seed: int) -> None:
@@ -134,6 +135,7 @@ def test_seeds_at_which_a_checker_knew_too_little(seed: int) -> None:
     - An unsolicited response may arrive after a request was sent and before the request has arrived (1004095).
     - A silent attempt does not count against `attempts`, even if it is answered in the end (1003238).
     - A slow connection may deliver a frame after the service has made it available to others (1006755).
+    - If one of several concurrent attempts fails, its retry begins beside the others (1009368).
     - The late response of an attempt that was hedged counts as slow, although the call was fast (1007646).
     - Requests that queued while computing took longer are computed after the end of the fault (1005343).
 

@@ -100,10 +100,10 @@ def test_an_invalid_plan_is_rejected(text: str, why: str, tmp_path: Path, capsys
 
 
 def test_simulate_and_soak_print_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["simulate", "--seed", "1", "--profile", "calm", "--hours", "0.02", "--json"]) == 0
+    assert main(["simulate", "--seed", "1", "--profile", "calm", "--hours", "0.01", "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["violations"] == []
-    assert main(["soak", "--seeds", "1..4", "--profile", "calm", "--hours", "0.02", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["seeds"] == 4
+    assert main(["soak", "--seeds", "1..2", "--profile", "calm", "--hours", "0.01", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["seeds"] == 2
 
 
 @pytest.mark.parametrize(

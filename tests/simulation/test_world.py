@@ -12,7 +12,7 @@ import weakref
 import pytest
 
 from simulator.scenario_model import ScenarioError
-from simulator.virtual.nemesis import draw
+from simulator.virtual.nemesis import DEFAULT_HOURS, draw
 from simulator.virtual.plan import PROFILES, PlannedFault, RunPlan
 from simulator.virtual.plan_reader import parse
 from simulator.virtual.world import World
@@ -76,10 +76,12 @@ def test_a_world_is_freed_after_its_run(*, is_frozen: bool) -> None:
         gc.unfreeze()
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
+@pytest.mark.parametrize(
+    ("seed", "hours"), [(0, 0.04), *(pytest.param(seed, DEFAULT_HOURS, marks=pytest.mark.long) for seed in (0, 1, 2))]
+)
 @pytest.mark.parametrize("profile", [profile for profile in PROFILES if profile != "big"])
-def test_a_few_seeds_of_every_profile(profile: str, seed: int) -> None:
-    result = World(draw(seed, profile)).run()
+def test_a_few_seeds_of_every_profile(profile: str, seed: int, hours: float) -> None:
+    result = World(draw(seed, profile, hours)).run()
     assert result.violations == ()
     assert result.calls > 100
     assert profile != "calm" or not (result.retries or result.failed)

@@ -23,7 +23,10 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, *(pytest.param(other, marks=pytest.mark.long) for other in (signal.SIGTERM, signal.SIGINT))],
+)
 def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
     """All processes write to one pipe, which is closed only when the last process has ended."""
     program = tmp_path / "program.py"
@@ -48,7 +51,8 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
 
 def test_an_interrupt_is_an_exit_code(tmp_path: Path) -> None:
     """The exit code is 130 and there is no traceback, although the seeds would take hours."""
-    command = [sys.executable, "-m", "simulator", "soak", "--seeds", "1..100000", "--profile", "calm", "--jobs", "2"]
+    command = [sys.executable, "-m", "simulator", "soak", "--seeds", "1..100000", "--profile", "calm"]
+    command += ["--hours", "0.001", "--jobs", "2"]
     process = subprocess.Popen(  # noqa: S603
         command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

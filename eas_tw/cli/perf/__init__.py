@@ -4,7 +4,3 @@
 a plan. `recorder` and `instances` count, `figures` computes the results, and `report` makes the JSON document from
 which all output is made. Only `command` and `sending` use the client.
 """
-
-from eas_tw.cli.perf.command import DESCRIPTION, HELP, add_arguments, prepare, run
-
-__all__ = ["DESCRIPTION", "HELP", "add_arguments", "prepare", "run"]

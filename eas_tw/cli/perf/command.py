@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from eas_tw.cli.perf.figures import Figures
     from eas_tw.cli.settings import Given
 
-HELP = "measure a service under load"
 DESCRIPTION = (
     "Call a service many times, and print latencies, errors and what each instance did. Caution: this puts load on the "
     "service. `eas-tw perf compare A.json B.json` compares two results."

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from eas_tw.cli.perf.comparison import Row
 
-HELP = "compare two results of perf"
 DESCRIPTION = (
     "Compare two results of `eas-tw perf --output json`, percentile by percentile. The exit code is 1 if the second is "
     "worse. A percentile is slower or faster if the 95% confidence intervals do not overlap and the change is larger "

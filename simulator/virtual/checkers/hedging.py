@@ -109,14 +109,23 @@ class HedgingChecker(Checker):
         for attempt in attempts:
             beside = [other for other in attempts if other is not attempt and _runs_beside(attempt, other)]
             if beside:
-                self._check_hedge(sut, attempt, beside, began_s)
+                self._check_hedge(sut, attempt, beside, began_s, is_retry=_follows_an_end(attempt, attempts))
                 for other in beside:
                     self._streams.ran_beside(sut, call, attempt, other)
 
     def _check_hedge(
-        self, sut: ClientUnderTest, attempt: EndedAttempt, beside: list[EndedAttempt], began_s: float
+        self,
+        sut: ClientUnderTest,
+        attempt: EndedAttempt,
+        beside: list[EndedAttempt],
+        began_s: float,
+        *,
+        is_retry: bool,
     ) -> None:
-        """Check that the client may hedge, that the hedge was not sent too early, and that it used another instance."""
+        """Check that the client may hedge, that the hedge was not sent too early, and that it used another instance.
+
+        A retry of one of several concurrent attempts may be sent immediately.
+        """
         is_quick = attempt.began_s < max(other.began_s for other in beside) + _LEAST_SILENCE_S - _SLACK_S
         others = ", ".join(spelled(other.address) for other in beside)
         what = f"a call of {attempt.began_s - began_s:.3f} s at {spelled(attempt.address)}, beside {others}"
@@ -125,7 +134,7 @@ class HedgingChecker(Checker):
         elif is_quick and sut.hedge_after_s == "late":
             says = f"which has not been silent for {_LEAST_SILENCE_S:g} s"
             self._report("hedge-rules", f"client {sut.number} hedged {what}, {says}")
-        elif is_quick and len(beside) > 1:
+        elif is_quick and len(beside) > 1 and not is_retry:
             self._report("hedge-rules", f"client {sut.number} had {len(beside) + 1} attempts side by side: {what}")
         if any(other.address == attempt.address for other in beside):
             self._report(
@@ -143,6 +152,11 @@ def _was_overdue(attempt: EndedAttempt, attempts: list[EndedAttempt]) -> bool:
         return False
     least_s = attempt.began_s + _LEAST_SILENCE_S - _SLACK_S
     return any(least_s <= other.began_s < attempt.ended_s for other in attempts if other is not attempt)
+
+
+def _follows_an_end(attempt: EndedAttempt, attempts: list[EndedAttempt]) -> bool:
+    """Whether another attempt of the call ended when this one began."""
+    return any(abs(other.ended_s - attempt.began_s) <= _SLACK_S for other in attempts if other is not attempt)
 
 
 def _runs_beside(attempt: EndedAttempt, other: EndedAttempt) -> bool:
