@@ -21,6 +21,15 @@ from simulator.virtual.soaking import soak
 if __name__ == "__main__":
     soak(range(1, 100_000), "calm", 0.001, jobs=2, chunk=1, progress=lambda total: print("begun", flush=True))
 """
+SOAK = """
+import sys
+from simulator.cli import main
+from simulator.commands import soak
+
+if __name__ == "__main__":
+    soak._LINES_APART_S = 0.0  # the first line of progress comes with the first seeds, instead of after 10 s
+    sys.exit(main("soak --seeds 1..100000 --profile calm --hours 0.001 --jobs 2".split()))
+"""
 
 
 @pytest.mark.parametrize(
@@ -51,10 +60,10 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
 
 def test_an_interrupt_is_an_exit_code(tmp_path: Path) -> None:
     """The exit code is 130 and there is no traceback, although the seeds would take hours."""
-    command = [sys.executable, "-m", "simulator", "soak", "--seeds", "1..100000", "--profile", "calm"]
-    command += ["--hours", "0.001", "--jobs", "2"]
+    program = tmp_path / "program.py"
+    program.write_text(SOAK)
     process = subprocess.Popen(  # noqa: S603
-        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, str(program)], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert process.stdout is not None
     while "seeds" not in process.stdout.readline():
