@@ -278,7 +278,7 @@ class Watcher(FrameIterator, ProcessBound):
 
     def _deliver(self) -> None:
         """Pass frames to the reader, as long as it calls `next_frame` in its callback."""
-        if self._is_delivering or self._reader is None:
+        if self._is_delivering:
             return
         self._is_delivering = True
         while (reader := self._reader) is not None:

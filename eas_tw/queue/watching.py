@@ -54,6 +54,7 @@ class Watching:
         self._known: dict[int, str] = {}  # received and neither committed nor rejected: index to request id
         self._in_hand: dict[int, None] = {}  # the part of `_known` that the reader has
         self._stale: dict[int, None] = {}  # the part of `_known` that only earlier connections sent
+        self._rejecting: dict[int, str] = {}  # a reject was sent, and may fail: index to request id
         self._committed: OrderedDict[int, str] = OrderedDict()  # index to request id
         self._start = max(index, _FIRST_INDEX)  # all frames from the given index up to this one are committed
         self._is_placed = index != _NEWEST
@@ -137,6 +138,8 @@ class Watching:
     def committed(self, indexes: Iterable[int]) -> None:
         """Record that the service has committed frames."""
         for index in indexes:
+            if index in self._rejecting:
+                self._drop_repeated(index, self._rejecting.pop(index))
             self._in_hand.pop(index, None)
             self._stale.pop(index, None)
             self._committed[index] = self._known.pop(index, "")
@@ -149,11 +152,25 @@ class Watching:
         The service may send a frame again on the watch before the response to the reject arrives.
         """
         for index in indexes:
-            self._known.pop(index, None)
+            request_id = self._known.pop(index, None)
+            if request_id is not None:
+                self._rejecting[index] = request_id
+        while len(self._rejecting) > KEPT:
+            self._rejecting.pop(next(iter(self._rejecting)))
 
     def rejected(self, indexes: Iterable[int]) -> None:
         """Record that the service has accepted a reject; frames that it has sent again in the meantime are kept."""
+        for index in indexes:
+            self._rejecting.pop(index, None)
         self._forget([index for index in indexes if index not in self._known])
+
+    def _drop_repeated(self, index: int, request_id: str) -> None:
+        """Remove an unread frame that was committed after all, because the reject that repeated it has failed."""
+        for frame in self._unread:
+            if frame.index == index and frame.request_id == request_id:
+                self._unread.remove(frame)
+                self._unread_bytes -= len(frame.data)
+                return
 
     def _forget(self, indexes: Iterable[int]) -> None:
         for index in indexes:
@@ -179,7 +196,7 @@ class Watching:
         """Drop the state of all frames, because the queue was recreated and its new frames reuse indexes."""
         self._given_index = max(self._given_index, 0)  # -1 would skip frames of the new queue, which are all unread
         self._start, self._is_placed = max(self._given_index, _FIRST_INDEX), True
-        for remembered in (self._known, self._in_hand, self._stale, self._committed):
+        for remembered in (self._known, self._in_hand, self._stale, self._rejecting, self._committed):
             remembered.clear()
 
     def lost(self) -> float:

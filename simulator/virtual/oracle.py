@@ -275,7 +275,10 @@ class Oracle:
         def lists() -> list[Any]:
             return [sut.client.instances for sut in on_host]
 
-        return Meter(lists, exceeded)
+        def attempts() -> int:
+            return sum(sut.client.counters.attempts.total() for sut in on_host)
+
+        return Meter(lists, attempts, exceeded)
 
     def watch_log(self) -> None:
         """Start to check the log: logged errors and texts with the token are violations."""

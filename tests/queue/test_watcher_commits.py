@@ -91,6 +91,23 @@ def test_a_rejected_frame_is_read_again_when_it_comes_before_the_answer(by: str,
     watched.harness.assert_clean()
 
 
+def test_a_frame_that_is_committed_after_a_failed_reject_is_not_read_again() -> None:
+    watched = Watched(window=1, settings={"timeout_s": 1.0})
+    watched.service.send(1)
+    watched.read()
+    rejecting = Result(watched.watcher.reject(1, "Busy"))
+    watched.harness.asked()
+    watched.service.send(1, 2)  # the service has accepted the reject, and its response is lost
+    assert watched.service.wire.is_paused
+    watched.harness.reactor.advance(1.0)
+    assert rejecting.error is not None
+    Result(watched.watcher.commit(1))
+    watched.harness.asked().answer()
+    assert not watched.service.wire.is_paused
+    assert watched.indexes(1) == [2]
+    watched.harness.assert_clean()
+
+
 @pytest.mark.parametrize("how", ["commit", "delete", "reject", "truncate", "clear", "get"])
 def test_a_watcher_accounts_for_operations_of_its_client_on_frames(how: str) -> None:
     """Programs for the official SDK commit through the client of the queue, not through the watcher."""

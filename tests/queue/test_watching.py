@@ -102,6 +102,26 @@ def test_a_frame_that_is_rejected_and_comes_before_the_answer_is_in_hand_again()
     assert receive(state, 1) == [False]
 
 
+def test_a_frame_that_was_committed_after_a_failed_reject_is_not_returned_again() -> None:
+    state = watching()
+    receive(state, 1)
+    take_all(state)
+    state.rejecting([1])
+    assert receive(state, 1, 2) == [True, True]  # sent again, although the response to the reject is lost
+    state.committed([1])
+    assert take_all(state) == [2]
+
+
+def test_a_commit_of_a_rejected_frame_keeps_an_unread_frame_of_a_recreated_queue() -> None:
+    state = watching()
+    state.received(Frame(1, {"requestId": "a"}))
+    take_all(state)
+    state.rejecting([1])
+    assert state.received(Frame(1, {"requestId": "b"}))
+    state.committed([1])
+    assert take_all(state) == [1]
+
+
 def test_a_reused_index_with_another_request_id_is_a_new_frame() -> None:
     state = watching()
     for request_id in ("a", "b"):
@@ -337,6 +357,20 @@ class AgainstAService(RuleBasedStateMachine):
             if is_early:
                 self.send(10)
             self.state.rejected([index])
+
+    @rule(index=handed)
+    def commit_after_a_failed_reject(self, index: int) -> None:
+        """The service has accepted the reject and sends the frame again, but the response to the reject is lost."""
+        if index in self.in_hand:
+            self.in_hand.discard(index)
+            self.pending.discard(index)
+            self.state.rejecting([index])
+            self.send(10)
+            self.pending.discard(index)
+            self.elsewhere.discard(index)
+            self.committed.add(index)
+            self.uncommitted.remove(index)
+            self.state.committed([index])
 
     @rule(index=handed)
     def take_back(self, index: int) -> None:

@@ -113,7 +113,7 @@ def test_a_suspicion_ends_with_the_calls_that_could_decide_it(seed: int) -> None
     [
         303, 500247, 500388, 500409, 500498, 510094, 510434, 700084, 700329, 700467, 700633, 700772, 1000922, 1003051,
         1003238, 1004095, 1005343, 1005468, 1006755, 1007646,
-        1009368,
+        1009368, 1010825, 1010828,
     ],
 )  # fmt: skip
 def test_seeds_at_which_a_checker_knew_too_little(seed: int) -> None:
@@ -135,6 +135,8 @@ def test_seeds_at_which_a_checker_knew_too_little(seed: int) -> None:
     - An unsolicited response may arrive after a request was sent and before the request has arrived (1004095).
     - A silent attempt does not count against `attempts`, even if it is answered in the end (1003238).
     - A slow connection may deliver a frame after the service has made it available to others (1006755).
+    - If every instance is left out, calls are sent to them in turn, also outside the subset (1010825).
+    - The work of the checkers does not count as work of the client (1010828).
     - If one of several concurrent attempts fails, its retry begins beside the others (1009368).
     - The late response of an attempt that was hedged counts as slow, although the call was fast (1007646).
     - Requests that queued while computing took longer are computed after the end of the fault (1005343).
@@ -171,11 +173,13 @@ def test_a_call_is_never_twice_on_one_instance_at_the_same_time() -> None:
     assert World(draw(700344)).run().violations == ()
 
 
-@pytest.mark.parametrize("seed", [7, 28, 29, 30, 1000105, 1002325, 1003715, 1008864])
+@pytest.mark.parametrize("seed", [7, 28, 29, 30, 1000105, 1002325, 1003715, 1008864, 1011087])
 def test_seeds_with_queues_that_once_failed(seed: int) -> None:
     """Client: a put was retried endlessly in one turn (7); a frame that came again during its reject was dropped.
 
     Client: a reader got more than `window` frames after several losses of its watch (1000105).
+
+    Client: a frame was returned again after its commit, because an earlier reject of it had failed (1011087).
 
     Checker: calls wait in the queue of an instance that accepts no connection, because it has left (1008864).
 
