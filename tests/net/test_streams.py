@@ -496,6 +496,30 @@ def test_a_reader_of_a_bomb_lets_the_reactor_go_on(end: str) -> None:
     harness.assert_clean()
 
 
+@pytest.mark.parametrize(("kind", "count"), [("events", 150_000), ("lines", 300_000)])
+@pytest.mark.parametrize("coding", ["", "gzip"])
+def test_a_reader_of_a_large_piece_lets_the_reactor_go_on(coding: str, kind: str, count: int) -> None:
+    """A megabyte of short events takes 100 ms. An error response is one piece, and a compressed piece is expanded."""
+    harness = Harness()
+    events = b"data:\n\n" * 150_000
+    fields = (b"Content-Encoding: gzip",) if coding else ()
+    opening = Result(harness.client.stream(b"hello", any_status=True).open())
+    says(harness.accept(), response(400, gzip.compress(events) if coding else events, *fields))
+    found: list[object] = []
+
+    async def read() -> None:
+        async for one in getattr(opening.value, kind)():
+            found.append(one)  # noqa: PERF401  the number is checked during the iteration
+
+    reading = collected(read())
+    assert not reading.fired
+    assert len(found) < count / 3
+    harness.reactor.advance(0.0)
+    assert reading.value is None
+    assert len(found) == count
+    harness.assert_clean()
+
+
 def test_a_compressed_stream_is_decompressed_piece_by_piece() -> None:
     harness = Harness()
     result = Result(harness.client.stream(b"hello").open())
