@@ -227,6 +227,28 @@ def test_a_refusal_after_an_interim_response_is_reported_with_its_own_status_and
     assert (watched.owner.status, watched.owner.http_status, watched.owner.body) == (AttemptStatus.STATUS, 401, b"no")
 
 
+@pytest.mark.parametrize("framing", [b"\r\nContent-Length: 99", b"\r\nTransfer-Encoding: chunked", b""])
+def test_a_refusal_whose_body_does_not_end_is_reported_after_a_second(framing: bytes) -> None:
+    """The watch ended with "no instance has answered", because nothing was reported before it had to be open."""
+    watched = Watched()
+    watched.feed(b"HTTP/1.1 401 X" + framing + b"\r\n\r\n" + (b"2\r\nno\r\n" if b"chunked" in framing else b"no"))
+    watched.clock.advance(0.9)
+    assert watched.owner.status is None
+    watched.clock.advance(0.1)
+    assert (watched.owner.status, watched.owner.http_status, watched.owner.body) == (AttemptStatus.STATUS, 401, b"no")
+    assert watched.owner.is_lost
+    assert not watched.clock.getDelayedCalls()
+
+
+def test_a_response_that_is_neither_an_upgrade_nor_an_error_is_reported_at_its_head() -> None:
+    """Its body may have no end: a proxy that removes the offer of the upgrade makes it a watch over HTTP."""
+    watched = Watched()
+    watched.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert (watched.owner.status, watched.owner.http_status) == (AttemptStatus.STATUS, 200)
+    assert watched.owner.is_lost
+    assert not watched.clock.getDelayedCalls()
+
+
 def test_bytes_that_arrive_one_by_one_are_read_as_wsproto_reads_them() -> None:
     data = b"".join(
         [frame(b"a" * size) for size in (0, 1, 125, 126, 300)] + [frame(b"hi", PING), frame(b"b"), frame(b"c", first=0)]
