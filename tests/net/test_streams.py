@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import sys
+import tracemalloc
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -457,6 +458,24 @@ def test_ten_thousand_chunks_of_one_segment_are_one_piece() -> None:
     stream, wire = opened(harness)
     says(wire, chunk(b"x") * 10_000)
     assert read(stream).value == b"x" * 10_000
+    stream.close()
+    harness.assert_clean()
+
+
+def test_unread_pieces_of_two_bytes_use_little_more_memory_than_their_bytes() -> None:
+    """Each piece is an object with 40 bytes of overhead, which `stream_buffer_bytes` does not count."""
+    harness = Harness()
+    stream, wire = opened(harness)
+    pieces = [b"%02d" % (number % 100) for number in range(30_000)]
+    tracemalloc.start()
+    try:
+        for piece in pieces:
+            says(wire, chunk(piece))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 18
+    assert read(stream).value == b"".join(pieces)
     stream.close()
     harness.assert_clean()
 
