@@ -604,6 +604,30 @@ def test_a_head_request_leaves_its_connection_usable() -> None:
     harness.assert_clean()
 
 
+@pytest.mark.parametrize("fields", [b"", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
+@pytest.mark.parametrize("how", ["request", "stream"])
+def test_a_response_with_status_205_ends_at_its_head(how: str, fields: bytes) -> None:
+    """RFC 9110 §15.3.6: it has no content. Without a length, a call waited until its deadline."""
+    harness = Harness(1)
+    client = harness.client
+    result = Result(client.request("POST", "x") if how == "request" else client.stream(b"").open())
+    wire = harness.accept()
+    says(wire, b"HTTP/1.1 205 X\r\n" + fields + b"\r\n")
+    assert result.value.status == 205
+    assert (result.value.content if how == "request" else read(result.value).value) == b""
+    assert not wire.is_open
+    harness.assert_clean()
+
+
+def test_a_response_with_status_205_and_length_0_leaves_its_connection_usable() -> None:
+    harness = Harness(1)
+    first = Result(harness.client.request("POST", "x"))
+    wire = harness.accept()
+    says(wire, b"HTTP/1.1 205 X\r\nContent-Length: 0\r\n\r\n")
+    assert (first.value.status, wire.is_open) == (205, True)
+    harness.assert_clean()
+
+
 @pytest.mark.parametrize("status", [201, 202, 204, 299])
 def test_each_2xx_status_is_a_response_of_predict(status: int) -> None:
     harness = Harness()
