@@ -497,7 +497,7 @@ def test_events_and_lines_are_parsed() -> None:
 
 @pytest.mark.parametrize("end", ["read", "cancelled"])
 def test_a_reader_of_a_bomb_lets_the_reactor_go_on(end: str) -> None:
-    """16 kB expand to 16 MiB, and the reader pauses after each MiB. A cancel during a pause closes the stream."""
+    """16 kB expand to 16 MiB, and the reader pauses after each 256 KiB. A cancel during a pause closes the stream."""
     harness = Harness()
     opening = Result(harness.client.stream(b"hello").open())
     wire = harness.accept()
