@@ -138,7 +138,9 @@ class _Response:
         self.request = asked
         self.code = stream.status
         self.phrase = _phrase(stream.status)
-        self.headers = Headers({name: [value] for name, value in stream.headers.items()})
+        self.headers = Headers()
+        for name, value in stream.raw_headers:  # repeated fields stay separate: Set-Cookie cannot be joined
+            self.headers.addRawHeader(name, value)
         length = stream.headers.get("content-length", "")
         self.length = int(length) if length.isascii() and length.isdigit() else UNKNOWN_LENGTH
         self.previousResponse: IResponse | None = None
@@ -169,7 +171,9 @@ class _Delivery:
         """Connect the protocol and read the first piece."""
         protocol = self._protocol
         if protocol is not None:
+            self._is_reading = True  # the protocol gets nothing before `makeConnection` has returned
             protocol.makeConnection(self)
+            self._is_reading = False
             self._read()
 
     def pauseProducing(self) -> None:
@@ -188,10 +192,11 @@ class _Delivery:
     def loseConnection(self) -> None:
         """Close the connection (`ITransport`)."""
         self._stream.close()
+        self.resumeProducing()  # a protocol that has paused must get `connectionLost`, too
 
     def abortConnection(self) -> None:
         """Close the connection; called when the Deferred of `twisted.web.client.readBody` is cancelled."""
-        self._stream.close()
+        self.loseConnection()
 
     def write(self, data: bytes) -> None:
         """Ignore the data, because a response's transport can only receive (`ITransport`)."""
@@ -214,12 +219,15 @@ class _Delivery:
             self._stream.next_piece().addCallbacks(self._took, self._broke)
 
     def _took(self, piece: bytes) -> None:
-        self._is_reading = False
         protocol = self._protocol
-        if protocol is None:
-            return
+        if piece and protocol is not None:
+            try:
+                protocol.dataReceived(piece)
+            except BaseException:  # noqa: BLE001  as with Twisted's agent, the protocol gets it in `connectionLost`
+                self._stream.close()
+                self._end(Failure(ResponseFailed([Failure()])))
+        self._is_reading = False
         if piece:
-            protocol.dataReceived(piece)
             self._read()
         else:
             self._end(Failure(ResponseDone()))

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     ReadPiece = Callable[[ResponseStream], Awaitable[bytes]]
 
 
-_TURN_BYTES = 1 << 20
-"""Number of decompressed bytes after which a reader waits for the reactor's next turn; they take a few milliseconds.
+_TURN_BYTES = 1 << 16
+"""Number of bytes after which a reader that has not waited for the connection waits for the reactor's next turn.
 
-The 64 KiB that may be unread can expand to 64 MiB with gzip, and to more with zstd.
+Parsing this many bytes of short server-sent events took 22 ms of CPU time. The 64 KiB that may be unread can expand to
+64 MiB with gzip, and to more with zstd; and the body of an error response is one piece of up to `max_response_bytes`.
 """
 
 
@@ -135,8 +136,11 @@ class Stream(ProcessBound):
         """
         splitter = LineSplitter(max_line_bytes)
         async for piece in self._chunks():
-            for line in splitter.feed(piece):
-                yield line
+            for at in range(0, len(piece), _TURN_BYTES):
+                if at:
+                    await self._next_turn()
+                for line in splitter.feed(piece[at : at + _TURN_BYTES]):
+                    yield line
         for line in splitter.finish():
             yield line
 
@@ -165,8 +169,11 @@ class Stream(ProcessBound):
                 found = await read()
             if not found:
                 return
-            for event in feed(found):
-                yield event
+            for at in range(0, len(found), _TURN_BYTES):
+                if at:
+                    await self._next_turn()
+                for event in feed(found[at : at + _TURN_BYTES]):
+                    yield event
 
     def iter_raw(self) -> AsyncIterator[bytes]:
         """Iterate over the bytes as they arrive, without decompression, for programs that forward a response.

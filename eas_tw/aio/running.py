@@ -6,7 +6,9 @@ starts the reactor.
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import time  # noqa: TID251  the reactor is made here
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,21 @@ class _Running:
 
 
 _running: dict[asyncio.AbstractEventLoop, _Running] = {}
+_lock = threading.RLock()
+"""Guards `_running` and the installed reactor, because threads may run loops at the same time.
+
+The garbage collector may close a coroutine that calls `leave` while the same thread is in `enter`, so the lock is
+reentrant.
+"""
+
+
+def _forget_lock() -> None:
+    """Replace the lock in a forked child, because a thread of the parent may have held it at the fork."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_forget_lock)
 
 
 def enter(loop: asyncio.AbstractEventLoop) -> Any:
@@ -40,18 +57,19 @@ def enter(loop: asyncio.AbstractEventLoop) -> Any:
     Raises:
         ConfigError: The program has installed a reactor of another kind, which does not run on an asyncio loop.
     """
-    running = _running.get(loop)
-    if running is None:
-        _forget_closed_loops()
-        reactor, is_installed = _find(loop)
-        running = _running[loop] = _Running(reactor, is_installed)
-        if not reactor.running:
-            # Twisted's resolver uses threads that outlive the loop, and the loop's executor may be full of the
-            # program's functions, so names are resolved in separate threads.
-            reactor.installNameResolver(ThreadResolver(reactor))
-            reactor.startRunning(installSignalHandlers=False)
-    running.users += 1
-    return running.reactor
+    with _lock:
+        running = _running.get(loop)
+        if running is None:
+            _forget_closed_loops()
+            reactor, is_installed = _find(loop)
+            running = _running[loop] = _Running(reactor, is_installed)
+            if not reactor.running:
+                # Twisted's resolver uses threads that outlive the loop, and the loop's executor may be full of the
+                # program's functions, so names are resolved in separate threads.
+                reactor.installNameResolver(ThreadResolver(reactor))
+                reactor.startRunning(installSignalHandlers=False)
+        running.users += 1
+        return running.reactor
 
 
 def leave(loop: asyncio.AbstractEventLoop) -> None:
@@ -60,17 +78,18 @@ def leave(loop: asyncio.AbstractEventLoop) -> None:
     The clean-up closes the reactor's wakers, except those of the installed reactor, which the program may use too. If
     the loop is closed, it also closes all other sockets of the reactor.
     """
-    running = _running.get(loop)
-    if running is None:  # `_forget_closed_loops` has removed it
-        return
-    running.users -= 1
-    if not running.users:
-        _forget(loop)
+    with _lock:
+        running = _running.get(loop)
+        if running is None:  # `_forget_closed_loops` has removed it
+            return
+        running.users -= 1
+        if not running.users:
+            _forget(loop)
 
 
 def _forget_closed_loops() -> None:
     """Remove the entries of closed loops whose clients were not closed; nothing else would remove them."""
-    for loop in [loop for loop in _running if loop.is_closed()]:
+    for loop in [loop for loop in list(_running) if loop.is_closed()]:
         _forget(loop)
 
 

@@ -286,7 +286,7 @@ class PredictClient(DeferredSettings):
         """
         try:
             client = self._ready_client()
-            stream = self._loop.run(lambda: client.stream(request, **options).open())
+            stream = self._loop.run(lambda: client.stream(request, **options).open(), eas_tw.Stream.close)
         except EasError as error:
             raise as_predict_exception(error) from error
         return Stream(stream, self._loop.run)

@@ -37,10 +37,11 @@ _SLEEPS_AT_MOST_S = 1.0
 class _BlockingJob(Generic[T]):
     """A function to run in the reactor's thread, and a lock on which one thread waits for its result."""
 
-    __slots__ = ("_done", "_error", "_is_cancelled", "_result", "_running", "_work")
+    __slots__ = ("_done", "_error", "_is_cancelled", "_result", "_running", "_undo", "_work")
 
-    def __init__(self, work: Callable[[], Deferred[T]]) -> None:
+    def __init__(self, work: Callable[[], Deferred[T]], undo: Callable[[T], object] | None) -> None:
         self._work = work
+        self._undo = undo
         self._running: Deferred[T] | None = None
         self._is_cancelled = False
         self._result: Any = None
@@ -53,13 +54,13 @@ class _BlockingJob(Generic[T]):
         self._running = running = maybeDeferred(self._work)
         running.addCallbacks(self._succeeded, self._failed)
         if self._is_cancelled:
-            running.cancel()
+            self._stop(running)
         return running
 
     def cancel(self) -> None:
         self._is_cancelled = True
         if self._running is not None:
-            self._running.cancel()
+            self._stop(self._running)
 
     def wait(self) -> None:
         # The thread wakes up at intervals, because a signal that arrives just before `acquire` blocks does not
@@ -78,6 +79,12 @@ class _BlockingJob(Generic[T]):
         with contextlib.suppress(RuntimeError):  # raised if the job had ended already
             self._done.release()
 
+    def _stop(self, running: Deferred[Any]) -> None:
+        running.cancel()
+        undo = self._undo
+        if undo is not None:  # the result may have arrived before the cancel
+            running.addCallback(lambda _: None if self._error is not None else undo(self._result))
+
     def _succeeded(self, result: T) -> None:
         self._result = result
         self._done.release()
@@ -87,6 +94,13 @@ class _BlockingJob(Generic[T]):
         error: BaseException = failure.value  # type: ignore[assignment]  # a Failure has one
         self._error = error.with_traceback(None)
         self._done.release()
+
+
+class Run(Protocol):
+    """The type of `Loop.run`."""
+
+    def __call__(self, work: Callable[[], Any], undo: Callable[[Any], object] | None = None) -> Any:
+        """Run a function in the reactor's thread, and wait for its result, which may be a Deferred."""
 
 
 class Job(Protocol):
@@ -121,11 +135,14 @@ class Loop:
         self._is_over = False
         reactor.callFromThread(self._begin)
 
-    def run(self, work: Callable[[], Deferred[T]]) -> T:
+    def run(self, work: Callable[[], Deferred[T]], undo: Callable[[T], object] | None = None) -> T:
         """Run a function in the reactor's thread, and wait for the result of its Deferred.
 
         Args:
-            work: The function, which returns a Deferred.
+            work: The function, which returns a Deferred. The Deferred is cancelled if an exception of a signal handler,
+                such as `KeyboardInterrupt`, ends the wait.
+            undo: A function that is called with the result, in the reactor's thread, if the result arrives before the
+                Deferred is cancelled; `None` if nothing is lost with the result.
 
         Returns:
             The value that the Deferred fires with.
@@ -137,7 +154,7 @@ class Loop:
             Exception: Any exception that `work` raises or that its Deferred fails with.
         """
         self._check_caller()
-        job = _BlockingJob(work)
+        job = _BlockingJob(work, undo)
         try:
             self._enqueue(job)
             job.wait()
@@ -219,11 +236,11 @@ class OwnLoop(Loop):
         self._thread: threading.Thread | None = None
         self._is_exiting = False
 
-    def run(self, work: Callable[[], Deferred[T]]) -> T:
+    def run(self, work: Callable[[], Deferred[T]], undo: Callable[[T], object] | None = None) -> T:
         """Start the reactor's thread if it was not started before, then run `work`; see `Loop.run`."""
         self._ensure_started()
         try:
-            return super().run(work)
+            return super().run(work, undo)
         except ClientClosed:
             if self._is_exiting and threading.current_thread().daemon:
                 # The interpreter is exiting and will freeze this daemon thread. An exception would be printed to

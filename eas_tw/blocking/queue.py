@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from eas_tw import Frame, Instance, SearchResult
+    from eas_tw.blocking.loop import Run
     from eas_tw.secret import TokenSource
 
     Frames = int | Frame | Iterable[int | Frame]
-    Run = Callable[[Callable[[], Any]], Any]
 
 T = TypeVar("T")
 
@@ -103,7 +103,7 @@ class Watcher(ProcessBound):
         """Open the watch, and wait until the service has accepted it; `run` calls this method."""
         if not self._is_open:
             self._is_open = True
-            self._call(self._watcher.open)
+            self._call(self._watcher.open, eas_tw.Watcher.close)
 
     def run(self) -> Iterator[Frame]:
         """Iterate over the frames, until the watcher is closed or the service ends the stream."""
@@ -147,9 +147,9 @@ class Watcher(ProcessBound):
 
         return self._watcher.next_frame().addCallback(took)
 
-    def _call(self, work: Callable[[], Deferred[T]]) -> T:
+    def _call(self, work: Callable[[], Deferred[T]], undo: Callable[[T], object] | None = None) -> T:
         try:
-            result: T = self._run(work)
+            result: T = self._run(work, undo)
         except EasError as error:
             raise as_predict_exception(error) from error
         return result

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from eas_tw import BodyError, EasError, LineSplitter, ServerSentEventParser, body_decompressor
 from eas_tw.blocking.errors import as_predict_exception
 from eas_tw.process_bound import ProcessBound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
 
     from twisted.internet.defer import Deferred
 
     from eas_tw import Instance, ServerSentEvent
     from eas_tw import Stream as DeferredStream
-
-    Run = Callable[[Callable[[], Any]], Any]
+    from eas_tw.blocking.loop import Run
 
 T = TypeVar("T")
 
@@ -133,8 +132,12 @@ class Stream(ProcessBound):
         def read() -> Deferred[bytes]:
             return self._stream.next_piece()
 
+        def close(_: bytes) -> None:
+            self._stream.close()
+
         try:
-            piece: bytes = self._run(read)
+            # A reader that continued after a lost piece would get a wrong body, so the stream is closed.
+            piece: bytes = self._run(read, close)
         except EasError as error:
             raise as_predict_exception(error) from error
         return piece

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PART_BYTES = 1 << 16
-"""Maximum size in bytes of a part of gzip or deflate output."""
+"""Maximum size in bytes of a part of the output."""
 _MOST_FED = 1 << 12
 """Maximum input in bytes that zlib gets at a time, because zlib copies the input that follows a short gzip member."""
 _MAX_WINDOW_BYTES = 8 << 20
@@ -122,7 +122,7 @@ class _Zstd:
     """Decompresses zstd with `zstandard`, because cramjam (see `cramjam_codec`) reads only whole frames."""
 
     _MOST_AT_ONCE = 256
-    """Maximum input in bytes at a time: a block of 4 bytes may expand to 128 KiB, so a part has at most 8 MiB."""
+    """Maximum input in bytes at a time: a block of 4 bytes may expand to 128 KiB, so the output has at most 8 MiB."""
 
     def __init__(self) -> None:
         try:
@@ -144,11 +144,11 @@ class _Zstd:
             data = piece[at : at + self._MOST_AT_ONCE]
             at += len(data)
             try:
-                part = self._stream.decompress(data)
+                output = self._stream.decompress(data)
             except self._error as error:
                 raise BodyError(f"the stream cannot be decompressed: {error}") from error
-            if part:
-                yield part
+            for start in range(0, len(output), PART_BYTES):
+                yield output[start : start + PART_BYTES]
             if self._stream.eof:
                 at -= len(self._stream.unused_data)
                 self._stream = None

@@ -36,6 +36,8 @@ class ServerSentEvent(NamedTuple):
     retry: int | None = None
 
 
+_MOST_PARTS = 1024
+"""The number of parts of an unfinished line above which they are joined, because each part has 50 bytes of overhead."""
 _EVENT_LINES = 2
 """Number of lines of an event with one field: the field, and an empty line."""
 _new_event = partial(tuple.__new__, ServerSentEvent)
@@ -79,6 +81,8 @@ class LineSplitter:
         if last:
             self._rest.append(last)
             self._size += _size(last)
+            if len(self._rest) > _MOST_PARTS:
+                self._rest = ["".join(self._rest)]
         if is_long:
             raise BodyError(f"a line is longer than {self._max} bytes")
         return lines

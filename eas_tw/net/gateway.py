@@ -29,6 +29,7 @@ from eas_tw.display import text_of
 from eas_tw.net.agent_fetch import collect
 from eas_tw.net.agents import Agents
 from eas_tw.net.connect_errors import connect_outcome
+from eas_tw.net.http1 import RESET_CONTENT
 from eas_tw.net.own_connection import connect_endpoint
 from eas_tw.policy.instances import DiscoveryReplyRejected, Instance
 from eas_tw.policy.outcomes import AttemptStatus, Outcome
@@ -193,6 +194,9 @@ class Gateway:
             raise CancelledError
         lines = [name + b": " + value for name, values in response.headers.getAllRawHeaders() for value in values]
         head = b"\r\n".join([b"HTTP/1.1 %d" % response.code, *lines, b""])
+        if response.code == RESET_CONTENT:
+            response.deliverBody(_StreamedBody())
+            return response.code, head, b""
         if attempt.on_head is not None:
             source = _StreamedBody()
             sink = attempt.on_head(source, response.code, head)

@@ -50,6 +50,8 @@ _LENGTH, _CODING = b"\r\ncontent-length:", b"\r\ntransfer-encoding:"
 _BLANK_LINE = b"\r\n\r\n"
 _SWITCHING_PROTOCOLS = 101
 _BODILESS = (204, 304)
+RESET_CONTENT = 205
+"""A response with this status has no content (RFC 9110 §15.3.6), but unlike `_BODILESS` it may announce a body."""
 _FIRST_STATUS, _FIRST_FINAL, _LAST_STATUS = 100, 200, 599
 # A server may send any number of 1xx responses (RFC 9110 §15.2). The bound stops a server that never sends a final
 # response.
@@ -343,6 +345,8 @@ class ClientConnection(TwistedProtocol):
             self._violation = "the response has a transfer coding other than chunked"
         elif not _FIRST_FINAL <= status <= _LAST_STATUS:
             self._check_interim(status, raw[end + 2 :])
+        elif status == RESET_CONTENT and length != b"0":
+            self._end_at_head(has_more=True)  # a server may send the body that it announces, so the connection closes
         elif self._is_taken_over(status, has_more=len(raw) > end + 2):
             pass
         elif length is not None and int(length) > self._max_body:
@@ -367,7 +371,7 @@ class ClientConnection(TwistedProtocol):
 
     def on_message_complete(self) -> None:
         """Finish a complete response (httptools)."""
-        if self._violation or self._answer is not None:  # `_is_taken_over` has set the answer
+        if self._violation or self._answer is not None:  # `_end_at_head` has set the answer
             return
         if self._status < _FIRST_FINAL:
             self._head_done = False
@@ -481,16 +485,20 @@ class ClientConnection(TwistedProtocol):
         if found is None:
             return False
         if found is NoBody:
-            self._answer = (status, self._head, b"", self._parser.should_keep_alive())
-            # A new parser is needed, because the old one expects the body that the head announces. The old parser
-            # also receives the rest of these bytes.
-            self._parser = HttpResponseParser(self)
-            if has_more:
-                self._violation = "a body follows a response that has none"
+            self._end_at_head(has_more=has_more)
             return True
         self._sink = found  # type: ignore[assignment]  # the only other type
         self._is_new = True
         return True
+
+    def _end_at_head(self, *, has_more: bool) -> None:
+        """Finish a response that has no body, whatever its head announces."""
+        self._answer = (self._status, self._head, b"", self._parser.should_keep_alive())
+        # A new parser is needed, because the old one expects the body that the head announces. The old parser also
+        # receives the rest of these bytes.
+        self._parser = HttpResponseParser(self)
+        if has_more:
+            self._violation = "a body follows a response that has none"
 
     def _pass_on_body(self) -> None:
         """Pass collected pieces of the body to the sink, and report its end."""

@@ -14,6 +14,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
+from eas_tw.net.pieces import add_piece, joined
 from eas_tw.policy.outcomes import ANSWERED, AttemptStatus, Outcome
 from eas_tw.telemetry.contained import contain
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall
 
+    from eas_tw.net.pieces import Pieces
     from eas_tw.net.pool import Reactor
 
 
@@ -136,7 +138,7 @@ class ResponseStream:
         self._limits = limits
         self._on_open = on_open
         self._on_end = on_end
-        self._pieces: list[bytes] = []
+        self._pieces: Pieces = []
         self._unread = 0
         self._is_paused = False
         self._error: Exception | None = None
@@ -177,7 +179,8 @@ class ResponseStream:
             self._reader = None
             reader.callback(piece)
             return
-        self._pieces.append(piece)
+        pieces = self._pieces
+        add_piece(pieces, piece) if pieces else pieces.append(piece)
         self._unread += len(piece)
         if self._unread > self._limits.buffer_bytes and not self._is_paused and self._source is not None:
             self._is_paused = True
@@ -209,7 +212,8 @@ class ResponseStream:
             raise RuntimeError("a stream is read by one reader at a time")
         pieces = self._pieces
         if pieces:
-            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            first = pieces[0]
+            data = first if len(pieces) == 1 and type(first) is bytes else joined(pieces)
             pieces.clear()
             self._unread = 0
             if self._is_paused:

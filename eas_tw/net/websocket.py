@@ -49,6 +49,14 @@ MAX_MISSING_PONGS = 3
 _CLOSE_WITHIN_S = 1.0
 """Maximum wait in seconds for the peer's Close frame, and then for the close of the socket."""
 _MOST_ERROR_BYTES = 64 * 2**10
+_REFUSAL_WITHIN_S = 1.0
+"""Maximum wait in seconds for the body of an error response. A response without an error ends the upgrade at its head.
+
+The body of a 200 may have no end: a proxy that removes the offer of the upgrade makes the request a watch over HTTP.
+"""
+_FIRST_FINAL, _FIRST_ERROR = 200, 300
+_MAX_INTERIM = 16
+"""Maximum number of 1xx responses before the response to the upgrade, as on other connections (`http1`)."""
 _MOST_FRAMES = 500
 """Number of frames after which the rest is handled in the next turn of the reactor, about 10 ms of work."""
 
@@ -125,6 +133,7 @@ class WebSocketConnection(TwistedProtocol):
         self._received_bytes = 0
         self._refusal: list[bytes] = []
         self._refused_with = 0
+        self._interim = 0
         self._is_open = self._is_over = self._is_closing = self._is_paused = False
         self._is_behind = False  # whether frames are left for the next turn
         self._is_socket_full = False
@@ -304,15 +313,27 @@ class WebSocketConnection(TwistedProtocol):
         self._owner.websocket_opened()
 
     def _got_refusal(self, event: RejectConnection) -> None:
-        self._refused_with = event.status_code
-        if not event.has_body:
-            self._end(Outcome(AttemptStatus.STATUS, self._refused_with))
+        status = event.status_code
+        if status < _FIRST_FINAL:
+            # wsproto reports a 1xx response as a refusal, but it can still parse the final response (RFC 9110 §15.2).
+            self._interim += 1
+            if self._interim > _MAX_INTERIM:
+                self._end(Outcome(AttemptStatus.VIOLATION, detail=f"more than {_MAX_INTERIM} interim responses"))
+            return
+        self._refused_with = status
+        if status < _FIRST_ERROR:
+            self._end_refused()
+        else:
+            self._set_timer(_REFUSAL_WITHIN_S, self._end_refused)
 
     def _got_refusal_body(self, event: RejectData) -> None:
         self._refusal.append(bytes(event.data))
         self._received_bytes += len(event.data)
         if event.body_finished or self._received_bytes > _MOST_ERROR_BYTES:
-            self._end(Outcome(AttemptStatus.STATUS, self._refused_with))
+            self._end_refused()
+
+    def _end_refused(self) -> None:
+        self._end(Outcome(AttemptStatus.STATUS, self._refused_with))
 
     def _take(self, piece: bytes, *, is_whole: bool) -> None:
         add_piece(self._pieces, piece)

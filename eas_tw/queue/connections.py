@@ -35,6 +35,11 @@ _CLIENT_ERRORS = range(400, 500)
 _REPEATED = frozenset({408, 425, RATE_LIMITED, QUEUE_FULL})
 """The 4xx statuses after which the watch is tried again; after another 4xx status, a further try would fail as well."""
 _NO_UPGRADE = range(200, 300)
+_OPEN_SHARE = 0.25
+"""Share of `timeout_s` within which an instance must accept the upgrade, if another instance can be tried.
+
+With the whole time, a hung instance would use up the time within which the first connection must be open.
+"""
 
 
 @frozen
@@ -203,6 +208,7 @@ class _WebSocketWatch:
             return
         self._begun = _Begun(instance, info, now)
         config = connector.config
+        has_other = connector.fleet.has_well((*connector.tried, instance.key))
         self._socket = WebSocketConnection(
             connector.reactor,
             self,
@@ -210,7 +216,7 @@ class _WebSocketWatch:
             self._asked.target,
             self._asked.headers,
             max_message_bytes=config.max_response_bytes,
-            open_within_s=config.timeout_s,
+            open_within_s=config.timeout_s * (_OPEN_SHARE if has_other else 1.0),
         )
         self._cancel = connector.fleet.connect(instance, self._socket, self._not_connected)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -270,7 +271,8 @@ class QueueContext:
             if result is None or isinstance(result, dict):
                 asked.callback(self._names or HeaderNames())
             else:
-                asked.errback(result)
+                # Each operation adds its own name to the text of its error, so it needs its own copy.
+                asked.errback(copy(result.value))
 
 
 def _stop(result: Any, timer: IDelayedCall) -> Any:

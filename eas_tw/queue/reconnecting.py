@@ -12,7 +12,6 @@ from twisted.logger import Logger
 from eas_tw.errors import ConfigError
 from eas_tw.policy.outcomes import AttemptStatus, Outcome
 from eas_tw.queue.connections import WatchEnd
-from eas_tw.telemetry.contained import pass_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -206,10 +205,6 @@ class Reconnecting:
             connection = self._queue.connect(self._asked_index, self)
         except ConfigError as error:
             self._end(error)
-            return
-        except BaseException as error:  # noqa: BLE001  the function given as token ends the program
-            self._end(ConfigError(f"the function given as token raised {type(error).__name__}"))
-            pass_on(self._queue.reactor.callLater, error)
             return
         self._use(connection)
 

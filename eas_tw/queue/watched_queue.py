@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import fail
+
 from eas_tw.errors import ConfigError
 from eas_tw.queue.frames import LAST_ENTRY, number_of
 from eas_tw.queue.wire import commit_request, reject_request, watch_request
+from eas_tw.telemetry.contained import pass_on
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
@@ -70,7 +73,7 @@ class WatchedQueue:
 
     def prepare(self) -> Deferred[Any]:
         """Request the names of the identity headers if they are unknown; the Deferred fails only with `ConfigError`."""
-        return self._context.learn_header_names(self.suffix).addErrback(_failed)
+        return self._asked(self._context.learn_header_names).addErrback(_failed)
 
     def connect(self, index: int, owner: WatchOwner) -> WatchConnection:
         """Start a connection that watches from an index on.
@@ -79,9 +82,14 @@ class WatchedQueue:
             ConfigError: The function given as token fails.
         """
         request = watch_request(index, **self._options)
-        if self._context.config.queue_watch == "http":
-            return self._streams.connect(self._context.wire_request(request, self.suffix), owner)
-        return self._websockets.connect(self._context.rendered(request, self.suffix), owner)
+        try:
+            if self._context.config.queue_watch == "http":
+                return self._streams.connect(self._context.wire_request(request, self.suffix), owner)
+            return self._websockets.connect(self._context.rendered(request, self.suffix), owner)
+        except ConfigError:
+            raise
+        except BaseException as error:
+            raise self._exited(error) from error
 
     def has_ended(self) -> Deferred[bool]:
         """Request the queue's attributes, and check whether they state the end of the stream.
@@ -94,7 +102,7 @@ class WatchedQueue:
         def is_over(attributes: dict[str, str] | None) -> bool:
             return attributes is not None and attributes.get(_STATE, _NORMAL) != _NORMAL
 
-        return self._context.attributes(self.suffix).addErrback(_failed).addCallback(is_over)
+        return self._asked(self._context.attributes).addErrback(_failed).addCallback(is_over)
 
     def last_index(self) -> Deferred[int | None]:
         """Request the index of the newest frame.
@@ -107,7 +115,7 @@ class WatchedQueue:
         def last(attributes: dict[str, str]) -> int:
             return number_of(attributes.get(LAST_ENTRY, "").encode(), LAST_ENTRY)
 
-        return self._context.attributes(self.suffix).addCallback(last).addErrback(_failed)
+        return self._asked(self._context.attributes).addCallback(last).addErrback(_failed)
 
     def commit(self, indexes: tuple[int, ...]) -> Deferred[Any]:
         """Commit frames with one request, and count them in the telemetry if it succeeds."""
@@ -128,6 +136,21 @@ class WatchedQueue:
     def closed(self, watcher: Watcher) -> None:
         """Remove a closed watcher from the client's list."""
         self._context.watchers.pop(watcher, None)
+
+    def _asked(self, ask: Callable[[str], Deferred[Any]]) -> Deferred[Any]:
+        """Call a method of the context, which asks the service something about this queue for the watch."""
+        try:
+            return ask(self.suffix)
+        except BaseException as error:  # noqa: BLE001  the function given as token ends the program
+            return fail(self._exited(error))
+
+    def _exited(self, error: BaseException) -> ConfigError:
+        """Return the error of a watch whose token function ends the program, and raise its exception in a later turn.
+
+        The watch must end, because Twisted's own reactors log `SystemExit`, and continue.
+        """
+        pass_on(self.reactor.callLater, error)
+        return ConfigError(f"the function given as token raised {type(error).__name__}")
 
     def _committed(self, response: Response, indexes: tuple[int, ...]) -> Response:
         self.record.frames_committed(indexes)

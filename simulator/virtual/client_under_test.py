@@ -7,6 +7,7 @@ read by `open_inside`, `parts_of_apply`, `left_out`, `half_open` and the methods
 from __future__ import annotations
 
 from collections import Counter, deque
+from io import BytesIO
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +163,8 @@ class ClientUnderTest:
     @staticmethod
     def unread_bytes(stream: Any) -> int:
         """Return the number of bytes that a stream has buffered for its reader."""
-        return sum(map(len, stream._body._pieces))  # noqa: SLF001
+        pieces = stream._body._pieces  # noqa: SLF001
+        return sum(piece.getbuffer().nbytes if isinstance(piece, BytesIO) else len(piece) for piece in pieces)
 
     @staticmethod
     def has_ended(stream: Any) -> bool:

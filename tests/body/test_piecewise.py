@@ -93,3 +93,9 @@ def test_zlib_never_gets_much_more_than_one_gzip_member() -> None:
         tracemalloc.stop()
     assert peak < 1 << 16
     assert not list(decompressor.finish())
+
+
+def test_a_few_bytes_of_zstd_are_expanded_in_parts_of_bounded_size() -> None:
+    """The parser of lines or events runs without a pause over one part: 8 MiB of empty lines took 2 s."""
+    zstandard = pytest.importorskip("zstandard")
+    assert decompressed("zstd", [zstandard.compress(bytes(1 << 24))]) == bytes(1 << 24)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from random import Random
 
 import pytest
@@ -78,3 +79,18 @@ def test_lines_up_to_the_limit_are_returned() -> None:
         "abcd",
         "ab",
     ]
+
+
+def test_an_unfinished_line_in_pieces_of_two_bytes_uses_little_more_memory_than_its_text() -> None:
+    """Each part is an object with 50 bytes of overhead, which the limit of a line does not count."""
+    splitter = LineSplitter()
+    pieces = [b"%02d" % (number % 100) for number in range(50_000)]
+    tracemalloc.start()
+    try:
+        for piece in pieces:
+            assert splitter.feed(piece) == []
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 19
+    assert splitter.feed(b"\n") == [b"".join(pieces).decode()]

@@ -210,6 +210,38 @@ def test_a_parser_that_raises_stop_iteration_is_an_error(served: Served) -> None
     assert printed(ended) == ["the response's parser raised StopIteration(1)"]
 
 
+def test_loops_of_several_threads_start_their_first_clients_at_the_same_time(served: Served) -> None:
+    """Only one reactor can be installed. Without a lock, both threads make a reactor before they install it."""
+    ended = program(
+        served,
+        BEGIN
+        + """
+    from twisted.internet import asyncioreactor
+    assert "twisted.internet.reactor" not in sys.modules
+    both = threading.Barrier(2)
+    class Meeting(asyncioreactor.AsyncioSelectorReactor):
+        def __init__(self, *given):
+            super().__init__(*given)
+            try:
+                both.wait(0.5)
+            except threading.BrokenBarrierError:
+                pass  # the other thread waits for the lock
+    asyncioreactor.AsyncioSelectorReactor = Meeting
+    answers = []
+    async def main():
+        async with client_of() as client:
+            answers.append(str(await client.predict("[1]")))
+    threads = [threading.Thread(target=run, args=(main(),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(answers)
+""",
+    )
+    assert printed(ended) == ["['[1]', '[1]']"]
+
+
 def test_a_client_belongs_to_its_loop(served: Served) -> None:
     """A call on another event loop raises an error and sends nothing. Closing after the end of the loop raises none."""
     ended = program(

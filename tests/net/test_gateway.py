@@ -101,6 +101,28 @@ class Region:
         assert not self.reactor.getDelayedCalls()
 
 
+class Endless(Response):
+    """A response whose body does not end."""
+
+    is_open = True
+
+    def deliverBody(self, protocol: Any) -> None:
+        protocol.makeConnection(self)
+        protocol.dataReceived(b"x")
+
+    def abortConnection(self) -> None:
+        self.is_open = False
+
+
+def test_a_response_with_status_205_ends_at_its_head() -> None:
+    answer = Endless(205)
+    region = Region(lambda: succeed(answer))
+    call = region.call()
+    assert call.value.content == b""
+    assert not answer.is_open
+    region.assert_clean()
+
+
 FAILURES = [
     (lambda: fail(ConnectionRefusedError()), AttemptStatus.CONNECT_REFUSED),
     (raises(ConnectionRefusedError()), AttemptStatus.CONNECT_REFUSED),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import sys
+import tracemalloc
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -461,6 +462,24 @@ def test_ten_thousand_chunks_of_one_segment_are_one_piece() -> None:
     harness.assert_clean()
 
 
+def test_unread_pieces_of_two_bytes_use_little_more_memory_than_their_bytes() -> None:
+    """Each piece is an object with 40 bytes of overhead, which `stream_buffer_bytes` does not count."""
+    harness = Harness()
+    stream, wire = opened(harness)
+    pieces = [b"%02d" % (number % 100) for number in range(30_000)]
+    tracemalloc.start()
+    try:
+        for piece in pieces:
+            says(wire, chunk(piece))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 18
+    assert read(stream).value == b"".join(pieces)
+    stream.close()
+    harness.assert_clean()
+
+
 def test_events_and_lines_are_parsed() -> None:
     harness = Harness()
     stream, wire = opened(harness)
@@ -478,7 +497,7 @@ def test_events_and_lines_are_parsed() -> None:
 
 @pytest.mark.parametrize("end", ["read", "cancelled"])
 def test_a_reader_of_a_bomb_lets_the_reactor_go_on(end: str) -> None:
-    """16 kB expand to 16 MiB, and the reader pauses after each MiB. A cancel during a pause closes the stream."""
+    """16 kB expand to 16 MiB, and the reader pauses after each 64 KiB. A cancel during a pause closes the stream."""
     harness = Harness()
     opening = Result(harness.client.stream(b"hello").open())
     wire = harness.accept()
@@ -493,6 +512,30 @@ def test_a_reader_of_a_bomb_lets_the_reactor_go_on(end: str) -> None:
     else:
         harness.reactor.advance(0.0)
         assert reading.value == bytes(1 << 24)
+    harness.assert_clean()
+
+
+@pytest.mark.parametrize(("kind", "count"), [("events", 150_000), ("lines", 300_000)])
+@pytest.mark.parametrize("coding", ["", "gzip"])
+def test_a_reader_of_a_large_piece_lets_the_reactor_go_on(coding: str, kind: str, count: int) -> None:
+    """A megabyte of short events took 0.4 s. An error response is one piece, and a compressed piece is expanded."""
+    harness = Harness()
+    events = b"data:\n\n" * 150_000
+    fields = (b"Content-Encoding: gzip",) if coding else ()
+    opening = Result(harness.client.stream(b"hello", any_status=True).open())
+    says(harness.accept(), response(400, gzip.compress(events) if coding else events, *fields))
+    found: list[object] = []
+
+    async def read() -> None:
+        async for one in getattr(opening.value, kind)():
+            found.append(one)  # noqa: PERF401  the number is checked during the iteration
+
+    reading = collected(read())
+    assert not reading.fired
+    assert len(found) < count / 3
+    harness.reactor.advance(0.0)
+    assert reading.value is None
+    assert len(found) == count
     harness.assert_clean()
 
 
@@ -558,6 +601,30 @@ def test_a_head_request_leaves_its_connection_usable() -> None:
     second = Result(harness.client.request("GET", "x"))
     says(wire, response(200, b"[1]"))
     assert second.value.json() == [1]
+    harness.assert_clean()
+
+
+@pytest.mark.parametrize("fields", [b"", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
+@pytest.mark.parametrize("how", ["request", "stream"])
+def test_a_response_with_status_205_ends_at_its_head(how: str, fields: bytes) -> None:
+    """RFC 9110 §15.3.6: it has no content. Without a length, a call waited until its deadline."""
+    harness = Harness(1)
+    client = harness.client
+    result = Result(client.request("POST", "x") if how == "request" else client.stream(b"").open())
+    wire = harness.accept()
+    says(wire, b"HTTP/1.1 205 X\r\n" + fields + b"\r\n")
+    assert result.value.status == 205
+    assert (result.value.content if how == "request" else read(result.value).value) == b""
+    assert not wire.is_open
+    harness.assert_clean()
+
+
+def test_a_response_with_status_205_and_length_0_leaves_its_connection_usable() -> None:
+    harness = Harness(1)
+    first = Result(harness.client.request("POST", "x"))
+    wire = harness.accept()
+    says(wire, b"HTTP/1.1 205 X\r\nContent-Length: 0\r\n\r\n")
+    assert (first.value.status, wire.is_open) == (205, True)
     harness.assert_clean()
 
 

@@ -64,6 +64,8 @@ class Owner(Read):
 
     is_open = is_lost = False
     detail = ""
+    http_status = 0
+    body = b""
 
     def websocket_opened(self) -> None:
         self.is_open = True
@@ -75,6 +77,7 @@ class Owner(Read):
     def websocket_ended(self, outcome: Outcome, body: bytes, close_code: int | None) -> None:
         assert self.status is None
         self.status, self.close_code, self.detail = outcome.attempt_status, close_code, outcome.detail
+        self.http_status, self.body = outcome.status, body
 
     def socket_lost(self) -> None:
         self.is_lost = True
@@ -196,6 +199,54 @@ def test_frames_that_come_with_the_head_of_the_upgrade_are_read_too(
     watched.feed(watched.head + data, [min(cut, len(watched.head + data))])
     assert watched.owner.is_open
     assert watched.read() == read_by_wsproto(data)
+
+
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+
+
+@pytest.mark.parametrize("count", [1, 16, 17])
+def test_interim_responses_before_the_upgrade_are_skipped(count: int) -> None:
+    """A proxy may send `103 Early Hints`; a service that sends nothing else must not keep the watch from ending."""
+    watched = Watched()
+    whole = HINTS * count + watched.head + frame(b"1")
+    watched.feed(whole, range(1, len(whole)))
+    if count <= 16:
+        assert watched.owner.is_open
+        assert watched.owner.messages == [b"1"]
+    else:
+        assert not watched.owner.is_open
+        assert (watched.owner.status, watched.owner.detail) == (
+            AttemptStatus.VIOLATION,
+            "more than 16 interim responses",
+        )
+
+
+def test_a_refusal_after_an_interim_response_is_reported_with_its_own_status_and_body() -> None:
+    watched = Watched()
+    watched.feed(HINTS + b"HTTP/1.1 401 X\r\nContent-Length: 2\r\n\r\nno")
+    assert (watched.owner.status, watched.owner.http_status, watched.owner.body) == (AttemptStatus.STATUS, 401, b"no")
+
+
+@pytest.mark.parametrize("framing", [b"\r\nContent-Length: 99", b"\r\nTransfer-Encoding: chunked", b""])
+def test_a_refusal_whose_body_does_not_end_is_reported_after_a_second(framing: bytes) -> None:
+    """The watch ended with "no instance has answered", because nothing was reported before it had to be open."""
+    watched = Watched()
+    watched.feed(b"HTTP/1.1 401 X" + framing + b"\r\n\r\n" + (b"2\r\nno\r\n" if b"chunked" in framing else b"no"))
+    watched.clock.advance(0.9)
+    assert watched.owner.status is None
+    watched.clock.advance(0.1)
+    assert (watched.owner.status, watched.owner.http_status, watched.owner.body) == (AttemptStatus.STATUS, 401, b"no")
+    assert watched.owner.is_lost
+    assert not watched.clock.getDelayedCalls()
+
+
+def test_a_response_that_is_neither_an_upgrade_nor_an_error_is_reported_at_its_head() -> None:
+    """Its body may have no end: a proxy that removes the offer of the upgrade makes it a watch over HTTP."""
+    watched = Watched()
+    watched.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert (watched.owner.status, watched.owner.http_status) == (AttemptStatus.STATUS, 200)
+    assert watched.owner.is_lost
+    assert not watched.clock.getDelayedCalls()
 
 
 def test_bytes_that_arrive_one_by_one_are_read_as_wsproto_reads_them() -> None:

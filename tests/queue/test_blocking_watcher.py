@@ -23,7 +23,7 @@ class Threadless:
         self.watcher.open()
         self.changes = 0
 
-    def run(self, work: Callable[[], Any]) -> Any:
+    def run(self, work: Callable[[], Any], undo: object = None) -> Any:
         self.changes += 1
         result = Result(work())
         if not result.fired and not hasattr(self, "service"):
@@ -68,8 +68,8 @@ def test_a_wait_that_is_interrupted_loses_no_frame(threadless: Threadless) -> No
     threadless.service.send_together(frame_bytes(1), frame_bytes(2))
     run = threadless.run
 
-    def interrupted(work: Callable[[], Any]) -> Any:
-        run(work)
+    def interrupted(work: Callable[[], Any], undo: object = None) -> Any:
+        run(work, undo)
         raise KeyboardInterrupt
 
     threadless.watcher._run = interrupted

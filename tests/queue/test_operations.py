@@ -120,6 +120,17 @@ def test_operations_at_the_same_time_share_the_request_for_attributes() -> None:
     harness.assert_clean()
 
 
+def test_operations_that_wait_for_the_same_attributes_have_separate_errors() -> None:
+    """Each error names its own operation; all of them had one error, which named all operations."""
+    harness = QueueHarness(attributes=None)
+    operations = [harness.run(harness.client.put(b"1")), harness.run(harness.client.count())]
+    harness.asked().answer(b"", 401)
+    texts = [str(operation.error).partition(": the token")[0] for operation in operations]
+    assert texts == ["put into svc", "count of svc"]
+    assert all(operation.error.status == 401 and operation.error.attempts for operation in operations)
+    harness.assert_clean()
+
+
 def test_an_operation_that_times_out_does_not_fail_others_that_wait_for_the_attributes() -> None:
     harness = QueueHarness(1, attributes=None)
     hasty = harness.run(harness.client.put(b"1", timeout_s=0.5))

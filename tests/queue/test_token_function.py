@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.queue.watched import Watched
 
 OPERATIONS = IDEMPOTENT | AT_MOST_ONCE
 WATCHES = ("websocket", "http")
+CLOSE_1000, END = b"\x88\x02\x03\xe8", b"0\r\n\r\n"
 
 
 class Tokens:
@@ -278,6 +280,34 @@ def test_a_watch_ends_if_the_function_ends_the_program(how: str) -> None:
     watch.harness.assert_clean()
 
 
+@pytest.mark.parametrize("how", WATCHES)
+def test_a_watch_does_not_open_if_the_function_ends_the_program(how: str) -> None:
+    tokens = Tokens()
+    tokens.raises = SystemExit(3)
+    harness = QueueHarness(token=tokens, queue_watch=how)
+    opening = Result(harness.client.watch().open())
+    with pytest.raises(SystemExit):
+        harness.reactor.advance(0.0)
+    assert str(opening.error) == "the function given as token raised SystemExit"
+    assert harness.client.watchers == []
+    harness.assert_clean()
+
+
+@pytest.mark.parametrize("how", WATCHES)
+def test_a_watch_ends_if_the_function_ends_the_program_when_the_end_of_the_stream_is_checked(how: str) -> None:
+    tokens = Tokens()
+    watch = Watch(how, tokens)
+    watch.accept()
+    reading = Result(watch.watcher.next_frame())
+    tokens.raises = SystemExit(3)
+    says(watch.wire, CLOSE_1000 if how == "websocket" else END)
+    with pytest.raises(SystemExit):
+        watch.harness.reactor.advance(0.0)
+    assert str(reading.error) == "the function given as token raised SystemExit"
+    assert watch.harness.client.watchers == []
+    watch.harness.assert_clean()
+
+
 def test_an_error_that_no_reader_waits_for_is_returned_after_the_frames() -> None:
     tokens = Tokens()
     watched = Watched(token=tokens)
@@ -336,7 +366,8 @@ def test_a_watch_ends_if_the_function_fails_when_the_end_of_the_stream_is_checke
     watched.harness.assert_clean()
 
 
-def test_a_watch_ends_if_the_function_fails_when_the_newest_index_is_checked() -> None:
+@pytest.mark.parametrize("raised", [ValueError(), SystemExit(3)])
+def test_a_watch_ends_if_the_function_fails_when_the_newest_index_is_checked(raised: BaseException) -> None:
     tokens = Tokens()
     watched = Watched(token=tokens)
     watched.service.send(1)
@@ -346,10 +377,12 @@ def test_a_watch_ends_if_the_function_fails_when_the_newest_index_is_checked() -
     watched.service.wire.lose()
     watched.harness.reactor.advance(0.1)
     asked = watched.harness.asked()  # the connection; its upgrade is answered below
-    tokens.raises = ValueError()
+    tokens.raises = raised
     reading = watched.reading()
     Service(asked)
     assert isinstance(reading.error, ConfigError)
+    with pytest.raises(SystemExit) if isinstance(raised, SystemExit) else nullcontext():
+        watched.harness.reactor.advance(0.0)
     watched.harness.reactor.advance(2.0)
     assert watched.harness.client.watchers == []
     watched.harness.assert_clean()

@@ -11,7 +11,7 @@ from eas_tw import AttemptStatus, ConnectionFailed, StatusError
 from eas_tw.net.websocket import MAX_MISSING_PONGS, PING_EVERY_S
 from eas_tw.telemetry.events import FrameReceived, WatchLost, WatchOpened
 from tests.net.calling import Result
-from tests.queue.peer import QueueHarness
+from tests.queue.peer import QueueHarness, Service
 from tests.queue.watched import Watched
 
 
@@ -242,6 +242,35 @@ def test_a_watch_that_does_not_open_in_time_fails_with_the_last_reason() -> None
             dial.fail()
     assert isinstance(opening.error, ConnectionFailed)
     assert str(opening.error) == "the watch of svc was not open within 2 s: connect_refused"
+    harness.assert_clean()
+
+
+def test_a_watch_opens_although_an_instance_accepts_no_upgrade() -> None:
+    """The first connection had the whole time, so one hung instance of three made every third watch fail."""
+    harness = QueueHarness(3, timeout_s=4.0)
+    harness.learn()
+    opening = Result(harness.client.watch().open())
+    hung = harness.asked().wire
+    harness.reactor.advance(1.0)
+    assert not hung.is_open
+    harness.reactor.advance(0.1)
+    service = harness.upgraded()
+    assert service.wire is not hung
+    assert opening.fired
+    harness.assert_clean()
+
+
+def test_the_last_instance_has_the_whole_time_to_accept_the_upgrade() -> None:
+    harness = QueueHarness(2, timeout_s=4.0)
+    harness.learn()
+    opening = Result(harness.client.watch().open())
+    harness.asked()
+    harness.reactor.advance(1.0)
+    harness.reactor.advance(0.1)
+    slow = harness.asked()
+    harness.reactor.advance(2.8)
+    Service(slow)
+    assert opening.fired
     harness.assert_clean()
 
 
