@@ -40,6 +40,21 @@ class Lines:
             raise BodyError(f"the output cannot be written as JSON: {error}") from error
 
 
+def error_line(row: dict[str, Any], raw: str) -> bytes:
+    """Make the line of an error row, which is JSON whatever the input is: a bad row must not end the job.
+
+    Args:
+        row: The error row as a dictionary, with the key `input`.
+        raw: The text that replaces an input that cannot be written as JSON, such as one with a NaN.
+    """
+    try:
+        line = _JSON.encode(row)
+    except (TypeError, ValueError, RecursionError):
+        line = _JSON.encode({**row, "input": raw})
+    # A surrogate without its other half, such as a byte of CSV that is not UTF-8, becomes its escape sequence in JSON.
+    return line.encode("utf-8", "backslashreplace") + b"\n"
+
+
 class Cells:
     """Makes lines of CSV. The first output determines the columns; lists and dictionaries are written as JSON.
 

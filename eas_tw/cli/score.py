@@ -16,7 +16,7 @@ from eas_tw.bulk.engine import Engine
 from eas_tw.bulk.inputs import STDIN, RowReader, format_of
 from eas_tw.bulk.job import Job
 from eas_tw.bulk.job_files import JobFiles
-from eas_tw.bulk.outputs import Lines
+from eas_tw.bulk.outputs import Lines, error_line
 from eas_tw.bulk.row_source import DigestedRows, RowsOfThread, remaining_rows
 from eas_tw.cli.files import check_different
 from eas_tw.cli.output import while_read
@@ -211,5 +211,4 @@ def _dry_run(plan: Plan) -> None:
 
 
 def _error_line(row: ErrorRow) -> bytes:
-    found = {**row.as_dict(), "input": row.input.shown}
-    return Lines().line(found)
+    return error_line({**row.as_dict(), "input": row.input.shown}, row.input.text)

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from eas_tw import BodyError, ConfigError
+from eas_tw.bulk import inputs
 from eas_tw.bulk.inputs import RowReader, WrongCells, format_of
 from eas_tw.bulk.job_files import JobFiles
 from eas_tw.bulk.journal import Journal, Progress
-from eas_tw.bulk.outputs import AppendedFile, Cells, Lines
+from eas_tw.bulk.outputs import AppendedFile, Cells, Lines, error_line
 from eas_tw.bulk.row_source import DigestedRows, RowsOfThread, remaining_rows
 from eas_tw.bulk.rows import NOT_READY
 
@@ -67,6 +68,22 @@ class TestInputs:
             {"name": "a\nb", "n": 1}, {"name": 'x,"y"', "n": -2500.0}, {"name": "z", "n": "007"},
         ]  # fmt: skip
 
+    def test_a_number_that_is_too_long_for_int_is_text(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_text(f"n\n{'1' * 5000}\n2\n")
+        assert [row.value["n"] for row in read(tmp_path / "a", "csv", numbers=True)] == ["1" * 5000, 2]
+
+    def test_a_cell_may_be_as_long_as_an_image(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_text(f"image\n{'x' * 1_000_000}\n")
+        assert len(read(tmp_path / "a", "csv")[0].value["image"]) == 1_000_000
+
+    def test_a_quotation_mark_that_is_not_closed_ends_the_reading_within_bounds(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(inputs, "_CELL_CHARS", 100)
+        (tmp_path / "a").write_text('a\n1\n"' + "2\n" * 100)
+        with pytest.raises(BodyError, match="the file is not CSV: field larger than field limit"):
+            read(tmp_path / "a", "csv")
+
     def test_a_row_of_csv_with_another_number_of_cells_is_one_bad_row(self, tmp_path: Path) -> None:
         (tmp_path / "a").write_text("a,b\n1\n\n1,2\n")
         bad, good = read(tmp_path / "a", "csv")
@@ -112,6 +129,16 @@ class TestOutputs:
     def test_values_that_are_not_json_are_refused(self, value: Any) -> None:
         with pytest.raises(BodyError, match="the output cannot be written as JSON"):
             Lines().line({"a": value})
+
+    def test_any_input_can_be_written_in_an_error_row(self) -> None:
+        assert (
+            error_line({"input": {"a": [date(2026, 1, 2), "名"]}}, "raw")
+            == '{"input":{"a":["2026-01-02","名"]}}\n'.encode()
+        )
+        assert error_line({"row": 1, "input": {"a": float("nan")}}, "raw") == b'{"row":1,"input":"raw"}\n'
+        assert error_line({"input": object()}, "raw") == b'{"input":"raw"}\n'
+        half = {"input": "\udcff", "message": "\ud800"}
+        assert json.loads(error_line(half, "raw")) == half
 
     def test_cells_have_the_columns_of_the_first_output(self) -> None:
         cells = Cells()

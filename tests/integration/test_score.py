@@ -142,6 +142,19 @@ def test_lines_that_are_no_rows_are_error_rows(eas_service: RemoteService, tmp_p
     assert lines(tmp_path / "out.csv.errors.jsonl")[0]["message"] == "the row has 3 cells; the header has 2"
 
 
+def test_rows_that_cannot_be_written_as_json_are_error_rows(eas_service: RemoteService, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(b'1e999\n"\\ud800"\n7\n')
+    found = run(eas_service, tmp_path, "in.jsonl", "--output", "out.jsonl", "--max-errors", "2")
+    assert (found["is_finished"], found["rows_failed"]) == (True, 2)
+    assert [row["row"] for row in lines(tmp_path / "out.jsonl")] == [2]
+    errors = lines(tmp_path / "out.jsonl.errors.jsonl")
+    assert [(error["row"], error["input"]) for error in errors] == [(0, "1e999"), (1, "\ud800")]
+    (tmp_path / "in.csv").write_bytes(b"a\n\xff\n7\n")
+    run(eas_service, tmp_path, "in.csv", "--output", "out.csv", "--max-errors", "1")
+    assert (tmp_path / "out.csv").read_text() == "row,a\n1,7\n"
+    assert lines(tmp_path / "out.csv.errors.jsonl")[0]["input"] == {"a": "\udcff"}
+
+
 def test_a_job_with_too_many_errors_ends_early_and_can_be_resumed(eas_service: RemoteService, folder: Path) -> None:
     write_rows(folder / "in.jsonl", 1000)
     eas_service.fault("http_status", code=400)
