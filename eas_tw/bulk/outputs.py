@@ -107,7 +107,7 @@ class AppendedFile:
         self.length = length
         self._is_regular = False
         self._descriptor: int | None = sys.stdout.fileno() if path == STDIN else None
-        if path != STDIN and length:
+        if path != STDIN and length and not is_device(path):
             found = Path(path).stat().st_size if Path(path).exists() else 0
             if found < length:
                 raise ValueError(f"{path} has {found} bytes, and had {length} when it was written")
@@ -166,6 +166,12 @@ class AppendedFile:
             yield
         except OSError as error:  # the error of `os.write` does not contain the name of the file
             raise CannotWrite(error.errno, error.strerror, self._path) from error
+
+
+def is_device(path: str) -> bool:
+    """Return whether a path is that of a device or a pipe, which has no length and must not be removed."""
+    found = Path(path)
+    return found.exists() and not found.is_file() and not found.is_dir()
 
 
 def sync_folder(path: Path) -> None:

@@ -16,7 +16,7 @@ from eas_tw.bulk.engine import Engine
 from eas_tw.bulk.inputs import STDIN, RowReader, format_of
 from eas_tw.bulk.job import Job
 from eas_tw.bulk.job_files import JobFiles
-from eas_tw.bulk.outputs import Lines, error_line
+from eas_tw.bulk.outputs import Lines, error_line, is_device
 from eas_tw.bulk.row_source import DigestedRows, RowsOfThread, remaining_rows
 from eas_tw.cli.files import check_different
 from eas_tw.cli.output import while_read
@@ -59,20 +59,20 @@ def prepare(options: argparse.Namespace) -> Plan:
     """
     if options.output == STDIN and options.json:
         raise ConfigError("--json and --output - both write to standard output: leave one out")
-    if options.output == STDIN and options.errors is None and not options.dry_run:
-        raise ConfigError("--output - needs --errors FILE, for the rows that fail")
+    is_file = options.output != STDIN and not is_device(options.output)
+    if not is_file and options.errors is None and not options.dry_run:
+        raise ConfigError(f"--output {options.output} needs --errors FILE, for the rows that fail")
     if options.limit is not None and options.limit < 1:
         raise ConfigError(f"--limit must be at least 1, got {options.limit}")
     kinds = {
         "input": format_of(options.input, options.input_format, "input"),
         "output": format_of(options.output, options.output_format, "output"),
     }
-    if kinds["output"] == "parquet" and options.output == STDIN:
-        raise ConfigError("Parquet cannot be written to standard output: give a file as --output")
+    if kinds["output"] == "parquet" and not is_file:
+        raise ConfigError("Parquet cannot be written to standard output or to a device: give a file as --output")
     if options.resume and options.overwrite:
         raise ConfigError("give --resume, which goes on with a job, or --overwrite, which begins anew, not both")
     errors_path = options.errors or f"{options.output}.errors.jsonl"
-    is_file = options.output != STDIN
     check_different(
         {
             "--output": options.output,

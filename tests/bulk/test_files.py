@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -232,6 +233,31 @@ class TestJobFiles:
         files.finish(is_complete=True)
         files.close()
         assert (tmp_path / "out").read_text() == "b,a\n1,2\n3,4\n"
+
+    def test_a_device_is_written_to_and_not_removed(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "errors")
+        reader = os.open(tmp_path / "errors", os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            for resume, overwrite in ((False, False), (True, False), (False, True)):
+                files = self.files(tmp_path, resume=resume, overwrite=overwrite)
+                files.commit([], [b"e\n"], b"d")
+                files.close()
+                assert os.read(reader, 9) == b"e\n"
+        finally:
+            os.close(reader)
+        assert (tmp_path / "errors").is_fifo()
+
+    def test_a_device_as_output_has_no_journal(self, tmp_path: Path) -> None:
+        (tmp_path / "out").symlink_to(os.devnull)
+        files = self.files(tmp_path, resume=False, overwrite=True)
+        files.commit([b"1\n"], [], b"d")
+        files.finish(is_complete=True)
+        files.close()
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+        with pytest.raises(
+            ConfigError, match=r"--resume needs an --output that is a file, because .*out has no journal"
+        ):
+            self.files(tmp_path, resume=True)
 
     def test_a_job_without_rows_has_an_empty_output(self, tmp_path: Path) -> None:
         files = self.files(tmp_path)

@@ -304,6 +304,8 @@ def test_progress_is_a_line_every_ten_seconds_and_the_account_is_printed(
 
 WRONG = [
     (("in.jsonl", "--output", "-"), "--output - needs --errors FILE, for the rows that fail"),
+    (("in.jsonl", "--output", "/dev/null", "--output-format", "csv"), "--output /dev/null needs --errors FILE"),
+    (("in.jsonl", "--output", "/dev/null", "--output-format", "parquet", "--errors", "e"), "Parquet cannot be written"),
     (("in.jsonl", "--output", "-", "--json"), "--json and --output - both write to standard output"),
     (("in.jsonl", "--output", "out.xlsx"), "output must end in .jsonl, .ndjson"),
     (("in.txt", "--output", "out.csv"), "input must end in .jsonl"),
