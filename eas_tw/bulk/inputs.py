@@ -103,7 +103,8 @@ class RowReader:
         size: The size of the file in bytes; `None` for standard input.
 
     Raises:
-        ConfigError: Parquet needs a package that is missing, or cannot be read from standard input.
+        ConfigError: Parquet needs a package that is missing, or cannot be read from standard input; or the file is a
+            pipe or a device.
         OSError: The file cannot be opened.
     """
 
@@ -115,6 +116,10 @@ class RowReader:
             if self._is_stdin:
                 raise ConfigError("a Parquet file cannot be read from standard input, because its index is at its end")
             parquet_module()
+        if not self._is_stdin and is_device(path):
+            raise ConfigError(
+                f"{path} is a pipe or a device, which cannot be read twice: give - as INPUT, and redirect it to stdin"
+            )
         # Standard input is opened again: at exit the interpreter waits for the lock of `sys.stdin`, and a thread that
         # waits for a row would hold this lock.
         self._file: BinaryIO = io.open(0, "rb", closefd=False) if self._is_stdin else Path(path).open("rb")  # noqa: SIM115, UP020
@@ -191,6 +196,12 @@ class RowReader:
                         yield record
         except ValueError as error:  # pyarrow's error for a wrong format
             raise BodyError(f"the file is not Parquet: {error}") from None
+
+
+def is_device(path: str) -> bool:
+    """Return whether a path is that of a device or a pipe, which has no length and must not be removed."""
+    found = Path(path)
+    return found.exists() and not found.is_file() and not found.is_dir()
 
 
 def format_of(path: str, given: str | None, what: str) -> str:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from eas_tw import ConfigError
-from eas_tw.bulk.inputs import STDIN
+from eas_tw.bulk.inputs import STDIN, is_device
 from eas_tw.bulk.journal import Journal, Progress
-from eas_tw.bulk.outputs import AppendedFile, formatter_of, is_device, sync_folder
+from eas_tw.bulk.outputs import AppendedFile, formatter_of, sync_folder
 from eas_tw.bulk.parquet import convert, parquet_module
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from eas_tw import BodyError
 from eas_tw.bulk.errors import CannotWrite
-from eas_tw.bulk.inputs import STDIN
+from eas_tw.bulk.inputs import STDIN, is_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -166,12 +166,6 @@ class AppendedFile:
             yield
         except OSError as error:  # the error of `os.write` does not contain the name of the file
             raise CannotWrite(error.errno, error.strerror, self._path) from error
-
-
-def is_device(path: str) -> bool:
-    """Return whether a path is that of a device or a pipe, which has no length and must not be removed."""
-    found = Path(path)
-    return found.exists() and not found.is_file() and not found.is_dir()
 
 
 def sync_folder(path: Path) -> None:

@@ -13,10 +13,10 @@ from twisted.internet.threads import deferToThreadPool
 from eas_tw import BodyError, ConfigError
 from eas_tw.bulk import ErrorRow
 from eas_tw.bulk.engine import Engine
-from eas_tw.bulk.inputs import STDIN, RowReader, format_of
+from eas_tw.bulk.inputs import STDIN, RowReader, format_of, is_device
 from eas_tw.bulk.job import Job
 from eas_tw.bulk.job_files import JobFiles
-from eas_tw.bulk.outputs import Lines, error_line, is_device
+from eas_tw.bulk.outputs import Lines, error_line
 from eas_tw.bulk.row_source import DigestedRows, RowsOfThread, remaining_rows
 from eas_tw.cli.files import check_different
 from eas_tw.cli.output import while_read
@@ -109,7 +109,7 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, plan: Pla
     try:
         if options.dry_run:
             _dry_run(plan)
-        elif plan.files.progress.is_finished and options.limit is None:
+        elif plan.files.progress.is_finished:
             _print_account(options, plan, {})
         else:
             async with given.make_client(reactor) as client:

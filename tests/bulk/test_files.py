@@ -14,6 +14,7 @@ import pytest
 
 from eas_tw import BodyError, ConfigError
 from eas_tw.bulk import inputs
+from eas_tw.bulk.errors import CannotWrite
 from eas_tw.bulk.inputs import RowReader, WrongCells, format_of
 from eas_tw.bulk.job_files import JobFiles
 from eas_tw.bulk.journal import Journal, Progress
@@ -103,6 +104,11 @@ class TestInputs:
         assert a[:2] == b[:2]
         assert a[2] != b[2]
         assert a[2] != c[2]
+
+    def test_a_pipe_is_refused_without_waiting_for_a_writer(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "a")
+        with pytest.raises(ConfigError, match="a is a pipe or a device, which cannot be read twice: give - as INPUT"):
+            read(tmp_path / "a", "jsonl")
 
     @pytest.mark.parametrize(
         ("path", "kind"), [("a.JSONL", "jsonl"), ("a.csv", "csv"), ("a.pq", "parquet"), ("-", "jsonl")]
@@ -197,6 +203,17 @@ class TestJournal:
         (tmp_path / "j").write_text("this is a text, and long enough to be read as a header")
         with pytest.raises(ConfigError, match=r"j is not a journal of eas-tw"):
             Journal(tmp_path / "j")
+
+    def test_a_journal_that_cannot_be_written_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "j").mkdir()
+        with pytest.raises(CannotWrite, match="unable to open database file") as caught:
+            Journal(tmp_path / "j")
+        assert caught.value.filename == str(tmp_path / "j")
+        journal = Journal(tmp_path / "full")
+        journal._database.execute("PRAGMA query_only = 1")  # as on a disk that has become read-only
+        with pytest.raises(CannotWrite, match="readonly database"):
+            journal.record(Progress())
+        journal.close()
 
 
 class TestJobFiles:
