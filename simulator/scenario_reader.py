@@ -123,16 +123,16 @@ def _service_name(path: str, given: Any, roster: Roster) -> str:
         if len(roster.services) > 1:
             wrong(path, f"one of {', '.join(roster.services)}", given)
         return next(iter(roster.services))
-    if given not in roster.services:
+    if not isinstance(given, str) or given not in roster.services:
         wrong(path, f"one of {', '.join(roster.services)}", given)
-    return str(given)
+    return given
 
 
 def _who(path: str, row: dict[str, Any], service: str, roster: Roster) -> dict[str, Any]:
     given = row.get("instance", [])
     instances = tuple([given] if isinstance(given, str) else given if isinstance(given, list) else [given])
     for instance in instances:
-        if instance not in roster.services[service]:
+        if not isinstance(instance, str) or instance not in roster.services[service]:
             wrong(f"{path}.instance", f"an instance of {service} that exists then: {roster.says(service)}", instance)
     zone = row.get("zone", "")
     if zone and zone not in roster.zones(service):

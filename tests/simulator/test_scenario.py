@@ -123,6 +123,8 @@ def test_a_file_with_only_a_seed_is_a_scenario(tmp_path: Path) -> None:
         ),
         (SERVICE + '[[timeline]]\nat_s = 1\ndo = "crash"\nzone = "z"', "$.timeline[0].zone: expected one of a, b"),
         (SERVICE + '[[timeline]]\nat_s = 1\ndo = "crash"\nservice = "x"', "$.timeline[0].service: expected one of s"),
+        (SERVICE + '[[timeline]]\nat_s = 1\ndo = "crash"\nservice = []', "$.timeline[0].service: expected one of s"),
+        (SERVICE + '[[timeline]]\nat_s = 1\ndo = "crash"\ninstance = {}', "$.timeline[0].instance: expected an inst"),
         (SERVICE + '[[timeline]]\nat_s = 1\ndo = "reweigh"', "$.timeline[0].weight: missing"),
         (SERVICE + '[[timeline]]\nat_s = 1\ndo = "add"\nweight = -1', "$.timeline[0].weight: weight must be"),
         (SERVICE + '[[timeline]]\nat_s = 1\ndo = "add"\ncount = 0', "$.timeline[0].count: expected a whole number ≥ 1"),
