@@ -13,7 +13,7 @@ from simulator.processors import find as find_processor
 from simulator.roster import Roster
 from simulator.scenario_model import DEFAULT_LENGTH_S, Scenario, ScenarioError
 from simulator.scenario_values import fail, known, number, table, tables, text, wrong
-from simulator.service_spec import DEFAULT_SERVICES, MAX_INSTANCES, ServiceSpec, SpecError, check_weight
+from simulator.service_spec import DEFAULT_SERVICES, MAX_INSTANCES, ServiceSpec, SpecError, check_new_name, check_weight
 from simulator.timeline import VERBS, TimelineStep
 
 if TYPE_CHECKING:
@@ -40,8 +40,10 @@ def parse(given: dict[str, Any]) -> Scenario:
     services = tuple(_service(f"$.services[{at}]", row) for at, row in enumerate(tables(given, "services")))
     names = [spec.name for spec in services]
     for at, name in enumerate(names):
-        if name in names[:at]:
-            fail(f"$.services[{at}].name", f"service {name} is named twice")
+        try:
+            check_new_name(name, names[:at])
+        except SpecError as error:
+            fail(f"$.services[{at}].name", str(error))
     roster = Roster(services or DEFAULT_SERVICES)
     faults = [
         TimelineStep(0.0, "fault", fault=_fault(f"$.faults[{at}]", row, roster))

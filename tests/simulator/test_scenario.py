@@ -97,6 +97,7 @@ def test_a_file_with_only_a_seed_is_a_scenario(tmp_path: Path) -> None:
         ('[[services]]\nname = "s"\nprocessor = "no:way"', "$.services[0]: processor no:way"),
         ('[[services]]\nname = "s"\nprocessing = { distribution = "x" }', "$.services[0]: processing: distribution"),
         (SERVICE + SERVICE, "$.services[1].name: service s is named twice"),
+        ('[[services]]\nname = "a.b"\n[[services]]\nname = "a/b"', "$.services[1].name: service a/b: its instances"),
         (SERVICE + "[[faults]]", "$.faults[0].type: missing"),
         (
             SERVICE + '[[faults]]\ntype = "latency"\ntarget = { service = "s" }\nattributes = { latency = -1 }',
