@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from contextlib import suppress
 from itertools import count
@@ -121,6 +122,8 @@ def _decode(rows: list[Any], response: Any) -> list[dict[str, Any]]:
         shape, values = response.get_tensor_shape(name), list(response.get_values(name))
         if not shape or shape[0] != len(rows):
             raise BodyError(f"output {name} has the shape {list(shape)}; its first dimension must be {len(rows)}")
+        if len(values) != math.prod(shape):
+            raise BodyError(f"output {name} has {len(values)} elements, which do not fit its shape {list(shape)}")
         width = len(values) // len(rows)
         for at, output in enumerate(outputs):
             part = values[at * width : (at + 1) * width]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 import numpy as np
 import pytest
 
-from eas_tw import BodyError
-from eas_tw.cli.score_tensors import parse_tensor
+from eas_tw import BodyError, TFRequest, TFResponse
+from eas_tw.body import schema
+from eas_tw.cli.score_tensors import parse_tensor, tensor_functions
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,16 @@ from eas_tw.cli.score_tensors import parse_tensor
 def test_cells_become_elements_with_the_same_value(dtype: str, values: list[Any], elements: list[Any]) -> None:
     found = parse_tensor(f"x:{dtype}:{len(values)}", None).elements({"x": values})
     assert (found.dtype, found.tolist()) == (np.dtype(dtype), elements)
+
+
+def test_an_output_whose_elements_do_not_fit_its_shape_is_an_error() -> None:
+    message = schema.message("eas_tw.tf.PredictResponse")()
+    message.outputs["y"].array_shape.dim.extend([2, 3])
+    message.outputs["y"].dtype = TFRequest.DT_FLOAT
+    message.outputs["y"].float_val.extend([1.0] * 5)
+    options = argparse.Namespace(columns=[], tensor=["x:float32:"], request="tf", signature="", fetch=[])
+    with pytest.raises(BodyError, match=r"output y has 5 elements, which do not fit its shape \[2, 3\]"):
+        tensor_functions(options)["decode_batch"]([{}, {}], TFResponse(message.SerializeToString()))
 
 
 @pytest.mark.parametrize(
