@@ -206,6 +206,16 @@ class TestResume:
         (folder / "in.jsonl").write_text(rows.replace('"id": 49', '"id": 94'))
         assert "hash of the first 64 KiB" in refused(eas_service, folder, *job, "--resume")
 
+    def test_the_values_of_headers_are_neither_stored_nor_shown(self, eas_service: RemoteService, folder: Path) -> None:
+        job = ("in.jsonl", "--output", "out.jsonl")
+        run(eas_service, folder, *job, "--limit", "5", "--header", "X-Key: s3cret")
+        assert b"s3cret" not in b"".join(path.read_bytes() for path in folder.glob("out.jsonl.journal*"))
+        told = refused(eas_service, folder, *job, "--resume", "--header", "X-Key: oth3r")
+        assert "settings: --header is" in told
+        assert "s3cret" not in told
+        assert "oth3r" not in told
+        assert run(eas_service, folder, *job, "--resume", "--header", "X-Key: s3cret")["is_finished"]
+
     def test_changed_rows_behind_the_beginning_of_a_large_file_are_noticed(
         self, eas_service: RemoteService, tmp_path: Path
     ) -> None:
