@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from eas_tw.cli.settings import Given
 __all__ = ["DESCRIPTION", "add_arguments", "prepare", "run"]
 
+_STDIN_PATH = "/dev/stdin"
+"""The path of standard input, which is compared with the paths of the files that are written (`< FILE`)."""
+
 
 @define
 class Plan:
@@ -62,6 +65,9 @@ def prepare(options: argparse.Namespace) -> Plan:
     is_file = options.output != STDIN and not is_device(options.output)
     if not is_file and options.errors is None and not options.dry_run:
         raise ConfigError(f"--output {options.output} needs --errors FILE, for the rows that fail")
+    if options.errors == STDIN and (options.output == STDIN or options.json):
+        other = "--json" if options.json else "--output -"
+        raise ConfigError(f"--errors - and {other} both write to standard output: leave one out")
     if options.limit is not None and options.limit < 1:
         raise ConfigError(f"--limit must be at least 1, got {options.limit}")
     kinds = {
@@ -80,7 +86,7 @@ def prepare(options: argparse.Namespace) -> Plan:
             "the journal": f"{options.output}.journal" if is_file else None,
             "the file of outputs before their conversion": f"{options.output}.rows" if is_file else None,
         },
-        {"INPUT": options.input},
+        {"INPUT": _STDIN_PATH if options.input == STDIN else options.input},
     )
     functions = functions_of(options)
     job = job_options(options)

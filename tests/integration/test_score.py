@@ -316,6 +316,8 @@ WRONG = [
     (("in.jsonl", "--output", "-"), "--output - needs --errors FILE, for the rows that fail"),
     (("in.jsonl", "--output", "/dev/null", "--output-format", "csv"), "--output /dev/null needs --errors FILE"),
     (("in.jsonl", "--output", "/dev/null", "--output-format", "parquet", "--errors", "e"), "Parquet cannot be written"),
+    (("in.jsonl", "--output", "-", "--errors", "-"), "--errors - and --output - both write to standard output"),
+    (("in.jsonl", "--output", "o.csv", "--errors", "-", "--json"), "--errors - and --json both write to standard"),
     (("in.jsonl", "--output", "-", "--json"), "--json and --output - both write to standard output"),
     (("in.jsonl", "--output", "out.xlsx"), "output must end in .jsonl, .ndjson"),
     (("in.txt", "--output", "out.csv"), "input must end in .jsonl"),
@@ -349,6 +351,18 @@ def test_a_wrong_flag_is_named_before_anything_is_written(
     content = (folder / "in.jsonl").read_bytes()
     assert refused(eas_service, folder, *arguments).startswith(f"eas-tw: {says}")
     assert not list(folder.glob("*.journal"))
+    assert (folder / "in.jsonl").read_bytes() == content
+
+
+def test_a_file_that_is_redirected_to_standard_input_is_not_overwritten(
+    eas_service: RemoteService, folder: Path
+) -> None:
+    content = (folder / "in.jsonl").read_bytes()
+    with (folder / "in.jsonl").open("rb") as rows:
+        process = start(eas_service, folder, "-", "--output", "in.jsonl", "--overwrite", stdin=rows)
+        _, stderr = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2
+    assert stderr.startswith(b"eas-tw: --output and INPUT are the same file, in.jsonl")
     assert (folder / "in.jsonl").read_bytes() == content
 
 
