@@ -49,7 +49,7 @@ def load_function(what: str, given: Function) -> Callable[..., Any]:
         module, _, name = given.rpartition(".")
     try:
         found: Any = import_module(module)
-    except Exception as error:  # importing the user's module can raise any exception
+    except (Exception, SystemExit) as error:  # importing the user's module, which may be a script, can raise any
         raise ConfigError(f"{what} {given!r} cannot be imported: {type(error).__name__}: {error}") from error
     for part in name.split("."):
         found = getattr(found, part, None)

@@ -98,7 +98,10 @@ def _opening(messages: Any, limit: int) -> str:
         if role in ("assistant", "tool", "function") and parts:
             break
         if not isinstance(content, str):
-            content = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_plain)
+            try:
+                content = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_plain)
+            except (TypeError, ValueError, RecursionError) as error:
+                raise ConfigError(f"the content of a message must be text, or a value of JSON: {error}") from error
         part = f"{role}\0{content}\0"
         parts.append(part)
         size += len(part)

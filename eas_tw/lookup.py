@@ -133,13 +133,17 @@ class ThreadResolver:
         answers = self._asking.pop(question)
         self._next()
         for answer in answers:
+            if answer.called:  # cancelled by the callback of an earlier one
+                continue
             if isinstance(found, Exception):
                 answer.errback(found)
             else:
                 answer.callback(found)
 
     def _forget(self, question: _Question, answer: Deferred[_Rows]) -> None:
-        self._asking[question].remove(answer)
+        asking = self._asking.get(question, [])
+        if answer in asking:  # not if the look-up has just ended
+            asking.remove(answer)
 
 
 @implementer(IHostResolution)

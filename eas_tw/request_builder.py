@@ -125,10 +125,13 @@ def check_method(method: str) -> str:
 
 
 def check_content_type(content_type: str) -> str:
-    """Return a content type, or raise `ConfigError` if it is not valid."""
-    if not isinstance(content_type, str) or not content_type or not _VALUE.fullmatch(content_type):
+    """Return a content type without white space at its ends, or raise `ConfigError` if it is not valid.
+
+    A server removes the white space (RFC 9110 §5.5), so a signature of it would be wrong.
+    """
+    if not isinstance(content_type, str) or not content_type.strip() or not _VALUE.fullmatch(content_type):
         raise ConfigError(f"content_type must be a string of visible ASCII, got {shown(content_type)}")
-    return content_type
+    return content_type.strip()
 
 
 class RequestBuilder:

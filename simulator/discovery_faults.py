@@ -64,15 +64,16 @@ class DiscoveryFaults:
             services: Names of the requested services.
             rows: Rows without the fault.
         """
+        if (fault.type == "stale" and fault.name not in self._stale) or (
+            fault.type == "flapping" and fault.name not in self._flapping
+        ):
+            return rows  # the fault was removed while this reply was delayed
         if fault.type == "stale":
-            return [row for row in self._stale.get(fault.name, []) if row["service"] in services]
+            return [row for row in self._stale[fault.name] if row["service"] in services]
         # Rows without a service were inserted by `bad_rows`. Other faults do not reweight, copy or select them.
         true = [row for row in rows if _is_true(row)]
         others = [row for row in rows if not _is_true(row)]
         if fault.type == "flapping":
-            if fault.name not in self._flapping:
-                # The fault was removed while this reply was delayed.
-                return rows
             return [*others, *self._flapping[fault.name].rows(true, self._seconds(), self._rng)]
         return _LIST_FAULTS[fault.type](fault, true, others)
 

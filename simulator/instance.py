@@ -160,15 +160,15 @@ class SimulatedInstance:
             self.server.close_idle()
             for watch in list(self.watches):
                 watch.leave()
+        try:
+            changed = self.apply_faults()
+        except CannotListenError:
+            self.state = before
+            raise
         if state is not State.HUNG:
             self._go_on()
         self._run_queue_worker()
-        try:
-            return self.apply_faults()
-        except CannotListenError:
-            self.state = before
-            self._run_queue_worker()
-            raise
+        return changed
 
     def reset(self) -> Deferred[None]:
         """Run with idle workers and a full token bucket; work that has begun continues without occupying a worker."""

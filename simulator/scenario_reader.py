@@ -13,7 +13,7 @@ from simulator.processors import find as find_processor
 from simulator.roster import Roster
 from simulator.scenario_model import DEFAULT_LENGTH_S, Scenario, ScenarioError
 from simulator.scenario_values import fail, known, number, table, tables, text, wrong
-from simulator.service_spec import DEFAULT_SERVICES, MAX_INSTANCES, ServiceSpec, SpecError, check_weight
+from simulator.service_spec import DEFAULT_SERVICES, MAX_INSTANCES, ServiceSpec, SpecError, check_new_name, check_weight
 from simulator.timeline import VERBS, TimelineStep
 
 if TYPE_CHECKING:
@@ -40,8 +40,10 @@ def parse(given: dict[str, Any]) -> Scenario:
     services = tuple(_service(f"$.services[{at}]", row) for at, row in enumerate(tables(given, "services")))
     names = [spec.name for spec in services]
     for at, name in enumerate(names):
-        if name in names[:at]:
-            fail(f"$.services[{at}].name", f"service {name} is named twice")
+        try:
+            check_new_name(name, names[:at])
+        except SpecError as error:
+            fail(f"$.services[{at}].name", str(error))
     roster = Roster(services or DEFAULT_SERVICES)
     faults = [
         TimelineStep(0.0, "fault", fault=_fault(f"$.faults[{at}]", row, roster))
@@ -123,16 +125,16 @@ def _service_name(path: str, given: Any, roster: Roster) -> str:
         if len(roster.services) > 1:
             wrong(path, f"one of {', '.join(roster.services)}", given)
         return next(iter(roster.services))
-    if given not in roster.services:
+    if not isinstance(given, str) or given not in roster.services:
         wrong(path, f"one of {', '.join(roster.services)}", given)
-    return str(given)
+    return given
 
 
 def _who(path: str, row: dict[str, Any], service: str, roster: Roster) -> dict[str, Any]:
     given = row.get("instance", [])
     instances = tuple([given] if isinstance(given, str) else given if isinstance(given, list) else [given])
     for instance in instances:
-        if instance not in roster.services[service]:
+        if not isinstance(instance, str) or instance not in roster.services[service]:
             wrong(f"{path}.instance", f"an instance of {service} that exists then: {roster.says(service)}", instance)
     zone = row.get("zone", "")
     if zone and zone not in roster.zones(service):

@@ -13,7 +13,7 @@ from simulator.queues.queue import PAYLOAD_BYTES
 from simulator.queues.store import MAX_LENGTH
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from simulator.processors import Processor
 
@@ -164,6 +164,20 @@ class ServiceSpec:
     def zone(self, number: int) -> str:
         """Return the zone of the instance with this number."""
         return self.zones[number % len(self.zones)] if self.zones else ""
+
+
+def check_new_name(name: str, known: Iterable[str]) -> None:
+    """Check that a service's name, and the ids of its instances, differ from those of other services.
+
+    Raises:
+        SpecError: Another service has the name, or differs only by a dot for the slash, as `group.service`, which EAS
+            writes for `group/service`, too.
+    """
+    for other in known:
+        if other == name:
+            raise SpecError(f"service {name} is named twice")
+        if other.replace("/", ".") == name.replace("/", "."):
+            raise SpecError(f"service {name}: its instances would have the ids of those of {other}")
 
 
 DEFAULT_SERVICES = (ServiceSpec("mnist_saved_model_example"),)

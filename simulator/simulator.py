@@ -24,7 +24,7 @@ from simulator.http1 import Server
 from simulator.journal import Journal
 from simulator.masking import TokenMask
 from simulator.ports import Address
-from simulator.service_spec import DEFAULT_SERVICES, ServiceSpec, SpecError
+from simulator.service_spec import DEFAULT_SERVICES, ServiceSpec, SpecError, check_new_name
 from simulator.timers import Timers
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ class Simulator(TwistedService):
         self.mask = TokenMask()
         self.services: dict[str, Service] = {}
         for spec in services:
-            if spec.name in self.services:
-                raise SpecError(f"service {spec.name} is named twice")
+            check_new_name(spec.name, self.services)
             self.services[spec.name] = Service(self, spec, len(self.services))
             self.mask.add(spec.name, spec.token)
         self._numbered = len(self.services)
@@ -190,11 +189,10 @@ class Simulator(TwistedService):
         """Start another service; a reset does not remove it.
 
         Raises:
-            SpecError: There is a service of that name, or no port is left for an instance.
+            SpecError: There is a service of that name or with such ids, or no port is left for an instance.
             CannotListenError: A port is in use; then no instance of the service listens.
         """
-        if spec.name in self.services:
-            raise SpecError(f"service {spec.name} is named twice")
+        check_new_name(spec.name, self.services)
         service = Service(self, spec, self._numbered)
         self._numbered += 1
         try:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IHostnameResolver
 from zope.interface.verify import verifyObject
 
@@ -68,6 +69,16 @@ def test_concurrent_resolutions_of_one_name_are_shared() -> None:
     assert answers[0].value == answers[2].value == [V4, OTHER, V6]
     Result(threads.resolver.look_up("a"))
     assert len(threads.started) == 1
+
+
+def test_a_look_up_may_be_cancelled_by_the_callback_of_another() -> None:
+    threads = Threads()
+    asked = [threads.resolver.look_up("a") for _ in range(3)]
+    first, second, third = map(Result, asked)
+    asked[0].addBoth(lambda _: asked[1].cancel())
+    threads.run_one()
+    assert first.value == third.value == [V4, OTHER, V6]
+    assert isinstance(second.error, CancelledError)
 
 
 def test_at_most_four_threads_resolve_names() -> None:

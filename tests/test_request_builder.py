@@ -300,7 +300,14 @@ def test_the_signature_covers_the_requests_own_type() -> None:
     assert fields[0] == fields[1]
 
 
-@pytest.mark.parametrize("own", ["", "a\r\nb", 5, [], b"text/plain"])
+def test_white_space_at_the_ends_of_a_content_type_is_neither_sent_nor_signed() -> None:
+    signed = [fields(builder("t"), content_type=own) for own in ("text/csv", " text/csv\t")]
+    made = builder("t")
+    made.set_content_type("text/csv ")
+    assert fields(made) == signed[0] == signed[1]
+
+
+@pytest.mark.parametrize("own", ["", " ", "a\r\nb", 5, [], b"text/plain"])
 def test_a_request_with_a_wrong_type_is_a_config_error(own: Any) -> None:
     made = RequestBuilder(lambda: NOW)
     for _ in range(2):

@@ -10,7 +10,7 @@ from eas_tw.body.layout import ONNX
 from eas_tw.body.onnx_data_helper import DATA_TYPE, DIMS, NAME, RAW_DATA, assemble, check_size, encode, parts
 from eas_tw.body.outputs import TensorResponse, read_message, read_text
 from eas_tw.body.packing import from_raw
-from eas_tw.body.tensor import Encoded, check_varints, joined, read_dims
+from eas_tw.body.tensor import Encoded, check_varints, joined, read_dims, reshaped
 from eas_tw.body.wire import DELIMITED, VARINT, read_varint, scan
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class _RawTensor:
         return from_raw(self._memory, self._checked(where))
 
     def as_numpy(self, where: str) -> Any:
-        return numeric().from_raw(self._memory, self._checked(where)).reshape(self.shape)
+        return reshaped(numeric().from_raw(self._memory, self._checked(where)), self.shape, where)
 
     def message(self) -> TensorProto:
         tensor: TensorProto = read_message("eas_tw.onnx.TensorProto", self._extent)

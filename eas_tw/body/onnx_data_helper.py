@@ -13,7 +13,7 @@ from eas_tw.body import schema
 from eas_tw.body.content import numeric
 from eas_tw.body.layout import ONNX
 from eas_tw.body.packing import raw
-from eas_tw.body.tensor import Encoded, dtype_for, measure
+from eas_tw.body.tensor import MAX_DIMS, Encoded, dtype_for, measure, reshaped
 from eas_tw.body.wire import VARINT, delimited, head, utf8, varint
 from eas_tw.errors import BodyError
 
@@ -48,7 +48,7 @@ def to_array(tensor: Any) -> Any:
         BodyError: The type is unknown, the dimensions and the memory do not fit each other, or numpy is not installed.
     """
     dtype, dims, memory = parts(tensor)
-    return numeric().from_raw(memory, dtype).reshape(dims)
+    return reshaped(numeric().from_raw(memory, dtype), dims, f"tensor {tensor.name!r}")
 
 
 def parts(tensor: Any) -> tuple[DType, list[int], memoryview]:
@@ -73,8 +73,10 @@ def check_size(dtype: DType, dims: list[int], memory: memoryview, where: str) ->
     """Check that a tensor's memory has the size that its dimensions and type require.
 
     Raises:
-        BodyError: The size is different.
+        BodyError: The size is different, or there are too many dimensions.
     """
+    if len(dims) > MAX_DIMS:
+        raise BodyError(f"{where}: a tensor has at most {MAX_DIMS} dimensions, this one has {len(dims)}")
     size = math.prod(dims) * dtype.itemsize
     if len(memory) != size or any(dim < 0 for dim in dims):
         raise BodyError(f"{where}: dims {dims} of {dtype.name} need {size} bytes, raw_data has {len(memory)}")

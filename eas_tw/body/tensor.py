@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from eas_tw.body.dtypes import DType
     from eas_tw.body.layout import Layout
 
+MAX_DIMS = 64
+"""Maximum number of dimensions, that of numpy's arrays."""
+_VARINT_BYTES = 10
+"""Maximum length of a varint."""
 _DIM = 1
 _KEY, _VALUE = 1, 2  # of a map's entry
 
@@ -210,7 +214,7 @@ class ResponseTensor:
         else:
             flat = ndarrays.unpack(_joined(self._chunks.get(self._layout.field_of(dtype), [])), dtype)
             flat = flat if dtype.code in FLOATS else ndarrays.narrow(flat, dtype, where)
-        return flat.reshape(fitting(self.shape, flat.size, where))
+        return reshaped(flat, fitting(self.shape, flat.size, where), where)
 
     def _dtype(self, where: str, number: int | None) -> DType:
         layout = self._layout
@@ -226,16 +230,31 @@ class ResponseTensor:
 
 
 def read_dims(payload: memoryview) -> list[int]:
-    """Decode the packed field of the dimensions. A Python loop is fast enough, because there are few dimensions.
+    """Decode the packed field of the dimensions.
 
     Raises:
-        BodyError: The payload is not a packed field of integers.
+        BodyError: The payload is not a packed field of integers, or has more than 64 dimensions. Without this limit,
+            the product of 100,000 dimensions in a hostile response would take a minute.
     """
+    if len(payload) > MAX_DIMS * _VARINT_BYTES:
+        raise BodyError(f"a tensor has at most {MAX_DIMS} dimensions, this one has {len(payload)} bytes of them")
     data, at, dims = bytes(payload), 0, []
     while at < len(data):
         dim, at = read_varint(data, at, len(data))
         dims.append(dim if dim < 1 << 63 else dim - (1 << 64))
     return dims
+
+
+def reshaped(array: Any, shape: list[int], where: str) -> Any:
+    """Return an array with another shape of the same number of elements.
+
+    Raises:
+        BodyError: numpy has no such arrays: there are too many dimensions, or they are too large for an empty array.
+    """
+    try:
+        return array.reshape(shape)
+    except ValueError as error:
+        raise BodyError(f"{where}: numpy has no array of the shape {shape}: {error}") from error
 
 
 def fitting(shape: list[int], count: int, where: str) -> list[int]:

@@ -29,6 +29,9 @@ _HEAD_BYTES = 64 * 2**10
 _ROWS_AT_ONCE = 1024
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?P<fraction>(?:\.\d+)?(?:[eE][+-]?\d+)?)")
 """A number of JSON (RFC 8259 §6). Cells such as `007` and `1,5` do not match, so they are read as text."""
+_CELL_CHARS = 64 * 2**20
+"""Maximum length of a cell of CSV. The default of `csv`, 128 KiB, is less than an image in Base64; without a limit, a
+quotation mark that is not closed would read the rest of the file into memory."""
 
 
 @frozen
@@ -80,7 +83,12 @@ class InputRow:
         try:
             return self.value
         except BodyError:
-            return self.raw.decode("utf-8", "backslashreplace") if isinstance(self.raw, bytes) else self.raw
+            return self.text
+
+    @property
+    def text(self) -> str:
+        """The row as it was read, as a text."""
+        return self.raw.decode("utf-8", "backslashreplace") if isinstance(self.raw, bytes) else repr(self.raw)
 
 
 class RowReader:
@@ -95,7 +103,8 @@ class RowReader:
         size: The size of the file in bytes; `None` for standard input.
 
     Raises:
-        ConfigError: Parquet needs a package that is missing, or cannot be read from standard input.
+        ConfigError: Parquet needs a package that is missing, or cannot be read from standard input; or the file is a
+            pipe or a device.
         OSError: The file cannot be opened.
     """
 
@@ -107,6 +116,10 @@ class RowReader:
             if self._is_stdin:
                 raise ConfigError("a Parquet file cannot be read from standard input, because its index is at its end")
             parquet_module()
+        if not self._is_stdin and is_device(path):
+            raise ConfigError(
+                f"{path} is a pipe or a device, which cannot be read twice: give - as INPUT, and redirect it to stdin"
+            )
         # Standard input is opened again: at exit the interpreter waits for the lock of `sys.stdin`, and a thread that
         # waits for a row would hold this lock.
         self._file: BinaryIO = io.open(0, "rb", closefd=False) if self._is_stdin else Path(path).open("rb")  # noqa: SIM115, UP020
@@ -155,6 +168,7 @@ class RowReader:
 
     def _cells(self) -> Iterator[dict[str, Any] | WrongCells]:
         text = io.TextIOWrapper(self._file, "utf-8-sig", errors="surrogateescape", newline="")
+        limit_before = csv.field_size_limit(_CELL_CHARS)  # the limit is that of the process
         try:
             reader = csv.reader(text)
             names = next(reader, [])
@@ -168,6 +182,7 @@ class RowReader:
         except csv.Error as error:
             raise BodyError(f"the file is not CSV: {error}") from None
         finally:
+            csv.field_size_limit(limit_before)
             text.detach()
 
     def _records(self) -> Iterator[dict[str, Any]]:
@@ -181,6 +196,12 @@ class RowReader:
                         yield record
         except ValueError as error:  # pyarrow's error for a wrong format
             raise BodyError(f"the file is not Parquet: {error}") from None
+
+
+def is_device(path: str) -> bool:
+    """Return whether a path is that of a device or a pipe, which has no length and must not be removed."""
+    found = Path(path)
+    return found.exists() and not found.is_file() and not found.is_dir()
 
 
 def format_of(path: str, given: str | None, what: str) -> str:
@@ -212,7 +233,12 @@ def _cell(text: str) -> Any:
     match = _NUMBER.fullmatch(text)
     if match is None:
         return text
-    return float(text) if match["fraction"] else int(text)
+    if match["fraction"]:
+        return float(text)
+    try:
+        return int(text)
+    except ValueError:  # more digits than `sys.get_int_max_str_digits()`
+        return text
 
 
 # A module constant, because `json.loads` with this argument would make a decoder for each row.

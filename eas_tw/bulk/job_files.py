@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from eas_tw import ConfigError
-from eas_tw.bulk.inputs import STDIN
+from eas_tw.bulk.inputs import STDIN, is_device
 from eas_tw.bulk.journal import Journal, Progress
 from eas_tw.bulk.outputs import AppendedFile, formatter_of, sync_folder
 from eas_tw.bulk.parquet import convert, parquet_module
@@ -23,7 +23,7 @@ class JobFiles:
     """The files that a job writes.
 
     Args:
-        output: The output; `-` for standard output, which has no journal.
+        output: The output; `-` for standard output, which has no journal. Neither has a device or a pipe.
         errors: The file of error rows, JSON Lines. It is created with the first error row.
         kind: The format of the output: `jsonl`, `csv` or `parquet`.
 
@@ -41,7 +41,7 @@ class JobFiles:
         self._kind = kind
         self._errors_path = errors
         self._lines_path = f"{output}.rows" if kind == "parquet" else output
-        self.journal_path = None if output == STDIN else Path(f"{output}.journal")
+        self.journal_path = None if output == STDIN or is_device(output) else Path(f"{output}.journal")
         self._journal: Journal | None = None
         self._is_overwriting = False
         self.progress = Progress()
@@ -61,7 +61,7 @@ class JobFiles:
             parquet_module()
         if self.journal_path is None:
             if resume:
-                raise ConfigError("--resume needs an --output that is a file, because standard output has no journal")
+                raise ConfigError(f"--resume needs an --output that is a file, because {self._path} has no journal")
             return
         if not Path(self._path).parent.is_dir():
             raise ConfigError(f"there is no folder {Path(self._path).parent} for the --output")
@@ -76,7 +76,7 @@ class JobFiles:
             self._open_journal(facts)
             return
         for path in (self._path, self._errors_path):
-            if Path(path).exists():
+            if Path(path).exists() and not is_device(path):
                 raise ConfigError(
                     f"{path} exists and has no journal, so it cannot be resumed: give another name, or --overwrite"
                 )
@@ -183,5 +183,6 @@ class JobFiles:
         if journal.exists():
             Journal(journal).close()  # raises an error if another process has locked it
         # The journal is removed first: files without a journal are never resumed, even if this process is killed here.
-        for path in (journal, self._path, self._errors_path, self._lines_path):
-            Path(path).unlink(missing_ok=True)
+        for path in (str(journal), self._path, self._errors_path, self._lines_path):
+            if not is_device(path):
+                Path(path).unlink(missing_ok=True)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from eas_tw import ConfigError
+from eas_tw.bulk.errors import CannotWrite
 from eas_tw.display import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _VERSION = 1
@@ -52,20 +54,32 @@ class Journal:
 
     Raises:
         ConfigError: The file is not a journal, or another process has opened it.
+        CannotWrite: The file cannot be written to, for example because of its permissions.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._is_new = not path.exists()
-        # The reactor thread and a writing thread use the connection, but never at the same time.
-        self._database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        with self._naming_the_file():
+            # The reactor thread and a writing thread use the connection, but never at the same time.
+            self._database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
-            self._open()
-        except sqlite3.Error as error:
+            with self._naming_the_file():
+                self._open()
+        except BaseException:
             self._database.close()
+            raise
+
+    @contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        """Convert the errors of SQLite, which do not contain the name of the file."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
             if "locked" in str(error):
-                raise ConfigError(f"another process is writing this output: {path} is locked") from None
-            raise ConfigError(f"{path} is not a journal of eas-tw: {error}") from None
+                raise ConfigError(f"another process is writing this output: {self._path} is locked") from None
+            raise CannotWrite(None, str(error), str(self._path)) from None
+        except sqlite3.Error as error:
+            raise ConfigError(f"{self._path} is not a journal of eas-tw: {error}") from None
 
     def _open(self) -> None:
         run = self._database.execute
@@ -89,7 +103,7 @@ class Journal:
     @property
     def progress(self) -> Progress:
         """The recorded progress of the job."""
-        with closing(self._database.execute("SELECT * FROM progress")) as found:
+        with self._naming_the_file(), closing(self._database.execute("SELECT * FROM progress")) as found:
             row = found.fetchone()
         if row is None:
             return Progress()
@@ -97,28 +111,39 @@ class Journal:
         return Progress(rows, digest, output_bytes, error_bytes, failed, bool(is_finished))
 
     def record(self, progress: Progress) -> None:
-        """Record the progress of the job, in one transaction."""
-        self._database.execute(
-            "INSERT OR REPLACE INTO progress VALUES (1, ?, ?, ?, ?, ?, ?)",
-            (
-                progress.rows,
-                progress.digest,
-                progress.output_bytes,
-                progress.error_bytes,
-                progress.failed,
-                progress.is_finished,
-            ),
-        )
+        """Record the progress of the job, in one transaction.
+
+        Raises:
+            CannotWrite: The file cannot be written to.
+        """
+        with self._naming_the_file():
+            self._database.execute(
+                "INSERT OR REPLACE INTO progress VALUES (1, ?, ?, ?, ?, ?, ?)",
+                (
+                    progress.rows,
+                    progress.digest,
+                    progress.output_bytes,
+                    progress.error_bytes,
+                    progress.failed,
+                    progress.is_finished,
+                ),
+            )
 
     def get(self, name: str) -> Any:
         """Return a value that `put` has stored; `None` if there is none."""
-        with closing(self._database.execute("SELECT value FROM job WHERE name = ?", (name,))) as found:
+        query = "SELECT value FROM job WHERE name = ?"
+        with self._naming_the_file(), closing(self._database.execute(query, (name,))) as found:
             row = found.fetchone()
         return None if row is None else json.loads(row[0])
 
     def put(self, name: str, value: Any) -> None:
-        """Store a value that can be written as JSON."""
-        self._database.execute("INSERT OR REPLACE INTO job VALUES (?, ?)", (name, json.dumps(value)))
+        """Store a value that can be written as JSON.
+
+        Raises:
+            CannotWrite: The file cannot be written to.
+        """
+        with self._naming_the_file():
+            self._database.execute("INSERT OR REPLACE INTO job VALUES (?, ?)", (name, json.dumps(value)))
 
     def begin(self, facts: dict[str, dict[str, Any]]) -> None:
         """Store the facts of a new job, or compare them with the stored facts of a job that is resumed.

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from eas_tw import BodyError
 from eas_tw.bulk.errors import CannotWrite
-from eas_tw.bulk.inputs import STDIN
+from eas_tw.bulk.inputs import STDIN, is_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +38,21 @@ class Lines:
             return _JSON.encode(output).encode() + b"\n"
         except (TypeError, ValueError, RecursionError) as error:
             raise BodyError(f"the output cannot be written as JSON: {error}") from error
+
+
+def error_line(row: dict[str, Any], raw: str) -> bytes:
+    """Make the line of an error row, which is JSON whatever the input is: a bad row must not end the job.
+
+    Args:
+        row: The error row as a dictionary, with the key `input`.
+        raw: The text that replaces an input that cannot be written as JSON, such as one with a NaN.
+    """
+    try:
+        line = _JSON.encode(row)
+    except (TypeError, ValueError, RecursionError):
+        line = _JSON.encode({**row, "input": raw})
+    # A surrogate without its other half, such as a byte of CSV that is not UTF-8, becomes its escape sequence in JSON.
+    return line.encode("utf-8", "backslashreplace") + b"\n"
 
 
 class Cells:
@@ -92,7 +107,7 @@ class AppendedFile:
         self.length = length
         self._is_regular = False
         self._descriptor: int | None = sys.stdout.fileno() if path == STDIN else None
-        if path != STDIN and length:
+        if path != STDIN and length and not is_device(path):
             found = Path(path).stat().st_size if Path(path).exists() else 0
             if found < length:
                 raise ValueError(f"{path} has {found} bytes, and had {length} when it was written")

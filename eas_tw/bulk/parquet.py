@@ -42,7 +42,8 @@ def convert(lines: Path, output: Path) -> None:
         output: The Parquet file.
 
     Raises:
-        BodyError: The rows have no common schema, for example because a column has numbers and text.
+        BodyError: The rows have no common schema, for example because a column has numbers and text, or a value has no
+            type of Parquet, such as an empty object.
     """
     import pyarrow as pa  # noqa: PLC0415  an optional dependency
 
@@ -52,18 +53,24 @@ def convert(lines: Path, output: Path) -> None:
         schema = pa.schema([])
         for rows in _groups(lines):
             # Two passes, because the type of a column may appear only in the last rows.
-            found = pa.Table.from_pylist(rows).schema
+            found = _table(pa, rows).schema
             schema = pa.unify_schemas([schema, found], promote_options="permissive")
         with parquet.ParquetWriter(unfinished, schema) as writer:
             for rows in _groups(lines):
                 writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowException, OverflowError, ValueError) as error:  # OverflowError for an int of more than 64 bits
         raise BodyError(
             f"the outputs cannot be written as Parquet: {error}; they are in {lines}, as JSON Lines"
         ) from error
     with unfinished.open("rb") as file:
         os.fsync(file.fileno())
     unfinished.replace(output)
+
+
+def _table(pa: Any, rows: list[dict[str, Any]]) -> Any:
+    """Return a table with the columns of all rows; `Table.from_pylist` would use those of the first row only."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: [row.get(name) for row in rows] for name in names})
 
 
 def _groups(lines: Path) -> Iterator[list[dict[str, Any]]]:

@@ -13,10 +13,10 @@ from twisted.internet.threads import deferToThreadPool
 from eas_tw import BodyError, ConfigError
 from eas_tw.bulk import ErrorRow
 from eas_tw.bulk.engine import Engine
-from eas_tw.bulk.inputs import STDIN, RowReader, format_of
+from eas_tw.bulk.inputs import STDIN, RowReader, format_of, is_device
 from eas_tw.bulk.job import Job
 from eas_tw.bulk.job_files import JobFiles
-from eas_tw.bulk.outputs import Lines
+from eas_tw.bulk.outputs import Lines, error_line
 from eas_tw.bulk.row_source import DigestedRows, RowsOfThread, remaining_rows
 from eas_tw.cli.files import check_different
 from eas_tw.cli.output import while_read
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from eas_tw.cli.score_functions import Functions
     from eas_tw.cli.settings import Given
 __all__ = ["DESCRIPTION", "add_arguments", "prepare", "run"]
+
+_STDIN_PATH = "/dev/stdin"
+"""The path of standard input, which is compared with the paths of the files that are written (`< FILE`)."""
 
 
 @define
@@ -59,20 +62,23 @@ def prepare(options: argparse.Namespace) -> Plan:
     """
     if options.output == STDIN and options.json:
         raise ConfigError("--json and --output - both write to standard output: leave one out")
-    if options.output == STDIN and options.errors is None and not options.dry_run:
-        raise ConfigError("--output - needs --errors FILE, for the rows that fail")
+    is_file = options.output != STDIN and not is_device(options.output)
+    if not is_file and options.errors is None and not options.dry_run:
+        raise ConfigError(f"--output {options.output} needs --errors FILE, for the rows that fail")
+    if options.errors == STDIN and (options.output == STDIN or options.json):
+        other = "--json" if options.json else "--output -"
+        raise ConfigError(f"--errors - and {other} both write to standard output: leave one out")
     if options.limit is not None and options.limit < 1:
         raise ConfigError(f"--limit must be at least 1, got {options.limit}")
     kinds = {
         "input": format_of(options.input, options.input_format, "input"),
         "output": format_of(options.output, options.output_format, "output"),
     }
-    if kinds["output"] == "parquet" and options.output == STDIN:
-        raise ConfigError("Parquet cannot be written to standard output: give a file as --output")
+    if kinds["output"] == "parquet" and not is_file:
+        raise ConfigError("Parquet cannot be written to standard output or to a device: give a file as --output")
     if options.resume and options.overwrite:
         raise ConfigError("give --resume, which goes on with a job, or --overwrite, which begins anew, not both")
     errors_path = options.errors or f"{options.output}.errors.jsonl"
-    is_file = options.output != STDIN
     check_different(
         {
             "--output": options.output,
@@ -80,7 +86,7 @@ def prepare(options: argparse.Namespace) -> Plan:
             "the journal": f"{options.output}.journal" if is_file else None,
             "the file of outputs before their conversion": f"{options.output}.rows" if is_file else None,
         },
-        {"INPUT": options.input},
+        {"INPUT": _STDIN_PATH if options.input == STDIN else options.input},
     )
     functions = functions_of(options)
     job = job_options(options)
@@ -109,7 +115,7 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, plan: Pla
     try:
         if options.dry_run:
             _dry_run(plan)
-        elif plan.files.progress.is_finished and options.limit is None:
+        elif plan.files.progress.is_finished:
             _print_account(options, plan, {})
         else:
             async with given.make_client(reactor) as client:
@@ -211,5 +217,4 @@ def _dry_run(plan: Plan) -> None:
 
 
 def _error_line(row: ErrorRow) -> bytes:
-    found = {**row.as_dict(), "input": row.input.shown}
-    return Lines().line(found)
+    return error_line({**row.as_dict(), "input": row.input.shown}, row.input.text)

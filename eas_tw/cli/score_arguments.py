@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import ConfigError
@@ -121,11 +122,17 @@ def output_settings(options: argparse.Namespace, kinds: dict[str, str]) -> dict[
     """
     names = (
         "encode", "decode", "encode_batch", "decode_batch", "tensor", "columns", "request", "signature", "fetch",
-        "field", "keep", "path", "header", "numbers", "errors",
+        "field", "keep", "path", "numbers", "errors",
     )  # fmt: skip
     flags = {f"--{name.replace('_', '-')}": getattr(options, name) for name in names}
     return {
         **flags,
+        "--header": [f"{name}: {_hash(value)}" for name, value in map(parse_header, options.header)],
         "service": settings.read(options).service,
         **{f"format of the {what}": kind for what, kind in kinds.items()},
     }
+
+
+def _hash(value: str) -> str:
+    """Return a hash of a header's value, which may be a secret, for the journal and for error messages."""
+    return blake2b(value.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from contextlib import suppress
 from itertools import count
@@ -18,6 +19,9 @@ _DTYPES = {
     "float32": "DT_FLOAT", "float64": "DT_DOUBLE", "float16": "DT_HALF", "int8": "DT_INT8", "int16": "DT_INT16",
     "int32": "DT_INT32", "int64": "DT_INT64", "uint8": "DT_UINT8", "bool": "DT_BOOL",
 }  # fmt: skip
+
+_BOOLS = {"0": False, "1": True, "false": False, "true": True}
+"""The texts that are elements of a tensor of `bool`, in any case."""
 
 
 @frozen
@@ -51,8 +55,8 @@ class TensorColumns:
             raise BodyError(f"the row has no column {missing[0]}, which is in tensor {self.name}")
         values = row[self.columns[0]] if len(self.columns) == 1 else [row[name] for name in self.columns]
         try:
-            return np.array(values, dtype=self.dtype).reshape(self.shape)
-        except (TypeError, ValueError, OverflowError) as error:
+            return _converted(np, values, np.dtype(self.dtype)).reshape(self.shape)
+        except (TypeError, ValueError, ArithmeticError) as error:
             raise BodyError(f"tensor {self.name} of {self.dtype} {list(self.shape)}: {error}") from None
 
 
@@ -118,6 +122,8 @@ def _decode(rows: list[Any], response: Any) -> list[dict[str, Any]]:
         shape, values = response.get_tensor_shape(name), list(response.get_values(name))
         if not shape or shape[0] != len(rows):
             raise BodyError(f"output {name} has the shape {list(shape)}; its first dimension must be {len(rows)}")
+        if len(values) != math.prod(shape):
+            raise BodyError(f"output {name} has {len(values)} elements, which do not fit its shape {list(shape)}")
         width = len(values) // len(rows)
         for at, output in enumerate(outputs):
             part = values[at * width : (at + 1) * width]
@@ -134,6 +140,32 @@ def _names_of(response: Any) -> list[str | int]:
                 response.get_tensor_shape(index)
                 names.append(index)
     return names
+
+
+def _converted(np: Any, values: Any, dtype: Any) -> Any:
+    """Convert values to an array of a type, without the conversions of numpy that change values.
+
+    numpy converts every text but the empty one to `True`, removes the fractions of numbers, and converts numbers that
+    are too large for `float32` to infinity.
+    """
+    if dtype.kind == "f":
+        with np.errstate(over="raise"):
+            return np.array(values, dtype)
+    found = np.array(values)
+    if dtype.kind == "b" and found.dtype.kind == "U":
+        return np.array([_bool(text) for text in found.ravel().tolist()], dtype)
+    if dtype.kind in "iu" and found.dtype.kind == "f":
+        fractions = found[found != np.trunc(found)]
+        if fractions.size:
+            raise ValueError(f"{fractions[0]} is not a whole number")
+    return np.array(found.tolist(), dtype)
+
+
+def _bool(text: str) -> bool:
+    try:
+        return _BOOLS[text.lower()]
+    except KeyError:
+        raise ValueError(f"{text!r} is not one of {', '.join(_BOOLS)}") from None
 
 
 def _range(text: str) -> list[str]:

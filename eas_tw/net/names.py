@@ -26,7 +26,7 @@ from eas_tw.lookup import ThreadResolver, addresses
 from eas_tw.policy.hosts import is_certifiable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from twisted.internet.interfaces import IAddress, IDelayedCall, IHostnameResolver, IProtocol, IProtocolFactory
 
@@ -141,15 +141,13 @@ class Names:
         name.looking = None
         name.known = tuple(found)
         name.is_reported = False
-        for waiter in list(name.waiters):
-            self._leave(name, waiter)
+        for waiter in self._leaving(name):
             waiter.callback(name.known)
 
     def _failed(self, failure: Failure, host: str, name: _Name) -> None:
         name.looking = None
         why = f"the name {host} was not resolved: {failure.getErrorMessage()}"
-        for waiter in list(name.waiters):
-            self._leave(name, waiter)
+        for waiter in self._leaving(name):
             self._make_do(name, waiter, NameNotResolvedError(why, is_late=False))
 
     def _late(self, host: str, name: _Name, waiter: Deferred[Any]) -> None:
@@ -170,6 +168,13 @@ class Names:
             name.is_reported = True
             _log.warn("{why}; the last known addresses are used", why=str(error))
         waiter.callback(name.known)
+
+    def _leaving(self, name: _Name) -> Iterator[Deferred[Any]]:
+        """Remove and yield the present waiters, but not those that the callback of an earlier one cancels."""
+        for waiter in list(name.waiters):
+            if waiter in name.waiters:
+                self._leave(name, waiter)
+                yield waiter
 
     def _leave(self, name: _Name, waiter: Deferred[Any]) -> None:
         timer = name.waiters.pop(waiter, None)

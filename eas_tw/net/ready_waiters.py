@@ -34,6 +34,8 @@ class ReadyWaiters:
     def release(self, error: Exception | None = None) -> None:
         """Fire all waiting Deferreds, or fail them with `error` if it is not `None`."""
         for waiter in list(self._waiters):
+            if waiter not in self._waiters:  # cancelled by the callback of an earlier one
+                continue
             self._leave(waiter)
             if error is None:
                 waiter.callback(None)

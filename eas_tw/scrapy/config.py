@@ -116,7 +116,7 @@ def _scorer(settings: BaseSettings) -> type | None:
         return None
     try:
         found: Any = load_object(given)
-    except Exception as error:  # importing the project's module can raise any exception
+    except (Exception, SystemExit) as error:  # importing the project's module, which may be a script, can raise any
         raise ConfigError(f"EAS_SCORER {given!r} cannot be imported: {type(error).__name__}: {error}") from error
     if not isinstance(found, type):
         raise ConfigError(f"EAS_SCORER must be a class, or the import path of one, got {given!r}")

@@ -37,6 +37,7 @@ class ConcurrencyLimiter:
         self._limit = limit
         self._waiting: deque[Deferred[None]] = deque()
         self._closes_at: float | None = None
+        self._released = 0
         self.in_flight = 0
         self.peak = 0
 
@@ -77,7 +78,20 @@ class ConcurrencyLimiter:
                 raise CrawlStopped("the crawl was stopped, and its time to finish is over")
             return await maybeDeferred(work)
         finally:
+            self._release()
+
+    def _release(self) -> None:
+        """Give the slot of a function that has ended to the next one, or free it.
+
+        A function may end immediately, for example because the limiter is closed. Its slot is passed on by the loop of
+        the outer call, because a recursion could be as deep as the number of waiting functions.
+        """
+        self._released += 1
+        if self._released > 1:
+            return
+        while self._released:
             if self._waiting:
                 self._waiting.popleft().callback(None)
             else:
                 self.in_flight -= 1
+            self._released -= 1

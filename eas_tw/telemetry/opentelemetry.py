@@ -9,6 +9,7 @@ call's span. The call's context is sent in the request's headers, so that the se
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from threading import Lock
 from time import time_ns  # noqa: TID251  spans have wall-clock times, even if the client's reactor uses simulated time
@@ -43,7 +44,7 @@ except ImportError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from opentelemetry.metrics import Counter, Meter, MeterProvider
     from opentelemetry.trace import Span, TracerProvider
@@ -332,10 +333,11 @@ class TracedClient:
     def predict(self, request: Any, *, headers: Mapping[str, str] | None = None, **options: Any) -> Deferred[Any]:
         """Call the service as `PredictClient.predict` does, and record a span for the call and each attempt."""
         span = self._telemetry.begin(self.__wrapped__.service_name)
-        sent = dict(headers or {})
-        propagate.inject(sent, trace.set_span_in_context(span))
+        if headers is None or isinstance(headers, Mapping):  # otherwise the client reports the error
+            headers = dict(headers or {})
+            propagate.inject(headers, trace.set_span_in_context(span))
         self._account.last = []
-        calling = self._predict(request, headers=sent, **options)
+        calling = self._predict(request, headers=headers, **options)
         return calling.addBoth(self._ended, span)
 
     def _hear(self, event: Event) -> None:

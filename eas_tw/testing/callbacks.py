@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             made = as_response(self.served[int(number)](Received(self.command, path, headers, body)))
             status, content, kind = made.get("status", 200), _content(made), made.get("content_type")
-        except Exception:  # noqa: BLE001  the response is a 500 with the traceback
+        except BaseException:  # noqa: BLE001  a 500 with the traceback, also after `pytest.fail` in the function
             status, content, kind, made = 500, traceback.format_exc().encode(), "text/plain; charset=utf-8", {}
         self.send_response(status)
         for name, value in made.get("headers", {}).items():

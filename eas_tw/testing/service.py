@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import pathlib
 import tomllib
 import uuid
 from contextlib import contextmanager
@@ -13,7 +14,6 @@ from eas_tw.testing.callbacks import CallbackServer
 from eas_tw.testing.remote import Remote, RemoteError, shortened
 
 if TYPE_CHECKING:
-    import pathlib
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _NOT_FOUND = 404
@@ -210,8 +210,7 @@ class RemoteService:
 
     def replay(self, recording: str | pathlib.Path) -> None:
         """Add the requests and responses of a recording (`python -m simulator record`) as canned responses."""
-        with open(recording, "rb") as file:  # noqa: PTH123  `recording` may be a string
-            document = tomllib.load(file)
+        document = tomllib.loads(pathlib.Path(recording).read_text("utf-8-sig"))
         for stub in document.get("stub", []):
             self.simulator.add_stub(self.name, **stub)
 

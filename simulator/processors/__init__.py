@@ -224,7 +224,7 @@ def _load(name: str, module: str, attribute: str) -> Callable[[Any], Any]:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the module may be a script
         raise ProcessorError(f"processor {name}: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise ProcessorError(f"processor {name} is a {type(found).__name__}, not a callable")

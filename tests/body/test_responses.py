@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 
-from eas_tw import BodyError, TFRequest, TFResponse
+from eas_tw import BodyError, OnnxDataHelper, TFRequest, TFResponse
 from eas_tw.body import schema
 
 Response = schema.message("eas_tw.tf.PredictResponse")
@@ -32,6 +33,26 @@ def test_a_shape_that_does_not_fit_is_a_body_error() -> None:
     assert read.get_values("y") == [1, 2, 3]
     with pytest.raises(BodyError, match=r"output 'y': shape \[2, 2\] and 3 elements"):
         read.as_numpy("y")
+
+
+@pytest.mark.parametrize("shape", [[0, 2**62, 2**62], [1] * 65])
+def test_a_shape_that_numpy_does_not_have_is_a_body_error(shape: list[int]) -> None:
+    read = response(TFRequest.DT_FLOAT, shape, float_val=[1] * math.prod(shape))
+    assert read.get_tensor_shape("y") == shape
+    with pytest.raises(BodyError, match="output 'y': numpy has no array of the shape"):
+        read.as_numpy("y")
+
+
+def test_thousands_of_dimensions_are_a_body_error_at_once() -> None:
+    """The product of 100,000 dimensions would take a minute."""
+    read = response(TFRequest.DT_FLOAT, [2**62] * 100_000)
+    for act in (read.as_numpy, read.get_tensor_shape):
+        with pytest.raises(BodyError, match="a tensor has at most 64 dimensions"):
+            act("y")
+    assert read.get_values("y") == []
+    message = schema.message("eas_tw.onnx.TensorProto")(dims=[2**62] * 100_000, data_type=1)
+    with pytest.raises(BodyError, match="a tensor has at most 64 dimensions"):
+        OnnxDataHelper.to_array(message)
 
 
 def test_negative_dimensions_are_a_body_error() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 
 from eas_tw import BodyError, ConfigError
+from eas_tw.bulk import inputs
+from eas_tw.bulk.errors import CannotWrite
 from eas_tw.bulk.inputs import RowReader, WrongCells, format_of
 from eas_tw.bulk.job_files import JobFiles
 from eas_tw.bulk.journal import Journal, Progress
-from eas_tw.bulk.outputs import AppendedFile, Cells, Lines
+from eas_tw.bulk.outputs import AppendedFile, Cells, Lines, error_line
 from eas_tw.bulk.row_source import DigestedRows, RowsOfThread, remaining_rows
 from eas_tw.bulk.rows import NOT_READY
 
@@ -67,6 +70,22 @@ class TestInputs:
             {"name": "a\nb", "n": 1}, {"name": 'x,"y"', "n": -2500.0}, {"name": "z", "n": "007"},
         ]  # fmt: skip
 
+    def test_a_number_that_is_too_long_for_int_is_text(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_text(f"n\n{'1' * 5000}\n2\n")
+        assert [row.value["n"] for row in read(tmp_path / "a", "csv", numbers=True)] == ["1" * 5000, 2]
+
+    def test_a_cell_may_be_as_long_as_an_image(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_text(f"image\n{'x' * 1_000_000}\n")
+        assert len(read(tmp_path / "a", "csv")[0].value["image"]) == 1_000_000
+
+    def test_a_quotation_mark_that_is_not_closed_ends_the_reading_within_bounds(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(inputs, "_CELL_CHARS", 100)
+        (tmp_path / "a").write_text('a\n1\n"' + "2\n" * 100)
+        with pytest.raises(BodyError, match="the file is not CSV: field larger than field limit"):
+            read(tmp_path / "a", "csv")
+
     def test_a_row_of_csv_with_another_number_of_cells_is_one_bad_row(self, tmp_path: Path) -> None:
         (tmp_path / "a").write_text("a,b\n1\n\n1,2\n")
         bad, good = read(tmp_path / "a", "csv")
@@ -85,6 +104,11 @@ class TestInputs:
         assert a[:2] == b[:2]
         assert a[2] != b[2]
         assert a[2] != c[2]
+
+    def test_a_pipe_is_refused_without_waiting_for_a_writer(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "a")
+        with pytest.raises(ConfigError, match="a is a pipe or a device, which cannot be read twice: give - as INPUT"):
+            read(tmp_path / "a", "jsonl")
 
     @pytest.mark.parametrize(
         ("path", "kind"), [("a.JSONL", "jsonl"), ("a.csv", "csv"), ("a.pq", "parquet"), ("-", "jsonl")]
@@ -112,6 +136,16 @@ class TestOutputs:
     def test_values_that_are_not_json_are_refused(self, value: Any) -> None:
         with pytest.raises(BodyError, match="the output cannot be written as JSON"):
             Lines().line({"a": value})
+
+    def test_any_input_can_be_written_in_an_error_row(self) -> None:
+        assert (
+            error_line({"input": {"a": [date(2026, 1, 2), "名"]}}, "raw")
+            == '{"input":{"a":["2026-01-02","名"]}}\n'.encode()
+        )
+        assert error_line({"row": 1, "input": {"a": float("nan")}}, "raw") == b'{"row":1,"input":"raw"}\n'
+        assert error_line({"input": object()}, "raw") == b'{"input":"raw"}\n'
+        half = {"input": "\udcff", "message": "\ud800"}
+        assert json.loads(error_line(half, "raw")) == half
 
     def test_cells_have_the_columns_of_the_first_output(self) -> None:
         cells = Cells()
@@ -170,6 +204,17 @@ class TestJournal:
         with pytest.raises(ConfigError, match=r"j is not a journal of eas-tw"):
             Journal(tmp_path / "j")
 
+    def test_a_journal_that_cannot_be_written_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "j").mkdir()
+        with pytest.raises(CannotWrite, match="unable to open database file") as caught:
+            Journal(tmp_path / "j")
+        assert caught.value.filename == str(tmp_path / "j")
+        journal = Journal(tmp_path / "full")
+        journal._database.execute("PRAGMA query_only = 1")  # as on a disk that has become read-only
+        with pytest.raises(CannotWrite, match="readonly database"):
+            journal.record(Progress())
+        journal.close()
+
 
 class TestJobFiles:
     """Output file, error rows and journal are consistent after a kill and after a resume."""
@@ -205,6 +250,31 @@ class TestJobFiles:
         files.finish(is_complete=True)
         files.close()
         assert (tmp_path / "out").read_text() == "b,a\n1,2\n3,4\n"
+
+    def test_a_device_is_written_to_and_not_removed(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "errors")
+        reader = os.open(tmp_path / "errors", os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            for resume, overwrite in ((False, False), (True, False), (False, True)):
+                files = self.files(tmp_path, resume=resume, overwrite=overwrite)
+                files.commit([], [b"e\n"], b"d")
+                files.close()
+                assert os.read(reader, 9) == b"e\n"
+        finally:
+            os.close(reader)
+        assert (tmp_path / "errors").is_fifo()
+
+    def test_a_device_as_output_has_no_journal(self, tmp_path: Path) -> None:
+        (tmp_path / "out").symlink_to(os.devnull)
+        files = self.files(tmp_path, resume=False, overwrite=True)
+        files.commit([b"1\n"], [], b"d")
+        files.finish(is_complete=True)
+        files.close()
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+        with pytest.raises(
+            ConfigError, match=r"--resume needs an --output that is a file, because .*out has no journal"
+        ):
+            self.files(tmp_path, resume=True)
 
     def test_a_job_without_rows_has_an_empty_output(self, tmp_path: Path) -> None:
         files = self.files(tmp_path)

@@ -55,6 +55,16 @@ def test_a_function_that_is_not_there_is_named(name: str, says: str) -> None:
     assert str(caught.value).startswith(says)
 
 
+def test_a_script_that_ends_the_program_when_it_is_imported_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job would end with exit code 0, without a row."""
+    (tmp_path / "script_of_a_test.py").write_text("import sys\nsys.exit(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="encode 'script_of_a_test:f' cannot be imported: SystemExit"):
+        load_function("encode", "script_of_a_test:f")
+
+
 @pytest.mark.parametrize(
     ("rows", "sink", "says"),
     [

@@ -55,6 +55,21 @@ def test_outputs_get_one_schema_although_the_first_rows_lack_values(tmp_path: Pa
     assert len(table) == 10_001
 
 
+def test_columns_that_the_first_row_lacks_are_written(tmp_path: Path) -> None:
+    convert(lines_of(tmp_path, [{"row": 0}, {"row": 1, "x": 0.5}, {"x": 1, "y": "a"}]), tmp_path / "out.parquet")
+    assert pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist() == [
+        {"row": 0, "x": None, "y": None}, {"row": 1, "x": 0.5, "y": None}, {"row": None, "x": 1.0, "y": "a"},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [2**70, {}, "\ud800"])
+def test_a_value_without_a_type_in_parquet_is_refused_and_the_rows_are_kept(value: Any, tmp_path: Path) -> None:
+    lines = lines_of(tmp_path, [{"x": value}])
+    with pytest.raises(BodyError, match=r"the outputs cannot be written as Parquet: .*; they are in .*rows"):
+        convert(lines, tmp_path / "out.parquet")
+    assert lines.exists()
+
+
 def test_a_column_of_numbers_and_texts_is_refused_and_the_rows_are_kept(tmp_path: Path) -> None:
     lines = lines_of(tmp_path, [{"x": number} for number in range(10_000)] + [{"x": "text"}])
     with pytest.raises(BodyError, match=r"the outputs cannot be written as Parquet: .*; they are in .*rows"):
@@ -96,4 +111,6 @@ def test_a_file_is_scored_from_parquet_to_parquet(eas_service: RemoteService, tm
     assert account(score(eas_service, tmp_path, *job, "--resume"))["is_finished"]
     table = pyarrow.parquet.read_table(tmp_path / "out.parquet")
     assert table.to_pylist() == [{"row": number, "id": number, "score": number / 2} for number in range(100)]
+    for again in ((), ("--limit", "5")):  # a finished job ends immediately
+        assert account(score(eas_service, tmp_path, *job, "--resume", *again))["rows_done"] == 100
     assert eas_service.count() == 100

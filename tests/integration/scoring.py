@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from eas_tw.testing.service import RemoteService
 from tests.patience import PATIENCE_S
@@ -25,13 +25,15 @@ def variables(service: RemoteService) -> dict[str, str]:
     }
 
 
-def start(service: RemoteService, folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def start(
+    service: RemoteService, folder: Path, *arguments: str, stdin: int | IO[bytes] = subprocess.PIPE
+) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "eas_tw.cli", "score", *arguments]
     return subprocess.Popen(  # noqa: S603
         command,
         cwd=folder,
         env=variables(service),
-        stdin=subprocess.PIPE,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

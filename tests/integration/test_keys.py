@@ -177,7 +177,7 @@ def test_a_prefix_key_covers_the_given_number_of_blocks() -> None:
     assert prefix_key(text) == prefix_key(text.encode())
 
 
-@pytest.mark.parametrize("messages", [5, {"role": "user"}, [5], [{}]])
+@pytest.mark.parametrize("messages", [5, {"role": "user"}, [5], [{}], [{"content": {1: 2, "a": 3}}]])
 def test_messages_without_a_prompt_are_refused(messages: Any) -> None:
     with pytest.raises(ConfigError, match="message"):
         prefix_key(messages)

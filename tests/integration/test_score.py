@@ -142,6 +142,19 @@ def test_lines_that_are_no_rows_are_error_rows(eas_service: RemoteService, tmp_p
     assert lines(tmp_path / "out.csv.errors.jsonl")[0]["message"] == "the row has 3 cells; the header has 2"
 
 
+def test_rows_that_cannot_be_written_as_json_are_error_rows(eas_service: RemoteService, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(b'1e999\n"\\ud800"\n7\n')
+    found = run(eas_service, tmp_path, "in.jsonl", "--output", "out.jsonl", "--max-errors", "2")
+    assert (found["is_finished"], found["rows_failed"]) == (True, 2)
+    assert [row["row"] for row in lines(tmp_path / "out.jsonl")] == [2]
+    errors = lines(tmp_path / "out.jsonl.errors.jsonl")
+    assert [(error["row"], error["input"]) for error in errors] == [(0, "1e999"), (1, "\ud800")]
+    (tmp_path / "in.csv").write_bytes(b"a\n\xff\n7\n")
+    run(eas_service, tmp_path, "in.csv", "--output", "out.csv", "--max-errors", "1")
+    assert (tmp_path / "out.csv").read_text() == "row,a\n1,7\n"
+    assert lines(tmp_path / "out.csv.errors.jsonl")[0]["input"] == {"a": "\udcff"}
+
+
 def test_a_job_with_too_many_errors_ends_early_and_can_be_resumed(eas_service: RemoteService, folder: Path) -> None:
     write_rows(folder / "in.jsonl", 1000)
     eas_service.fault("http_status", code=400)
@@ -192,6 +205,16 @@ class TestResume:
         assert f"input: bytes is {2 * len(rows)}, was {len(rows)}" in told
         (folder / "in.jsonl").write_text(rows.replace('"id": 49', '"id": 94'))
         assert "hash of the first 64 KiB" in refused(eas_service, folder, *job, "--resume")
+
+    def test_the_values_of_headers_are_neither_stored_nor_shown(self, eas_service: RemoteService, folder: Path) -> None:
+        job = ("in.jsonl", "--output", "out.jsonl")
+        run(eas_service, folder, *job, "--limit", "5", "--header", "X-Key: s3cret")
+        assert b"s3cret" not in b"".join(path.read_bytes() for path in folder.glob("out.jsonl.journal*"))
+        told = refused(eas_service, folder, *job, "--resume", "--header", "X-Key: oth3r")
+        assert "settings: --header is" in told
+        assert "s3cret" not in told
+        assert "oth3r" not in told
+        assert run(eas_service, folder, *job, "--resume", "--header", "X-Key: s3cret")["is_finished"]
 
     def test_changed_rows_behind_the_beginning_of_a_large_file_are_noticed(
         self, eas_service: RemoteService, tmp_path: Path
@@ -291,6 +314,10 @@ def test_progress_is_a_line_every_ten_seconds_and_the_account_is_printed(
 
 WRONG = [
     (("in.jsonl", "--output", "-"), "--output - needs --errors FILE, for the rows that fail"),
+    (("in.jsonl", "--output", "/dev/null", "--output-format", "csv"), "--output /dev/null needs --errors FILE"),
+    (("in.jsonl", "--output", "/dev/null", "--output-format", "parquet", "--errors", "e"), "Parquet cannot be written"),
+    (("in.jsonl", "--output", "-", "--errors", "-"), "--errors - and --output - both write to standard output"),
+    (("in.jsonl", "--output", "o.csv", "--errors", "-", "--json"), "--errors - and --json both write to standard"),
     (("in.jsonl", "--output", "-", "--json"), "--json and --output - both write to standard output"),
     (("in.jsonl", "--output", "out.xlsx"), "output must end in .jsonl, .ndjson"),
     (("in.txt", "--output", "out.csv"), "input must end in .jsonl"),
@@ -324,6 +351,18 @@ def test_a_wrong_flag_is_named_before_anything_is_written(
     content = (folder / "in.jsonl").read_bytes()
     assert refused(eas_service, folder, *arguments).startswith(f"eas-tw: {says}")
     assert not list(folder.glob("*.journal"))
+    assert (folder / "in.jsonl").read_bytes() == content
+
+
+def test_a_file_that_is_redirected_to_standard_input_is_not_overwritten(
+    eas_service: RemoteService, folder: Path
+) -> None:
+    content = (folder / "in.jsonl").read_bytes()
+    with (folder / "in.jsonl").open("rb") as rows:
+        process = start(eas_service, folder, "-", "--output", "in.jsonl", "--overwrite", stdin=rows)
+        _, stderr = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2
+    assert stderr.startswith(b"eas-tw: --output and INPUT are the same file, in.jsonl")
     assert (folder / "in.jsonl").read_bytes() == content
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorPluggableNameResolver, IResolutionReceiver
 from twisted.logger import globalLogPublisher
 from zope.interface import implementer
@@ -14,7 +15,7 @@ from zope.interface import implementer
 from eas_tw import ClientConfig
 from eas_tw.lookup import ThreadResolver
 from eas_tw.net.fetch import DirectFetcher
-from eas_tw.net.names import names_of
+from eas_tw.net.names import Names, names_of
 from eas_tw.policy.instances import RejectReason
 from tests.net.calling import Result, response, says
 from tests.net.fleet import PuppetReactor
@@ -192,6 +193,18 @@ def test_a_resolver_of_the_program_is_used_and_twisteds_default_is_replaced() ->
     assert replaced is not None
     assert isinstance(replaced._resolver, ThreadResolver)
     assert names_of(PuppetReactor(), 1.0) is None
+
+
+@pytest.mark.parametrize("addresses", [(), ("10.0.0.1",)])
+def test_a_wait_may_be_cancelled_by_the_callback_of_another(harness: Harness, addresses: tuple[str, ...]) -> None:
+    """As when a program cancels its other calls because one has failed."""
+    names = Names(harness.reactor, harness.reactor, 3.0)
+    waits = [names.addresses("control.example") for _ in range(3)]
+    first, second, third = map(Result, waits)
+    waits[0].addBoth(lambda _: waits[1].cancel())
+    harness.reactor.answer(*addresses)
+    assert len(first.fired) == len(third.fired) == 1
+    assert isinstance(second.error, CancelledError)
 
 
 def test_the_number_of_stored_names_is_bounded() -> None:

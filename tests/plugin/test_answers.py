@@ -97,6 +97,14 @@ def test_a_function_that_raises_is_a_500_with_its_traceback(service: RemoteServi
     assert b"no_such_attribute" in body
 
 
+def test_a_function_that_fails_the_test_is_a_500_with_its_reason(service: RemoteService) -> None:
+    """`pytest.fail` raises an exception that is not an `Exception`."""
+    service.answers(lambda _: pytest.fail("this request is not expected"))
+    status, body, _ = ask(service)
+    assert status == 500
+    assert b"this request is not expected" in body
+
+
 def test_received_requests_have_headers_and_bodies_and_no_token(service: RemoteService) -> None:
     ask(service, b"one", **{"X-User": "7"})
     ask(service, b"\xff\x00")
@@ -139,6 +147,12 @@ def test_a_recording_replays_without_the_service(remote: Remote, tmp_path: Path)
     served = subprocess_simulator(tmp_path, "--replay", str(file), "--service", "s=1", "--token", "")
     with served as alone, first_service(alone) as found:
         assert ask(found, b"\xfe")[:2] == (202, b"\xff\x00")
+
+
+def test_a_recording_may_begin_with_a_byte_order_mark(remote: Remote, tmp_path: Path) -> None:
+    (tmp_path / "recording.toml").write_text('[[stub]]\n[[stub.responses]]\nbody = "yes"\n', "utf-8-sig")
+    with start_service(remote, instances=1, replay=tmp_path / "recording.toml") as replayed:
+        assert ask(replayed)[1] == b"yes"
 
 
 def test_a_recording_is_not_overwritten(tmp_path: Path) -> None:

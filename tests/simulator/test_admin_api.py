@@ -168,6 +168,11 @@ class TestServices:
         ("wanted", "status", "says"),
         [
             ({"name": "echo"}, 409, "already"),
+            (
+                {"name": "group.rank"},
+                422,
+                "$: service group.rank: its instances would have the ids of those of group/rank",
+            ),
             ({}, 422, "$.name: missing"),
             ({"name": "a b"}, 422, "$.name"),
             ({"name": "x", "instances": 1, "weights": [1, 2]}, 422, "2 weights"),

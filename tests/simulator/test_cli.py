@@ -124,6 +124,11 @@ def curled(served: Served, command: str, folder: Path) -> int:
         (["--log-format", "xml"], 2, "--log-format"),
         (["--no-such-flag"], 2, "--no-such-flag"),
         (["--service", "a=1", "--service", "a=2"], 2, "simulator: service a is named twice\n"),
+        (
+            ["--service", "a/b=1", "--service", "a.b=2"],
+            2,
+            "simulator: service a.b: its instances would have the ids of",
+        ),
         (["--seed", "x"], 2, "--seed: must be a whole number, got 'x'"),
         (["simulate", "--seed", "x"], 2, "--seed: must be a whole number, got 'x'"),
         (["--scenario", "/"], 65, "simulator: /: Is a directory\n"),

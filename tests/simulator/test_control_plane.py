@@ -145,6 +145,17 @@ class TestDiscoveryFaults:
         assert [len(ports) for replies in found for ports in replies] == [3, 4, 3, 4]
         region.close()
 
+    @pytest.mark.parametrize("type_", ["stale", "flapping"])
+    def test_a_fault_that_is_removed_during_a_delay_does_not_change_the_reply(self, type_: str) -> None:
+        region = Region()
+        region.fault("latency", latency=100)
+        fault = region.fault(type_)
+        delayed = reply(region)
+        region.world.faults.remove(fault.name)
+        region.wait(0.2)
+        assert len(rows(delayed)) == 3
+        region.close()
+
     def test_strangers(self) -> None:
         region = Region()
         known = {row["ip"] for row in rows(reply(region))}

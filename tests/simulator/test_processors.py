@@ -87,6 +87,15 @@ def test_the_error_of_an_unknown_processor_gives_the_reason(name: str, says: str
         find(name, "x")
 
 
+def test_a_script_that_ends_the_program_when_it_is_imported_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "script_of_a_processor.py").write_text("import sys\nsys.exit(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ProcessorError, match="processor script_of_a_processor:f: SystemExit: 0"):
+        find("script_of_a_processor:f", "x")
+
+
 def test_coroutine_functions_run_in_the_reactors_thread() -> None:
     """A function whose annotated return type is Deferred runs there, too. Other functions run in another thread."""
 

@@ -97,6 +97,7 @@ def test_a_file_with_only_a_seed_is_a_scenario(tmp_path: Path) -> None:
         ('[[services]]\nname = "s"\nprocessor = "no:way"', "$.services[0]: processor no:way"),
         ('[[services]]\nname = "s"\nprocessing = { distribution = "x" }', "$.services[0]: processing: distribution"),
         (SERVICE + SERVICE, "$.services[1].name: service s is named twice"),
+        ('[[services]]\nname = "a.b"\n[[services]]\nname = "a/b"', "$.services[1].name: service a/b: its instances"),
         (SERVICE + "[[faults]]", "$.faults[0].type: missing"),
         (
             SERVICE + '[[faults]]\ntype = "latency"\ntarget = { service = "s" }\nattributes = { latency = -1 }',
@@ -123,6 +124,8 @@ def test_a_file_with_only_a_seed_is_a_scenario(tmp_path: Path) -> None:
         ),
         (SERVICE + '[[timeline]]\nat_s = 1\ndo = "crash"\nzone = "z"', "$.timeline[0].zone: expected one of a, b"),
         (SERVICE + '[[timeline]]\nat_s = 1\ndo = "crash"\nservice = "x"', "$.timeline[0].service: expected one of s"),
+        (SERVICE + '[[timeline]]\nat_s = 1\ndo = "crash"\nservice = []', "$.timeline[0].service: expected one of s"),
+        (SERVICE + '[[timeline]]\nat_s = 1\ndo = "crash"\ninstance = {}', "$.timeline[0].instance: expected an inst"),
         (SERVICE + '[[timeline]]\nat_s = 1\ndo = "reweigh"', "$.timeline[0].weight: missing"),
         (SERVICE + '[[timeline]]\nat_s = 1\ndo = "add"\nweight = -1', "$.timeline[0].weight: weight must be"),
         (SERVICE + '[[timeline]]\nat_s = 1\ndo = "add"\ncount = 0', "$.timeline[0].count: expected a whole number ≥ 1"),

@@ -169,6 +169,28 @@ def test_a_crashed_instance_whose_port_is_taken_stays_crashed() -> None:
     assert (crashed.state, crashed.address.is_listening) == (State.RUNNING, True)
 
 
+def test_an_instance_that_stays_crashed_takes_no_frame_of_its_queue() -> None:
+    host = Host(services=(ServiceSpec("echo", 1, queue_service=True),))
+    host.world.start()
+    service = host.world.services["echo"]
+    crashed = service.instances["echo-0"]
+    crashed.crash()
+    host.scheduler.run_for(0.1)
+    taken = host.take(FIRST)
+    assert service.queues is not None
+    service.queues.input.put(b"frame", {})
+    results = service.queues.sink.store.frames
+    with pytest.raises(CannotListenError):
+        crashed.restart()
+    host.scheduler.run_for(0.1)
+    assert not results
+    taken.stopListening()
+    host.scheduler.run_for(0.1)
+    crashed.restart()
+    host.scheduler.run_for(0.1)
+    assert [frame.data for frame in results.values()] == [b"frame"]
+
+
 def test_a_step_of_a_timeline_adds_all_its_instances_or_none() -> None:
     host = Host()
     host.world.start()

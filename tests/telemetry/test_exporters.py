@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry
 
+from eas_tw import ConfigError
 from eas_tw.telemetry.counters import Counters
 from eas_tw.telemetry.opentelemetry import OpenTelemetry
 from eas_tw.telemetry.prometheus import PrometheusMetrics
@@ -232,6 +233,14 @@ def test_attempts_have_the_method_of_their_request(exporter: str, method: str, l
     says(harness.accept(), response())
     sums = read()
     assert sums.having(name, f"{attribute}={label}") == sums.all(name) == 1
+
+
+@pytest.mark.parametrize("headers", ["x", 5, [("a", "b")]])
+def test_wrong_headers_of_a_traced_call_are_the_clients_error(headers: Any) -> None:
+    client = OpenTelemetry(TracerProvider(), MeterProvider()).instrument(Harness().client)
+    call = Result(client.predict("x", headers=headers))
+    assert isinstance(call.error, ConfigError)
+    assert str(call.error).startswith("headers must be a mapping of names to values")
 
 
 def test_a_span_ends_when_the_error_of_a_parser_has_no_text() -> None:
