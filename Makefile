@@ -11,7 +11,7 @@ help: ## list the targets
 demo: $(VENV)/demo ## run a real client against a fleet that crashes; about 25 s, and a minute the first time
 	@$(VENV)/demo-env/bin/python -m simulator demo
 
-test: $(TOX) ## run style, types and all tests but the long ones; about 5 min on two cores, and 2 more the first time
+test: $(TOX) ## run style, types and all tests but the long ones; 4 to 9 min on two cores, and 2 more the first time
 	@$(TOX) run-parallel --parallel 2 -e py,browser,lint,types -- -m "not long"
 
 check: $(TOX) ## run everything that CI runs: also long simulations, Scrapy, the official SDK, docs; 15 min
