@@ -199,7 +199,9 @@ class _WebSocketWatch:
         connector = self._connector
         now = connector.reactor.seconds()
         if not connector.fleet.has_well(connector.tried):
-            connector.tried = ()  # an instance at which a connection failed is better than an ejected instance
+            # An instance at which a connection failed is better than an ejected instance, but not the last one.
+            last = connector.tried[-1:]
+            connector.tried = last if connector.fleet.has_well(last) else ()
         info = NO_CALL.at(1, now)
         instance = connector.fleet.choose(Selection(connector.tried, (), info), now)
         if instance is None:
@@ -251,7 +253,8 @@ class _WebSocketWatch:
             # connections may work.
             outcome = Outcome(AttemptStatus.RESPONSE_TRUNCATED, detail=outcome.detail)
         if outcome.attempt_status is not AttemptStatus.CANCELLED:
-            connector.tried = tuple(dict.fromkeys((*connector.tried, begun.instance.key)))
+            key = begun.instance.key
+            connector.tried = (*(other for other in connector.tried if other != key), key)
         recorded = ANSWERED if outcome.attempt_status is AttemptStatus.ANSWERED else outcome
         connector.fleet.record(begun, recorded, latency_s)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -155,6 +156,20 @@ def test_a_refused_connection_ejects_its_instance_and_the_watch_opens_elsewhere(
     service = harness.upgraded()
     assert opening.fired
     assert service.wire.is_open
+    harness.assert_clean()
+
+
+def test_a_watch_that_fails_everywhere_never_goes_twice_in_a_row_to_one_instance() -> None:
+    harness = QueueHarness(3, timeout_s=1000.0, eject_after=1000, balancer="p2c")
+    harness.learn()
+    opening = Result(harness.client.watch().open())
+    for _ in range(20):
+        harness.asked().wire.lose()
+        harness.reactor.advance(5.0)
+    assert not opening.fired
+    lost_at = [event.instance for event in harness.events if isinstance(event, WatchLost)]
+    assert (len(lost_at), len(set(lost_at))) == (20, 3)
+    assert all(before is not after for before, after in pairwise(lost_at))
     harness.assert_clean()
 
 
