@@ -184,11 +184,13 @@ class TestResume:
         self, eas_service: RemoteService, folder: Path
     ) -> None:
         run(eas_service, folder, "in.jsonl", "--output", "out.jsonl")
-        told = refused(eas_service, folder, "in.jsonl", "--output", "out.jsonl")
-        assert "out.jsonl.journal is of a job that has begun: --resume goes on with it, --overwrite begins anew" in told
+        error = refused(eas_service, folder, "in.jsonl", "--output", "out.jsonl")
+        assert (
+            "out.jsonl.journal is of a job that has begun: --resume goes on with it, --overwrite begins anew" in error
+        )
         (folder / "out.jsonl.journal").unlink()
-        told = refused(eas_service, folder, "in.jsonl", "--output", "out.jsonl", "--resume")
-        assert "out.jsonl exists and has no journal, so it cannot be resumed" in told
+        error = refused(eas_service, folder, "in.jsonl", "--output", "out.jsonl", "--resume")
+        assert "out.jsonl exists and has no journal, so it cannot be resumed" in error
         found = run(eas_service, folder, "in.jsonl", "--output", "out.jsonl", "--overwrite")
         assert (found["rows"], len(lines(folder / "out.jsonl"))) == (50, 50)
 
@@ -197,12 +199,12 @@ class TestResume:
     ) -> None:
         job = ("in.jsonl", "--output", "out.jsonl")
         run(eas_service, folder, *job, "--limit", "5")
-        told = refused(eas_service, folder, *job, "--resume", "--keep", "id", "--path", "v2")
-        assert "settings: --keep is ['id'], was []; settings: --path is 'v2', was ''" in told
+        error = refused(eas_service, folder, *job, "--resume", "--keep", "id", "--path", "v2")
+        assert "settings: --keep is ['id'], was []; settings: --path is 'v2', was ''" in error
         rows = (folder / "in.jsonl").read_text()
         (folder / "in.jsonl").write_text(rows + rows)
-        told = refused(eas_service, folder, *job, "--resume")
-        assert f"input: bytes is {2 * len(rows)}, was {len(rows)}" in told
+        error = refused(eas_service, folder, *job, "--resume")
+        assert f"input: bytes is {2 * len(rows)}, was {len(rows)}" in error
         (folder / "in.jsonl").write_text(rows.replace('"id": 49', '"id": 94'))
         assert "hash of the first 64 KiB" in refused(eas_service, folder, *job, "--resume")
 
@@ -210,10 +212,10 @@ class TestResume:
         job = ("in.jsonl", "--output", "out.jsonl")
         run(eas_service, folder, *job, "--limit", "5", "--header", "X-Key: s3cret")
         assert b"s3cret" not in b"".join(path.read_bytes() for path in folder.glob("out.jsonl.journal*"))
-        told = refused(eas_service, folder, *job, "--resume", "--header", "X-Key: oth3r")
-        assert "settings: --header is" in told
-        assert "s3cret" not in told
-        assert "oth3r" not in told
+        error = refused(eas_service, folder, *job, "--resume", "--header", "X-Key: oth3r")
+        assert "settings: --header is" in error
+        assert "s3cret" not in error
+        assert "oth3r" not in error
         assert run(eas_service, folder, *job, "--resume", "--header", "X-Key: s3cret")["is_finished"]
 
     def test_changed_rows_behind_the_beginning_of_a_large_file_are_noticed(
@@ -223,21 +225,21 @@ class TestResume:
         job = ("in.jsonl", "--output", "out.jsonl")
         run(eas_service, tmp_path, *job, "--limit", "2")
         (tmp_path / "in.jsonl").write_text(f'["{"x" * 70_000}"]\n[9]\n[2]\n')
-        told = refused(eas_service, tmp_path, *job, "--resume")
-        assert "the first 2 rows of the input have changed since they were scored" in told
+        error = refused(eas_service, tmp_path, *job, "--resume")
+        assert "the first 2 rows of the input have changed since they were scored" in error
 
     def test_an_output_that_was_cut_by_someone_else_is_refused(self, eas_service: RemoteService, folder: Path) -> None:
         run(eas_service, folder, "in.jsonl", "--output", "out.jsonl", "--limit", "5")
         (folder / "out.jsonl").write_text("")
-        told = refused(eas_service, folder, "in.jsonl", "--output", "out.jsonl", "--resume")
-        assert "out.jsonl has 0 bytes, and had" in told
+        error = refused(eas_service, folder, "in.jsonl", "--output", "out.jsonl", "--resume")
+        assert "out.jsonl has 0 bytes, and had" in error
 
     def test_two_processes_do_not_write_one_output(self, eas_service: RemoteService, folder: Path) -> None:
         process = start(eas_service, folder, "-", "--output", "out.jsonl")  # waits for rows on standard input
         until((folder / "out.jsonl.journal-wal").exists)
         for flag in ("--resume", "--overwrite"):
-            told = refused(eas_service, folder, "in.jsonl", "--output", "out.jsonl", flag)
-            assert "another process is writing this output: out.jsonl.journal is locked" in told
+            error = refused(eas_service, folder, "in.jsonl", "--output", "out.jsonl", flag)
+            assert "another process is writing this output: out.jsonl.journal is locked" in error
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 130, "standard input is still open"
         _, stderr = process.communicate()
@@ -308,8 +310,8 @@ def test_progress_is_a_line_every_ten_seconds_and_the_account_is_printed(
 ) -> None:
     ended = score(eas_service, folder, "in.jsonl", "--output", "out.jsonl", "--limit", "5")
     assert ended.stderr == b""
-    told = dict(line.split(maxsplit=1) for line in ended.stdout.decode().splitlines())
-    assert (told["rows"], told["failed"], told["rows_done"], told["is_finished"]) == ("5", "0", "5", "False")
+    error = dict(line.split(maxsplit=1) for line in ended.stdout.decode().splitlines())
+    assert (error["rows"], error["failed"], error["rows_done"], error["is_finished"]) == ("5", "0", "5", "False")
 
 
 WRONG = [

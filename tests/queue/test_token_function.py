@@ -263,17 +263,20 @@ def test_a_watch_ends_if_the_function_fails_for_the_next_connection(how: str, wr
 
 
 @pytest.mark.parametrize("how", WATCHES)
-def test_a_watch_ends_if_the_function_ends_the_program(how: str) -> None:
+@pytest.mark.parametrize("at", ["reconnect", "check of the end of the stream"])
+def test_a_watch_ends_if_the_function_ends_the_program(how: str, at: str) -> None:
     """On Twisted's own reactors the program continues, because they log `SystemExit`."""
     tokens = Tokens()
     watch = Watch(how, tokens)
     watch.accept()
-    reactor = watch.harness.reactor
     reading = Result(watch.watcher.next_frame())
     tokens.raises = SystemExit(3)
-    watch.wire.lose()
+    if at == "reconnect":
+        watch.wire.lose()
+    else:
+        says(watch.wire, CLOSE_1000 if how == "websocket" else END)
     with pytest.raises(SystemExit):
-        reactor.advance(0.5)
+        watch.harness.reactor.advance(0.5)
     assert isinstance(reading.error, ConfigError)
     assert str(reading.error) == "the function given as token raised SystemExit"
     assert watch.harness.client.watchers == []
@@ -291,21 +294,6 @@ def test_a_watch_does_not_open_if_the_function_ends_the_program(how: str) -> Non
     assert str(opening.error) == "the function given as token raised SystemExit"
     assert harness.client.watchers == []
     harness.assert_clean()
-
-
-@pytest.mark.parametrize("how", WATCHES)
-def test_a_watch_ends_if_the_function_ends_the_program_when_the_end_of_the_stream_is_checked(how: str) -> None:
-    tokens = Tokens()
-    watch = Watch(how, tokens)
-    watch.accept()
-    reading = Result(watch.watcher.next_frame())
-    tokens.raises = SystemExit(3)
-    says(watch.wire, CLOSE_1000 if how == "websocket" else END)
-    with pytest.raises(SystemExit):
-        watch.harness.reactor.advance(0.0)
-    assert str(reading.error) == "the function given as token raised SystemExit"
-    assert watch.harness.client.watchers == []
-    watch.harness.assert_clean()
 
 
 def test_an_error_that_no_reader_waits_for_is_returned_after_the_frames() -> None:
