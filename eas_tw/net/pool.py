@@ -154,6 +154,7 @@ class Pool:
     def withdraw(self, call: Dispatchable) -> bool:
         """Remove a call from the queue; return `True`, because nothing of a queued call has been sent."""
         self.waiting.pop(call, None)
+        self._report_if_gone()
         return True
 
     def is_queued(self, call: Dispatchable) -> bool:
@@ -190,12 +191,15 @@ class Pool:
         """Retire the pool of a removed instance: queued calls fail, idle connections close, running requests finish."""
         self._is_retired = True
         self._close_idle()
-        for dial, connector in list(self._dials.items()):
+        dials = list(self._dials)
+        # Before the connections are stopped, because each stopped one would be replaced for calls that are queued.
+        self._fail_waiting(Outcome(AttemptStatus.INSTANCE_REMOVED, detail="the instance left the list"))
+        for dial in dials:
+            connector = self._dials.get(dial)
             if connector is not None:
                 connector.stopConnecting()
             elif self._dialer.withdraw(dial):
-                del self._dials[dial]
-        self._fail_waiting(Outcome(AttemptStatus.INSTANCE_REMOVED, detail="the instance left the list"))
+                self._dials.pop(dial, None)
         self._report_if_gone()
 
     # -- called by connections and the dialer
@@ -204,6 +208,7 @@ class Pool:
         """Open a connection, unless no call waits any more."""
         if not self.waiting:
             del self._dials[dial]
+            self._report_if_gone()
             return
         instance = self._instance
         dial.began = self._reactor.seconds()

@@ -365,6 +365,40 @@ def test_retiring_stops_connections_being_opened() -> None:
     assert harness.gone
 
 
+def test_a_retired_pool_with_more_calls_than_connections_is_gone() -> None:
+    harness = Harness(max_connections_per_instance=2)
+    callers = [harness.call() for _ in range(5)]
+    harness.pool.retire()
+    harness.reactor.advance(0.1)
+    assert {caller.result for caller in callers} == {AttemptStatus.INSTANCE_REMOVED}
+    assert not harness.reactor.dials
+    assert harness.gone
+
+
+@pytest.mark.parametrize("earlier_dials", [0, Dialer.PER_TURN], ids=["dial started", "dial queued"])
+def test_a_retired_pool_whose_last_call_is_withdrawn_is_gone(earlier_dials: int) -> None:
+    harness = Harness()
+    for _ in range(earlier_dials):
+        harness.pool.withdraw(harness.call())
+        harness.reactor.dials[0].fail()
+    late: list[Caller] = []
+
+    class Returning(Caller):
+        def broke(self, outcome: Outcome) -> None:
+            super().broke(outcome)
+            late.append(harness.call())
+
+    harness.pool.submit(Returning(), fresh=False)
+    harness.pool.retire()
+    for caller in late:
+        harness.pool.withdraw(caller)
+    for dial in list(harness.reactor.dials):
+        dial.fail()
+    harness.reactor.advance(0.1)
+    assert harness.pool.is_gone
+    assert harness.gone
+
+
 def test_the_repr_of_a_pool_shows_its_state() -> None:
     harness = Harness(max_connections_per_instance=1)
     harness.served(), harness.call()

@@ -173,7 +173,7 @@ def test_a_call_is_never_twice_on_one_instance_at_the_same_time() -> None:
     assert World(draw(700344)).run().violations == ()
 
 
-@pytest.mark.parametrize("seed", [7, 28, 29, 30, 1000105, 1002325, 1003715, 1008864, 1011087, 1012452])
+@pytest.mark.parametrize("seed", [7, 28, 29, 30, 1000105, 1002325, 1003715, 1008864, 1011087, 1012452, 1012636])
 def test_seeds_with_queues_that_once_failed(seed: int) -> None:
     """Client: a put was retried endlessly in one turn (7); a frame that came again during its reject was dropped.
 
@@ -182,6 +182,9 @@ def test_seeds_with_queues_that_once_failed(seed: int) -> None:
     Client: a frame was returned again after its commit, because an earlier reject of it had failed (1011087).
 
     Client: a watch that had failed everywhere went to the instance that had failed last, beside a well one (1012452).
+
+    Client: `close` never ended after an instance had been removed while 100 connections to it were being opened for
+    102 calls (1012636).
 
     Checker: calls wait in the queue of an instance that accepts no connection, because it has left (1008864).
 
