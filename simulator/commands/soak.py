@@ -25,6 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seeds", type=_seeds, required=True, metavar="A..B", help="range of seeds, from A to B inclusive"
     )
     parser.add_argument("--jobs", type=_jobs, default=1, help="number of processes (default: %(default)s)")
+    parser.add_argument(
+        "--with",
+        dest="traffic",
+        action="append",
+        default=[],
+        metavar="TRAFFIC",
+        help="skip seeds without this traffic: streams, queues, keys, gateway or restarts; may be repeated",
+    )
     parser.add_argument("--collect", action="store_true", help="continue after a violation, and list all violations")
     add_choice(parser)
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON at the end")
@@ -32,24 +40,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the seeds; return 1 on a violation."""
-    from simulator.virtual.plan import PROFILES  # noqa: PLC0415
+    from simulator.virtual.plan import PROFILES, TRAFFIC  # noqa: PLC0415
     from simulator.virtual.soaking import soak  # noqa: PLC0415
 
     if options.profile not in PROFILES:
         return say(f"profile must be one of {', '.join(PROFILES)}, got {options.profile!r}", USAGE)
+    for name in options.traffic:
+        if name not in TRAFFIC:
+            return say(f"--with must be one of {', '.join(TRAFFIC)}, got {name!r}", USAGE)
     progress = Progress(len(options.seeds))
     total = soak(
         options.seeds,
         options.profile,
         options.hours,
         jobs=options.jobs,
+        traffic=options.traffic,
         collect=options.collect,
         progress=progress.show,
     )
     progress.end()
+    skipped = f" ({total.skipped} skipped)" if total.skipped else ""
     print(
-        f"{total.seeds} seeds, {total.simulated_s / 3600:.1f} h simulated, {total.calls} calls, {total.failed} failed "
-        f"by faults, {total.lost} lost, {sum(total.faults.values())} faults, {len(total.violations)} violations"
+        f"{total.seeds} seeds{skipped}, {total.simulated_s / 3600:.1f} h simulated, {total.calls} calls, "
+        f"{total.failed} failed by faults, {total.lost} lost, {sum(total.faults.values())} faults, "
+        f"{len(total.violations)} violations"
     )
     if options.json:
         print(json.dumps(total.to_json()))
@@ -76,11 +90,13 @@ class Progress:
         if not self._live and now - self._shown_at < _LINES_APART_S:
             return
         self._shown_at = now
-        rate = total.seeds / max(0.001, now - self._began)
-        left_s = int((self._seeds - total.seeds) / max(0.001, rate))
-        done = _BAR * total.seeds // self._seeds
+        seen = total.seeds + total.skipped
+        rate = seen / max(0.001, now - self._began)
+        left_s = int((self._seeds - seen) / max(0.001, rate))
+        done = _BAR * seen // self._seeds
+        skipped = f" ({total.skipped} skipped)" if total.skipped else ""
         line = (
-            f"[{'#' * done}{'.' * (_BAR - done)}] {total.seeds}/{self._seeds} seeds  {rate:.1f}/s  "
+            f"[{'#' * done}{'.' * (_BAR - done)}] {seen}/{self._seeds} seeds{skipped}  {rate:.1f}/s  "
             f"ETA {left_s // 60}:{left_s % 60:02}  {len(total.violations)} violations"
         )
         print(f"\r\x1b[2K{line}" if self._live else line, end="" if self._live else "\n", file=sys.stderr, flush=True)

@@ -58,6 +58,16 @@ class PlannedFault:
         return f"{self.kind}{where}: {kind.says}{self.how}"
 
 
+TRAFFIC: Mapping[str, str] = {
+    "streams": "streams_per_s",
+    "queues": "queue_per_s",
+    "keys": "keys",
+    "gateway": "gateway",
+    "restarts": "restarts_s",
+}
+"""Kinds of traffic that only a part of the plans have, and the attribute of each that is then neither 0 nor empty."""
+
+
 @frozen
 class RunPlan:
     """The plan of a run.
@@ -143,6 +153,10 @@ class RunPlan:
         """Mean share of the fleet's connections that are busy; near 1, calls have to wait for a connection."""
         limit: int = min(self.client.get("max_connections_per_instance", 100), _WORKERS)
         return self.per_s * self.clients * (self.work_s + 4 * self.latency_s) / max(1, self.instances * limit)
+
+    def has(self, traffic: str) -> bool:
+        """Return whether the run has a kind of traffic, one of `TRAFFIC`."""
+        return bool(getattr(self, TRAFFIC[traffic]))
 
     def settings_of(self, number: int) -> dict[str, Any]:
         """Return the settings of a client."""

@@ -26,9 +26,10 @@ _WAITING_PER_JOB = 3
 
 @define
 class Sum:
-    """The sum of the results of many seeds."""
+    """The sum of the results of many seeds; `skipped` counts the seeds that were not run."""
 
     seeds: int = 0
+    skipped: int = 0
     simulated_s: float = 0.0
     calls: int = 0
     failed: int = 0
@@ -60,7 +61,7 @@ class Sum:
 
     def merge(self, other: Sum) -> None:
         """Add the sum of another process."""
-        for name in ("seeds", "simulated_s", "calls", "failed", "lost"):
+        for name in ("seeds", "skipped", "simulated_s", "calls", "failed", "lost"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.violations += other.violations
         self.faults += other.faults
@@ -71,6 +72,7 @@ class Sum:
         """Return the values of the last line of `soak --json`."""
         return {
             "seeds": self.seeds,
+            "skipped": self.skipped,
             "simulated_s": round(self.simulated_s, 3),
             "calls": self.calls,
             "lost": self.lost,
@@ -82,14 +84,18 @@ class Sum:
         }
 
 
-def run_seeds(seeds: Sequence[int], profile: str, hours: float) -> Sum:
-    """Run seeds one after the other in this process."""
+def run_seeds(seeds: Sequence[int], profile: str, hours: float, traffic: Sequence[str] = ()) -> Sum:
+    """Run seeds one after the other in this process; skip those without one of the kinds of `traffic`."""
     # `collect` before `freeze`: garbage of the previous world would otherwise be frozen, and never freed.
     gc.collect()
     gc.freeze()
     total = Sum()
     for seed in seeds:
-        total.add(World(draw(seed, profile, hours)).run(), hours)
+        plan = draw(seed, profile, hours)
+        if all(map(plan.has, traffic)):
+            total.add(World(plan).run(), hours)
+        else:
+            total.skipped += 1
     return total
 
 
@@ -99,6 +105,7 @@ def soak(
     hours: float,
     *,
     jobs: int,
+    traffic: Sequence[str] = (),
     chunk: int = 4,
     collect: bool = False,
     progress: Callable[[Sum], None] | None = None,
@@ -110,6 +117,7 @@ def soak(
         profile: Profile of the plans, one of `PROFILES`.
         hours: Approximate length of each run, in virtual hours.
         jobs: Number of processes.
+        traffic: Kinds of traffic, of `TRAFFIC`; seeds whose plan lacks one of them are skipped.
         chunk: Number of seeds that a process takes at a time.
         collect: Whether to continue after a violation.
         progress: Called with the sum whenever results were added; `None` for no call.
@@ -121,7 +129,7 @@ def soak(
     their_end, our_end = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent, initargs=(their_end,))
     try:
-        running = set(_submit(pool, chunks, jobs * _WAITING_PER_JOB, profile, hours))
+        running = set(_submit(pool, chunks, jobs * _WAITING_PER_JOB, profile, hours, traffic))
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
@@ -132,7 +140,7 @@ def soak(
                 for future in running:
                     future.cancel()
                 break
-            running |= set(_submit(pool, chunks, len(done), profile, hours))
+            running |= set(_submit(pool, chunks, len(done), profile, hours, traffic))
     finally:
         # Closing the pipe ends the processes: after a violation or an interrupt, running seeds are abandoned.
         our_end.close()
@@ -143,9 +151,14 @@ def soak(
 
 
 def _submit(
-    pool: ProcessPoolExecutor, chunks: Iterator[range], count: int, profile: str, hours: float
+    pool: ProcessPoolExecutor,
+    chunks: Iterator[range],
+    count: int,
+    profile: str,
+    hours: float,
+    traffic: Sequence[str],
 ) -> Iterator[Future[Sum]]:
     for _ in range(count):
         chunk = next(chunks, None)
         if chunk is not None:
-            yield pool.submit(run_seeds, chunk, profile, hours)
+            yield pool.submit(run_seeds, chunk, profile, hours, traffic)

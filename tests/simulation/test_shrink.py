@@ -106,12 +106,23 @@ def test_simulate_and_soak_print_json(capsys: pytest.CaptureFixture[str]) -> Non
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["seeds"] == 2
 
 
+def test_a_soak_skips_seeds_without_the_traffic_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    plans = [draw(seed, hours=0.001) for seed in range(1, 21)]
+    wanted = [plan.seed for plan in plans if plan.has("streams") and plan.has("queues")]
+    assert 0 < len(wanted) < 20
+    line = "soak --seeds 1..20 --hours 0.001 --with streams --with queues --collect --json"
+    main(line.split())
+    total = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (total["seeds"], total["skipped"]) == (len(wanted), 20 - len(wanted))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["simulate", "--seed", "1", "--profile", "none"],
         ["soak", "--seeds", "4..1"],
         ["soak", "--seeds", "1..4", "--jobs", "0"],
+        ["soak", "--seeds", "1..4", "--with", "nothing"],
     ],
 )
 def test_invalid_arguments_exit_with_code_2(arguments: list[str]) -> None:
